@@ -1,0 +1,1 @@
+"""LoRA adapters, and what runs and makes them."""

@@ -1,0 +1,1 @@
+"""The experts: what each asks the model, and how its answer is read."""

@@ -1,0 +1,1 @@
+"""What is remembered: reviews and summaries in SQL, their vectors in Chroma."""

@@ -1,0 +1,256 @@
+"""The vocabulary: the frozen records that every part of whylike passes around.
+
+Times are whole seconds since 1970 (UTC). Ratings are on the store's one `RatingScale`.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from whylike.errors import UsageError
+
+MAX_LEVELS = 26
+"""Most values that a rating scale may have: each needs a label that is a single token (a digit or a letter)."""
+
+Aspects = tuple[str, ...]
+"""A short keyword list, most important first: what was liked, disliked or is cared about."""
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RatingScale(Record):
+    """The values that a rating can take: from `minimum` to `maximum` in steps of `step`."""
+
+    minimum: float = 1.0
+    maximum: float = 5.0
+    step: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_a_scale(self) -> Self:
+        if not all(map(math.isfinite, (self.minimum, self.maximum, self.step))) or self.maximum <= self.minimum:
+            raise ValueError(f"a rating scale needs a minimum below its maximum, not {self.minimum:g}:{self.maximum:g}")
+        levels = (self.maximum - self.minimum) / self.step
+        if abs(levels - round(levels)) > 1e-6:
+            raise ValueError(f"step {self.step:g} does not lead from {self.minimum:g} to {self.maximum:g}")
+        if round(levels) + 1 > MAX_LEVELS:
+            raise ValueError(
+                f"a rating scale has at most {MAX_LEVELS} values, {round(levels) + 1} given; use a larger step"
+            )
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> RatingScale:
+        """Read `MIN:MAX` or `MIN:MAX:STEP`, for example `1:10` or `0.5:5:0.5`.
+
+        Raises `UsageError` where the text is not a scale.
+        """
+        parts = text.split(":")
+        try:
+            if len(parts) not in (2, 3):
+                raise ValueError("it needs two or three numbers")
+            numbers = [float(part) for part in parts]
+            return cls(minimum=numbers[0], maximum=numbers[1], step=numbers[2] if len(numbers) == 3 else 1.0)
+        except ValueError as error:
+            reason = str(error).splitlines()
+            detail = next((line.split("Value error, ")[-1].split(" [type")[0] for line in reason if "Value error" in line), "")
+            raise UsageError(
+                f"{text!r} is not a rating scale{': ' + detail if detail else ''}; write MIN:MAX or MIN:MAX:STEP, for example 1:5 or 0.5:5:0.5"
+            ) from None
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All values, lowest first."""
+        count = round((self.maximum - self.minimum) / self.step) + 1
+        return tuple(round(self.minimum + index * self.step, 6) for index in range(count))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One single-token label per value, in order: the digit itself on scales like 1-5, else 0-9 or A-Z."""
+        values = self.values
+        if all(value.is_integer() and 0 <= value <= 9 for value in values):
+            return tuple(f"{value:g}" for value in values)
+        if len(values) <= 10:
+            return tuple(str(index) for index in range(len(values)))
+        return tuple(chr(ord("A") + index) for index in range(len(values)))
+
+    def __contains__(self, rating: float) -> bool:
+        return math.isfinite(rating) and any(abs(rating - value) < 1e-6 for value in self.values)
+
+    def nearest(self, rating: float) -> float:
+        """The value closest to `rating`; of two equally close ones the lower."""
+        return min(self.values, key=lambda value: (abs(value - rating), value))
+
+    def __str__(self) -> str:
+        step = "" if self.step == 1 else f":{self.step:g}"
+        return f"{self.minimum:g}:{self.maximum:g}{step}"
+
+
+class Item(Record):
+    """Something that is reviewed."""
+
+    item_id: str
+    title: str = ""
+    description: str = ""
+    categories: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What to call it: its title, else its id."""
+        return self.title or self.item_id
+
+
+class Review(Record):
+    """What one user wrote about one item at one time."""
+
+    review_id: str
+    user_id: str
+    item_id: str
+    rating: float
+    title: str = ""
+    text: str
+    timestamp: int
+    helpful: int = 0
+
+
+class ReviewSummary(Record):
+    """One review as three keyword lists (Reason4Rec's aspects and preference elements, EXP3RT's Like and Dislike)."""
+
+    review_id: str
+    likes: Aspects = ()
+    dislikes: Aspects = ()
+    preferences: Aspects = ()
+    adapter_version: str
+
+
+class Side(StrEnum):
+    """Whose profile or history it is."""
+
+    USER = "user"
+    ITEM = "item"
+
+
+class Profile(Record):
+    """What a user, or the users of an item, liked and disliked, in about five points each, as of a time."""
+
+    side: Side
+    subject_id: str
+    likes: Aspects = ()
+    dislikes: Aspects = ()
+    adapter_version: str
+    source: str = ""
+    """Hash of the summaries that it was made from; a profile whose source has changed is stale."""
+    average: float | None = None
+    """The average rating that came with an imported profile, where no ratings did."""
+
+
+class Rated(Record):
+    """How many ratings a user gave or an item got before a time, and their mean."""
+
+    count: int = 0
+    average: float | None = None
+
+
+class History(Record):
+    """All that may be known of a pair before a time: the newest reviews of either side, newest first, and the averages.
+
+    Method: "History of a pair" (the last 10 of each side; averages over all earlier ratings).
+    """
+
+    user_id: str
+    item_id: str
+    before: int
+    user_reviews: tuple[Review, ...] = ()
+    item_reviews: tuple[Review, ...] = ()
+    user_rated: Rated = Rated()
+    item_rated: Rated = Rated()
+
+
+class Expert(StrEnum):
+    """The experts; each is one adapter over the shared base model."""
+
+    SUMMARIZER = "summarizer"
+    REASONER = "reasoner"
+    PREDICTOR = "predictor"
+    REWARD = "reward"
+
+
+class AspectLists(Record):
+    """Likes and dislikes, as they stand in the published document."""
+
+    likes: list[str]
+    dislikes: list[str]
+
+
+class SummaryLists(AspectLists):
+    """A review summary, as it stands in the published document."""
+
+    preferences: list[str]
+
+
+class Rating(Record):
+    """A predicted rating: the distribution over the scale and what is read off it."""
+
+    scale: Annotated[list[float], Field(min_length=2, max_length=3, description="minimum, maximum and, unless 1, step")]
+    expectation: float
+    mode: float
+    distribution: dict[str, float]
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    uncalibrated_expectation: float
+    bias_baseline: float
+
+
+class Sentence(Record):
+    """One sentence of a reason with the reviews it rests on."""
+
+    text: str
+    evidence: list[str]
+    supported: bool
+
+
+class Reason(Record):
+    """Why this user would or would not like this item."""
+
+    text: str
+    sentences: list[Sentence]
+
+
+class Evidence(Record):
+    """A review that the answer could rest on, with its summary."""
+
+    id: str
+    user_id: str
+    item_id: str
+    rating: float
+    timestamp: int
+    summary: SummaryLists
+
+
+class Profiles(Record):
+    """Both sides' profiles."""
+
+    user: AspectLists
+    item: AspectLists
+
+
+class Explanation(Record):
+    """The answer to "why would I like this?": the document that `whylike explain --json` prints."""
+
+    user_id: str
+    item_id: str
+    as_of: int
+    rating: Rating
+    reason: Reason | None
+    profiles: Profiles
+    evidence: list[Evidence]
+    adapters: dict[Literal["summarizer", "reasoner", "predictor"], str]
+    engine: str
+    seconds: dict[Literal["summarize", "reason", "predict"], float]
+    notes: list[str] = Field(default=[], description="What the reader should know, such as that the user has no reviews yet")

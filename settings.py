@@ -1,0 +1,91 @@
+"""Settings: from flags, then `WHYLIKE_*` variables, then `whylike.toml` in the working folder, then the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from whylike.errors import UsageError
+
+PACKAGED_MODEL = "smollm2-135m-instruct"
+"""The base model that comes as a package, so that whylike runs without a download."""
+
+TOML = Path("whylike.toml")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; `whylike doctor` shows each value and where it came from."""
+
+    model_config = SettingsConfigDict(env_prefix="WHYLIKE_", toml_file=TOML, extra="forbid", frozen=True)
+
+    store: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "whylike")
+    """Folder of the store: the SQLite file, the Chroma index, the rejects."""
+    cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "whylike")
+    """Folder for what can be made again: the converted base model."""
+    database_url: str | None = None
+    """SQLAlchemy URL of the truth; the store's own SQLite file where it is not set."""
+    chroma_url: str | None = None
+    """http(s)://host:port of a Chroma server; the embedded index in the store where it is not set."""
+    engine: Literal["local", "scripted"] = "local"
+    """What runs the experts."""
+    model: str = PACKAGED_MODEL
+    """Base model: the packaged one, a folder, or a hub id."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the local engine runs; auto takes a GPU when there is one."""
+    batch: int = Field(default=8, ge=1, le=256)
+    """Most requests that the local engine puts in one batch."""
+    history: int = Field(default=10, ge=1, le=100)
+    """Newest reviews of either side that an answer may rest on."""
+    seed: int = 0
+    """Seed of everything that is sampled."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before variables before the file; no .env file and no secrets folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(flags: dict[str, Any] | None = None) -> Settings:
+    """Read the settings; `flags` holds what the command line gave.
+
+    Raises `UsageError` that names the setting, what it was and what is allowed.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise UsageError(
+            f"setting {name} = {problem['input']!r} from {origin(name, given)} is not allowed: {problem['msg'].lower()}; "
+            f"mend it there, or run `whylike doctor` to see every setting"
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"{TOML} cannot be read: {error}; mend it or move it away") from None
+
+
+def origin(name: str, flags: dict[str, Any]) -> str:
+    """Where the value of setting `name` comes from: a flag, a variable, the file or the default."""
+    if flags.get(name) is not None:
+        return f"--{name.replace('_', '-')}"
+    if name in EnvSettingsSource(Settings)():
+        return f"WHYLIKE_{name.upper()}"
+    if name in TomlConfigSettingsSource(Settings)():
+        return str(TOML)
+    return "default"
