@@ -16,6 +16,9 @@ from whylike.errors import UsageError
 MAX_LEVELS = 26
 """Most values that a rating scale may have: each needs a label that is a single token (a digit or a letter)."""
 
+Number = int | float
+"""A number as people write it: whole ones without a point."""
+
 Aspects = tuple[str, ...]
 """A short keyword list, most important first: what was liked, disliked or is cared about."""
 
@@ -151,6 +154,16 @@ class Profile(Record):
     """The average rating that came with an imported profile, where no ratings did."""
 
 
+class RatedPair(Record):
+    """A rating to evaluate against, never evidence: it is in no history and no average."""
+
+    user_id: str
+    item_id: str
+    rating: float
+    source: str
+    """Where it came from, such as the name of a test file."""
+
+
 class Rated(Record):
     """How many ratings a user gave or an item got before a time, and their mean."""
 
@@ -198,11 +211,11 @@ class SummaryLists(AspectLists):
 class Rating(Record):
     """A predicted rating: the distribution over the scale and what is read off it."""
 
-    scale: Annotated[list[float], Field(min_length=2, max_length=3, description="minimum, maximum and, unless 1, step")]
+    scale: Annotated[list[Number], Field(min_length=2, max_length=3, description="minimum, maximum and, unless 1, step")]
     expectation: float
-    mode: float
+    mode: Number
     distribution: dict[str, float]
-    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
+    interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
     uncalibrated_expectation: float
     bias_baseline: float
 
@@ -228,7 +241,7 @@ class Evidence(Record):
     id: str
     user_id: str
     item_id: str
-    rating: float
+    rating: Number
     timestamp: int
     summary: SummaryLists
 

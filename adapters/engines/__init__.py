@@ -1,1 +1,27 @@
 """Engines: what runs the experts."""
+
+from __future__ import annotations
+
+import os
+from typing import assert_never
+
+from whylike.adapters.engines.base import Engine
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.settings import Settings
+
+# torch's threads wait for one another by spinning. Beside any other busy process the default spins so long that a token
+# takes ten times its time or more; this much costs a tenth on an idle machine. It is read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine that `settings` name; it loads its model at the first request. The caller closes it."""
+    match settings.engine:
+        case "scripted":
+            return ScriptedEngine()
+        case "local":
+            from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
+
+            return LocalEngine(settings)
+        case _:
+            assert_never(settings.engine)

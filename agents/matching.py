@@ -1,0 +1,215 @@
+"""Where a user's tastes meet an item's qualities: the points that a reason is made of.
+
+What others liked and disliked in the item is laid beside what this user liked and disliked in other items, and the
+item beside the nearest one that the user knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whylike.memory.embeddings import Embedder
+from whylike.records import History, RatingScale, Record, ReviewSummary
+
+NEAREST = 3
+"""Of the user's phrases, those nearest to a quality that are looked at: a taste is what comes up more than once."""
+MEET = 0.3
+"""Mean cosine of these from which a quality meets a taste."""
+NEAR = 0.5
+"""Cosine of two items' texts from which one is a precedent for the other."""
+TELLING = 0.15
+"""Part of the rating scale by which a precedent must differ from the user's mean to say something."""
+ALIKE = 0.6
+"""Cosine from which two phrases of the item would tell the reader the same."""
+MOST = 4
+"""Points of a reason."""
+
+
+class Kind(StrEnum):
+    """What a point says."""
+
+    DRAW = "draw"
+    """Others like in the item what won this user over elsewhere."""
+    CLASH = "clash"
+    """Others dislike in the item what put this user off elsewhere."""
+    PRECEDENT_FOR = "precedent_for"
+    """The nearest item that the user has reviewed pleased them more than others did."""
+    PRECEDENT_AGAINST = "precedent_against"
+    """The nearest item that the user has reviewed pleased them less than others did."""
+    PRAISE = "praise"
+    """Others like it; nothing that the user wrote meets it."""
+    FAULT = "fault"
+    """Others dislike it; nothing that the user wrote meets it."""
+
+
+FOR = {Kind.DRAW, Kind.PRECEDENT_FOR}
+AGAINST = {Kind.CLASH, Kind.PRECEDENT_AGAINST}
+
+
+class Point(Record):
+    """One cause for or against: what is said of the item, and what the user said elsewhere."""
+
+    kind: Kind
+    strength: float
+    """Above 0: a cosine."""
+    quality: str = ""
+    """What a reviewer of the item wrote, in the reviewer's words; empty for a precedent."""
+    quality_review: str = ""
+    taste_review: str = ""
+    taste_item: str = ""
+
+
+class Sides(NamedTuple):
+    """What is known of a pair when its points are sought."""
+
+    history: History
+    user: Sequence[ReviewSummary]
+    item: Sequence[ReviewSummary]
+    texts: Mapping[str, str]
+    """What each item is, in words: categories and description; items without either are left out."""
+    scale: RatingScale
+
+
+class _Aspect(NamedTuple):
+    phrase: str
+    liked: bool
+    review_id: str
+
+
+class _Found(NamedTuple):
+    point: Point
+    vector: NDArray[np.float32]
+
+
+def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
+    """The strongest points, at most `MOST`: no two about the same thing, no review used twice.
+
+    Points that meet the user's tastes come first; praise and faults that nothing meets only fill up.
+    """
+    tastes, taste_vectors = _aspects(sides.user, embedder)
+    qualities, quality_vectors = _aspects(sides.item, embedder)
+    items = {review.review_id: review.item_id for review in sides.history.user_reviews}
+    met = _meetings(qualities, quality_vectors, tastes, taste_vectors, items) + _precedent(sides, embedder)
+    met.sort(key=lambda found: -found.point.strength)
+    unmet = sorted(_unmet(qualities, quality_vectors), key=lambda found: -found.point.strength)
+    chosen: list[_Found] = []
+    for found in [*met, *_alternating(unmet)]:
+        ids = {found.point.quality_review, found.point.taste_review} - {""}
+        used = {id_ for other in chosen for id_ in (other.point.quality_review, other.point.taste_review)}
+        told = any(float(found.vector @ other.vector) >= ALIKE for other in chosen)
+        if len(chosen) < MOST and not (ids & used) and not told:
+            chosen.append(found)
+    return tuple(found.point for found in chosen)
+
+
+def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
+    """How far the points speak for (above 0) or against (below 0) the item, from about -2 to 2.
+
+    What meets the user's tastes counts in full; what others say on the whole, a third.
+    """
+    met = sum(point.strength for point in chosen if point.kind in FOR)
+    met -= sum(point.strength for point in chosen if point.kind in AGAINST)
+    likes = sum(len(summary.likes) for summary in item)
+    dislikes = sum(len(summary.dislikes) for summary in item)
+    return met + (likes - dislikes) / max(likes + dislikes, 1) / 3
+
+
+def _aspects(summaries: Sequence[ReviewSummary], embedder: Embedder) -> tuple[list[_Aspect], NDArray[np.float32]]:
+    """Every phrase of the summaries, and their vectors [n, dimension]."""
+    found = [
+        _Aspect(phrase, liked, summary.review_id)
+        for summary in summaries
+        for liked, listed in ((True, summary.likes), (False, summary.dislikes))
+        for phrase in listed
+    ]
+    return found, embedder.embed([aspect.phrase for aspect in found])
+
+
+def _meetings(
+    qualities: Sequence[_Aspect],
+    quality_vectors: NDArray[np.float32],
+    tastes: Sequence[_Aspect],
+    taste_vectors: NDArray[np.float32],
+    items: Mapping[str, str],
+) -> list[_Found]:
+    """Likes of others that meet the user's likes, and dislikes that meet the user's dislikes."""
+    met = []
+    for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
+        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked]
+        columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked]
+        if not rows or not columns:
+            continue
+        close = quality_vectors[rows] @ taste_vectors[columns].T
+        for row, cosines in zip(rows, close, strict=True):
+            nearest = np.argsort(-cosines)[:NEAREST]
+            strength = float(cosines[nearest].sum() / NEAREST)
+            taste = tastes[columns[int(nearest[0])]]
+            if strength >= MEET:
+                point = Point(
+                    kind=kind,
+                    strength=strength,
+                    quality=qualities[row].phrase,
+                    quality_review=qualities[row].review_id,
+                    taste_review=taste.review_id,
+                    taste_item=items.get(taste.review_id, ""),
+                )
+                met.append(_Found(point, quality_vectors[row]))
+    return met
+
+
+def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
+    """The nearest item that the user has reviewed, where it is near and the rating was not the usual one."""
+    target = sides.texts.get(sides.history.item_id)
+    past = [review for review in sides.history.user_reviews if review.item_id in sides.texts]
+    usual = sides.history.user_rated.average
+    if not target or not past or usual is None:
+        return []
+    vectors = embedder.embed([target, *(sides.texts[review.item_id] for review in past)])
+    close = vectors[1:] @ vectors[0]
+    nearest = int(close.argmax())
+    review = past[nearest]
+    away = (review.rating - usual) / (sides.scale.maximum - sides.scale.minimum)
+    if close[nearest] < NEAR or abs(away) < TELLING:
+        return []
+    point = Point(
+        kind=Kind.PRECEDENT_FOR if away > 0 else Kind.PRECEDENT_AGAINST,
+        strength=float(close[nearest]),
+        taste_review=review.review_id,
+        taste_item=review.item_id,
+    )
+    return [_Found(point, vectors[1 + nearest])]
+
+
+def _unmet(qualities: Sequence[_Aspect], vectors: NDArray[np.float32]) -> list[_Found]:
+    """Every quality by itself, the more typical of its side the stronger."""
+    if not qualities:
+        return []
+    liked = np.array([aspect.liked for aspect in qualities])
+    same_side = np.where(liked[:, None] == liked[None, :], vectors @ vectors.T, 0.0)
+    typical = same_side.sum(axis=1) / len(qualities)
+    return [
+        _Found(
+            Point(
+                kind=Kind.PRAISE if aspect.liked else Kind.FAULT,
+                strength=max(float(typical[row]), 0.0),
+                quality=aspect.phrase,
+                quality_review=aspect.review_id,
+            ),
+            vectors[row],
+        )
+        for row, aspect in enumerate(qualities)
+    ]
+
+
+def _alternating(found: Sequence[_Found]) -> list[_Found]:
+    """Praise and faults in turn, beginning with the stronger side, so that neither side is hidden."""
+    praise = [each for each in found if each.point.kind is Kind.PRAISE]
+    faults = [each for each in found if each.point.kind is Kind.FAULT]
+    first, second = (praise, faults) if len(praise) >= len(faults) else (faults, praise)
+    return [each for pair in zip_longest(first, second) for each in pair if each is not None]

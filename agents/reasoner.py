@@ -1,0 +1,120 @@
+"""The Reasoner: why this user would or would not like this item, in a few sentences that rest on reviews.
+
+The untaught base model writes fluent nonsense when it is left free, so what it may write is held by a grammar: one
+sentence a point (`agents.matching`), the reviewers' own words in quotation marks, the turn of phrase left to the model.
+No sentence can mention a rating, reveal the profile, or claim what nobody wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from whylike.adapters.engines.base import Engine, Writing, Written
+from whylike.agents.matching import Kind, Point
+from whylike.agents.prompting import one_line, render
+from whylike.records import Expert
+
+CLEAR = 0.25
+"""Balance of the points (`matching.balance`) from which the reason takes a side."""
+MAX_TOKENS = 320
+
+_LEADS = {
+    "for": ("This should suit the user", "The user would probably enjoy it", "There is much here for the user"),
+    "against": ("This is unlikely to suit the user", "The user would probably be disappointed"),
+    "even": ("This could go either way for the user", "It is hard to say how the user would take it"),
+    "newcomer": ("The user has written no reviews yet, so only others can be heard",),
+}
+_TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
+    Kind.DRAW: (
+        ("one reviewer writes “", "”, and something like that won the user over in {taste}"),
+        ("others speak of “", "”, which is close to what the user enjoyed about {taste}"),
+        ("what is said here, “", "”, recalls what the user praised in {taste}"),
+    ),
+    Kind.CLASH: (
+        ("somebody complains “", "”, and much the same spoiled {taste} for the user"),
+        ("others say “", "”, the kind of thing that bothered the user about {taste}"),
+        ("one complaint, “", "”, is close to what the user held against {taste}"),
+    ),
+    Kind.PRECEDENT_FOR: (
+        ("the nearest thing that the user knows is {taste}, and that was a success", ""),
+        ("of all that the user has written about, {taste} comes closest, and it went down well", ""),
+    ),
+    Kind.PRECEDENT_AGAINST: (
+        ("the nearest thing that the user knows is {taste}, and that was a disappointment", ""),
+        ("of all that the user has written about, {taste} comes closest, and it did not go down well", ""),
+    ),
+    Kind.PRAISE: (
+        ("those who like it write “", "”"),
+        ("it is praised with the words “", "”"),
+        ("on the bright side, “", "”, as one of them has it"),
+    ),
+    Kind.FAULT: (
+        ("those who do not like it write “", "”"),
+        ("a warning from one reviewer reads “", "”"),
+        ("on the other hand, “", "”, as one of them has it"),
+    ),
+}
+UNNAMED = "something reviewed earlier"
+"""What an item without a title is called: ids are not for readers."""
+
+
+class Reasoner:
+    """Asks the reasoner expert of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def version(self) -> str:
+        """The adapter version that writes a reason now."""
+        return self._engine.adapter_version(Expert.REASONER)
+
+    def request(self, points: Sequence[Point], balance: float, titles: Mapping[str, str], *, newcomer: bool) -> Writing:
+        """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them."""
+        stance = "newcomer" if newcomer else "for" if balance >= CLEAR else "against" if balance <= -CLEAR else "even"
+        pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
+        cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.FAULT}]
+        told = " ".join(
+            f"{side}: {', '.join(f'“{one_line(quality)}”' for quality in listed)}."
+            for side, listed in (("For", pros), ("Against", cons))
+            if listed
+        )
+        return Writing(
+            expert=Expert.REASONER,
+            prompt=render("reason", points=told or "Nothing is known."),
+            max_tokens=MAX_TOKENS,
+            grammar=_grammar(points, stance, titles),
+        )
+
+    def write(self, request: Writing, on_text: Callable[[str], None]) -> Written:
+        """Write the reason, telling `on_text` each piece. Raises `EngineError`."""
+        return self._engine.stream(request, on_text)
+
+
+def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) -> str:
+    """A Lark grammar: the lead and the first point, then a sentence a point; no turn of phrase is used twice."""
+    taken: dict[Kind, int] = {}
+    total = {kind: sum(point.kind is kind for point in points) for kind in Kind}
+    rules = []
+    for number, point in enumerate(points):
+        # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
+        turns = _TURNS[point.kind][taken.get(point.kind, 0) :: total[point.kind]] or _TURNS[point.kind]
+        taken[point.kind] = taken.get(point.kind, 0) + 1
+        taste = one_line(titles.get(point.taste_item, "")) or UNNAMED
+        wordings = [before.format(taste=taste) + _quoted(point.quality) + after.format(taste=taste) for before, after in turns]
+        if number:
+            wordings = [wording[0].upper() + wording[1:] for wording in wordings]
+        rules.append(f"p{number}: " + " | ".join(_literal(wording + ".") for wording in wordings))
+    leads = " | ".join(_literal(lead + (": " if points else ".")) for lead in _LEADS[stance])
+    body = ' " " '.join(f"p{number}" for number in range(len(points)))
+    return "\n".join([f"start: lead {body}", f"lead: {leads}", *rules])
+
+
+def _quoted(quality: str) -> str:
+    """A reviewer's words as they may stand within quotation marks."""
+    return one_line(quality).replace("“", "'").replace("”", "'").replace('"', "'").rstrip(".")
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

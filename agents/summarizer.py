@@ -1,0 +1,130 @@
+"""The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
+
+Every entry is a phrase of the review itself, so a summary holds nothing that the review does not say. The model judges
+the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds more of
+the teacher's aspects than letting an untaught base model write them (`whylike bench prompts`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from whylike.adapters.engines.base import Engine, Weighing
+from whylike.agents.phrases import phrases
+from whylike.agents.prompting import prompt_file, render
+from whylike.memory.embeddings import Embedder
+from whylike.records import Expert, Profile, RatingScale, Review, ReviewSummary, Side
+
+KEPT = 4
+"""Phrases kept in each list of a summary."""
+RATING_PULL = 3.0
+"""Log-odds that a review's rating adds to the tone of its phrases, from the worst rating to the best."""
+SETTLED = 0.625
+"""Where on the scale (0 worst, 1 best) a rating says nothing about the tone: the middle of 3 and 4 of 5."""
+FAINT = 0.25
+"""A phrase whose tone is nearer to neutral than this, in log-odds, is left out."""
+POINTS = 5
+"""Likes and dislikes of a profile (method: about five of each)."""
+SAME = 0.6
+"""Cosine from which two phrases are about the same thing."""
+
+
+class Toned(NamedTuple):
+    """A phrase and how it sounds: log-odds of liked against disliked."""
+
+    phrase: str
+    tone: float
+
+
+class Summarizer:
+    """Asks the summarizer expert of an engine. Safe to call from several threads."""
+
+    def __init__(self, engine: Engine, embedder: Embedder) -> None:
+        self._engine = engine
+        self._embedder = embedder
+        self._lean: dict[str, float] = {}
+
+    @property
+    def version(self) -> str:
+        """The adapter version that a summary made now is marked with."""
+        return self._engine.adapter_version(Expert.SUMMARIZER)
+
+    def summarize(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
+        """A summary of each review, in order. Raises `EngineError`."""
+        cut = [phrases(review.title, review.text) for review in reviews]
+        tones = iter(self._tones([phrase for found in cut for phrase in found]))
+        summaries = []
+        for review, found in zip(reviews, cut, strict=True):
+            place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
+            toned = [Toned(phrase, next(tones) + RATING_PULL * (place - SETTLED)) for phrase in found]
+            summaries.append(self._summary(review, toned))
+        return summaries
+
+    def profile(self, side: Side, subject_id: str, summaries: Sequence[ReviewSummary], source: str) -> Profile:
+        """The profile that the summaries add up to: for each theme its most typical phrase, commonest themes first."""
+        return Profile(
+            side=side,
+            subject_id=subject_id,
+            likes=self._themes([phrase for summary in summaries for phrase in summary.likes]),
+            dislikes=self._themes([phrase for summary in summaries for phrase in summary.dislikes]),
+            adapter_version=self.version,
+            source=source,
+        )
+
+    def _summary(self, review: Review, toned: Sequence[Toned]) -> ReviewSummary:
+        clear = sorted((each for each in toned if abs(each.tone) >= FAINT), key=lambda each: -abs(each.tone))
+        likes = [each.phrase for each in clear if each.tone > 0][:KEPT]
+        dislikes = [each.phrase for each in clear if each.tone < 0][:KEPT]
+        return ReviewSummary(
+            review_id=review.review_id,
+            likes=tuple(likes),
+            dislikes=tuple(dislikes),
+            adapter_version=self.version,
+        )
+
+    def _tones(self, texts: Sequence[str]) -> list[float]:
+        lean = self._neutral_lean()
+        return [odds - lean for odds in self._log_odds(texts)]
+
+    def _neutral_lean(self) -> float:
+        """What the model answers to phrases that say nothing: its own leaning, which is taken off every answer.
+
+        Contextual calibration (Zhao et al. 2021, "Calibrate Before Use", section 4).
+        """
+        if self.version not in self._lean:
+            self._lean[self.version] = float(np.mean(self._log_odds(prompt_file("phrase_tone").neutral)))
+        return self._lean[self.version]
+
+    def _log_odds(self, texts: Sequence[str]) -> list[float]:
+        labels = prompt_file("phrase_tone").labels
+        asked = [
+            Weighing(expert=Expert.SUMMARIZER, prompt=render("phrase_tone", phrase=text), labels=labels)
+            for text in texts
+        ]
+        answers = self._engine.weigh(asked) if asked else []
+        return [math.log(max(answer.probabilities[0], 1e-9) / max(answer.probabilities[1], 1e-9)) for answer in answers]
+
+    def _themes(self, found: Sequence[str]) -> tuple[str, ...]:
+        """The most typical phrase of each theme, the theme with most phrases first."""
+        if not found:
+            return ()
+        vectors = self._embedder.embed(found)
+        close = vectors @ vectors.T
+        left = np.ones(len(found), dtype=bool)
+        themes: list[str] = []
+        while left.any() and len(themes) < POINTS:
+            support = (np.where(close >= SAME, close, 0.0) * left[None, :]).sum(axis=1)
+            support[~left] = -np.inf
+            centre = int(support.argmax())
+            themes.append(found[centre])
+            left &= close[centre] < SAME
+        return tuple(themes)
+
+
+def read_of(summaries: Mapping[str, ReviewSummary], reviews: Sequence[Review]) -> list[ReviewSummary]:
+    """The summaries of `reviews`, in their order, for those that have one."""
+    return [summaries[review.review_id] for review in reviews if review.review_id in summaries]

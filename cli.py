@@ -1,0 +1,348 @@
+"""The command line: parses, calls and prints.
+
+Results go to standard output, everything else to standard error. What is heavy is imported inside the commands, so that
+`whylike --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from whylike import __version__
+from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
+from whylike.terminal import fail, log, messages, plain, results
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whylike.records import Record
+    from whylike.settings import Settings
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, whose errors are told in one sentence."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - what the base class says
+        """Run a command; `WhylikeError` ends with status 2 where the user can mend what was given, else with 1."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that has gone away is noticed here, where typer hushes it
+        except WhylikeError as error:
+            fail(str(error))
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+        return result
+
+
+def _examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\n" + "\n".join(("Example:", *(f"  {line}" for line in lines)))
+
+
+_PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "no_args_is_help": True,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(
+    cls=Commands,
+    help="Why would I like this? Explained ratings from what people wrote.",
+    epilog=_examples("whylike demo"),
+    **_PLAIN,
+)
+
+
+def _group(name: str, help_: str, example: str) -> typer.Typer:
+    """A noun, for the verbs on it."""
+    group = typer.Typer(help=help_, epilog=_examples(example), **_PLAIN)
+    app.add_typer(group, name=name)
+    return group
+
+
+EXPLAIN = "whylike explain --user ann --item alien-1979"
+ADD = 'whylike review add --user ann --item alien-1979 --rating 5 --text "Slow dread, and I loved it."'
+TIME = "seconds since 1970, or ISO 8601. Default: now."
+
+review_app = _group("review", "Add single reviews.", ADD)
+profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
+index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
+
+WHERE = "Folder of the store; else WHYLIKE_STORE, else ~/.local/share/whylike."
+MORE = "Say what is done; -vv says more."
+
+Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", help=WHERE)]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
+ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Why would I like this? Explained ratings from what people wrote."""
+    if version:
+        typer.echo(f"whylike {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=_examples("whylike demo"))
+def demo(store: Store = None, verbose: Verbose = 0) -> None:
+    """Explain three pairs of a small invented corpus.
+
+    The reviews go into a store of their own: --store, else the folder demo in the usual store. A second run reuses what
+    the first one worked out.
+    """
+    from whylike.card import DEMO, card, demo_card
+    from whylike.graph.pair import Services, explain
+    from whylike.memory.ingest import ingest
+    from whylike.progress import Watch
+
+    settings = _settings(store, verbose)
+    # Invented reviews have no business in a database that is shared.
+    own = {"store": store or settings.store / "demo", "database_url": None, "chroma_url": None}
+    settings = settings.model_copy(update=own)
+    out = results()
+    seconds: dict[str, float] = {}
+    packaged = resources.as_file(resources.files("whylike.memory").joinpath("demo_corpus"))
+    with packaged as corpus, Services.open(settings) as services:
+        began = time.monotonic()
+        with Watch(messages(), "reading the demo corpus") as watch:
+            ingest(services.store, corpus / "reviews.jsonl", items_file=corpus / "items.jsonl", progress=watch.file)
+        seconds["reading the corpus"] = time.monotonic() - began
+        out.print(DEMO)
+        for pair in json.loads((corpus / "pairs.json").read_text(encoding="utf-8")):
+            began = time.monotonic()
+            with Watch(messages(), "loading the model") as watch:
+                explanation = explain(services, pair["user_id"], pair["item_id"], on_event=watch.event)
+            seconds[f"{pair['user_id']} and {pair['item_id']}"] = time.monotonic() - began
+            out.print(card(explanation, services.store.item, pair["why"]))
+    out.print(demo_card(seconds, settings.store), soft_wrap=True)
+
+
+@app.command(
+    epilog=_examples("whylike ingest reviews.jsonl --items items.jsonl", "whylike ingest ratings.csv --scale 0.5:5:0.5")
+)
+def ingest(
+    reviews: Annotated[Path, typer.Argument(metavar="REVIEWS", help="File of reviews, plain or gzip.")],
+    items: Annotated[Path | None, typer.Option(metavar="FILE", help="File of items: titles, descriptions.")] = None,
+    format_: Annotated[
+        Literal["auto", "jsonl", "csv", "amazon2014", "amazon2023", "yelp", "exp3rt"],
+        typer.Option("--format", help="Format of the reviews; auto tells it from the first rows."),
+    ] = "auto",
+    scale: Annotated[
+        str | None, typer.Option(metavar="MIN:MAX[:STEP]", help="The ratings' scale. Default: 1:5.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Read reviews, and the items that they are about, into the store.
+
+    Bad rows go to a file with the reason for each, the others into the store. A second run of a file changes nothing.
+    """
+    from whylike.card import ingest_card
+    from whylike.memory.ingest import ingest as ingest_files
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import RatingScale
+
+    settings = _settings(store, verbose)
+    wanted = RatingScale.parse(scale) if scale is not None else None
+    began = time.monotonic()
+    with Truth.open(settings) as truth, Watch(messages(), f"opening {reviews.name}") as watch:
+        report = ingest_files(
+            truth, reviews, items_file=items, format=format_, scale=wanted, strict=strict, progress=watch.file
+        )
+        counts = truth.counts()
+    results().print(ingest_card(report, counts, time.monotonic() - began), soft_wrap=True)
+    if report.reviews.rows and report.reviews.rejected == report.reviews.rows:
+        raise InputError(
+            f"{reviews}: none of its {report.reviews.rows:,} rows could be taken; "
+            f"the reasons are in {report.reviews.rejects}, so mend the rows and run the same command again"
+        )
+
+
+@app.command(epilog=_examples(EXPLAIN, f"{EXPLAIN} --json"))
+def explain(
+    user: User,
+    item: ItemId,
+    as_json: Json = False,
+    no_reason: Annotated[bool, typer.Option("--no-reason", help="Only the rating: faster.")] = False,
+    as_of: Annotated[str | None, typer.Option(metavar="TIME", help=f"Leave out what came later: {TIME}")] = None,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Say what a user would rate an item, how sure that is, and why, with the reviews that it rests on."""
+    from whylike.card import card
+    from whylike.graph.pair import Services
+    from whylike.graph.pair import explain as explain_pair
+    from whylike.progress import Watch
+
+    settings = _settings(store, verbose)
+    before = _moment("--as-of", as_of) if as_of is not None else None
+    with Services.open(settings) as services:
+        with Watch(messages(), "loading the model") as watch:
+            explanation = explain_pair(
+                services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
+            )
+        _print(explanation, None if as_json else card(explanation, services.store.item))
+
+
+@review_app.command(epilog=_examples(ADD))
+def add(
+    user: User,
+    item: ItemId,
+    rating: Annotated[str, typer.Option(metavar="R", help="On the store's rating scale.")],
+    text: Annotated[str, typer.Option(metavar="TEXT", help="What the user wrote.")],
+    title: Annotated[str, typer.Option(metavar="TITLE", help="The review's title.")] = "",
+    at: Annotated[str | None, typer.Option(metavar="TIME", help=f"When it was written: {TIME}")] = None,
+    helpful: Annotated[int, typer.Option(metavar="N", help="How many found it helpful.")] = 0,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Add one review; the next answer about its user or its item takes it into account."""
+    from whylike.memory.importers.columns import ReviewColumns
+    from whylike.memory.importers.values import Levels
+    from whylike.memory.store import Store as Truth
+
+    # The options are read as the columns of a file are, so that the same is allowed in both.
+    columns = ReviewColumns(
+        user_id="--user",
+        item_id=("--item",),
+        rating="--rating",
+        text="--text",
+        timestamp=("--at",),
+        title=("--title",),
+        helpful=("--helpful",),
+    )
+    ids = {"--user": user, "--item": item}
+    said = {"--rating": rating, "--title": title, "--text": text, "--helpful": helpful}
+    when = {"--at": int(time.time()) if at is None else at}
+    with Truth.open(_settings(store, verbose)) as truth:
+        with _told():
+            (review,) = columns.reader(Levels(truth.scale), "")(ids | said | when)
+        truth.settle_scale(None, truth.scale)
+        known = truth.item(review.item_id)
+        added = truth.add_reviews([review])
+    what = known.name if known else f"{review.item_id}, an item new to the store"
+    new = f"added: {review.user_id} gave {review.rating:g} to {what}"
+    done = new if added else "was there already; nothing has changed"
+    results().print(plain(f"Review {review.review_id} {done}."), soft_wrap=True)
+
+
+@profile_app.command(epilog=_examples("whylike profile show --user ann", "whylike profile show --item alien-1979"))
+def show(
+    user: Annotated[str | None, typer.Option(metavar="U", help="Id of a user.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="I", help="Id of an item.")] = None,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Show the latest profile of a user or of an item."""
+    from whylike.card import profile_card
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.records import Side
+
+    if (user is None) == (item is None):
+        raise typer.BadParameter("give either --user or --item")
+    side, subject = (Side.USER, user) if user is not None else (Side.ITEM, item or "")
+    settings = _settings(store, verbose)
+    with Truth.open(settings) as truth:
+        known = truth.item(subject) if side is Side.ITEM else None
+        if known is None and not (side is Side.USER and truth.has_user(subject)):
+            raise not_found(truth, side, subject)
+        profile = truth.latest_profile(side, subject)
+    if profile is None:
+        raise NotFoundError(f"there is no profile of {subject!r} yet; `whylike explain` makes those of its user and item")
+    _print(profile, None if as_json else profile_card(profile, known.name if known else subject))
+
+
+@index_app.command(epilog=_examples("whylike index rebuild"))
+def rebuild(store: Store = None, verbose: Verbose = 0) -> None:
+    """Make the index of vectors again from the store."""
+    from whylike.memory.embeddings import Embedder
+    from whylike.memory.index import Index
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+
+    settings = _settings(store, verbose)
+    with Truth.open(settings) as truth, Watch(messages(), "opening the index") as watch:
+
+        def progress(done: int, total: int) -> None:
+            watch.count("index", done, total)
+
+        with Index.open(settings, truth, Embedder(), progress) as index:
+            made = index.rebuild(progress)
+    results().print(f"The index is rebuilt from the store: {made:,} vectors.")
+
+
+@app.command(epilog=_examples("whylike doctor", "whylike doctor --json"))
+def doctor(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
+    """Show every setting and where it came from, what is missing, and how to mend it.
+
+    Exit status 1 where something that is needed is missing.
+    """
+    from whylike.doctor import examine, report
+
+    log(verbose)
+    diagnosis = examine({"store": store})
+    _print(diagnosis, None if as_json else report(diagnosis))
+    if not diagnosis.ok:
+        raise typer.Exit(1)
+
+
+def _print(document: Record, rendered: RenderableType | None) -> None:
+    """Print a result for people, or else as JSON, whose ASCII is safe on any terminal and in any pipe."""
+    if rendered is None:
+        typer.echo(document.model_dump_json(indent=2, ensure_ascii=True))
+    else:
+        results().print(rendered)
+
+
+def _settings(store: Path | None, verbose: int) -> Settings:
+    from whylike.settings import load
+
+    log(verbose)
+    return load({"store": store})
+
+
+def _moment(option: str, text: str) -> int:
+    """The seconds since 1970 that an option gives."""
+    from whylike.memory.importers.values import moment
+
+    with _told():
+        return moment(text, option)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a value that cannot be taken as the reader of a file would, with the option in the column's place."""
+    from whylike.memory.importers.values import BadRow
+
+    try:
+        yield
+    except BadRow as error:
+        raise UsageError(str(error)) from None
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it quietly with status 130."""
+    try:
+        app(prog_name="whylike")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

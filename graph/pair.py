@@ -1,0 +1,140 @@
+"""One pair, end to end: a user and an item in, an explained rating out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from whylike.graph import nodes
+from whylike.graph.services import Services
+from whylike.graph.state import Event, PairState
+from whylike.records import (
+    AspectLists,
+    Evidence,
+    Explanation,
+    History,
+    Profiles,
+    Rating,
+    Reason,
+    Review,
+    SummaryLists,
+)
+
+__all__ = ["Event", "Services", "compiled", "explain"]
+
+
+@cache
+def compiled() -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The state machine: recall, summarize what has no summary yet, profile, reason, ground, predict."""
+    graph = StateGraph(PairState, context_schema=Services)
+    graph.add_node("recall", nodes.recall)
+    graph.add_node("summarize", nodes.summarize)
+    graph.add_node("profile", nodes.profile)
+    graph.add_node("reason", nodes.reason)
+    graph.add_node("ground", nodes.grounding)
+    graph.add_node("predict", nodes.predict)
+    graph.add_edge(START, "recall")
+    graph.add_conditional_edges("recall", nodes.spread, ["summarize", "profile", "predict"])
+    graph.add_edge("summarize", "profile")
+    graph.add_edge("profile", "reason")
+    graph.add_edge("reason", "ground")
+    graph.add_edge("ground", "predict")
+    graph.add_edge("predict", END)
+    return graph.compile()
+
+
+def explain(
+    services: Services,
+    user_id: str,
+    item_id: str,
+    *,
+    as_of: int | None = None,
+    with_reason: bool = True,
+    on_event: Callable[[Event], None] | None = None,
+) -> Explanation:
+    """What this user would rate this item, and why.
+
+    Args:
+        services: The store and the experts.
+        user_id: Need not be known: the answer then comes from the item's side, and says so.
+        item_id: Need not be known either.
+        as_of: Seconds since 1970; only what is earlier is used. Without it: the time of the user's own review of the
+            item if there is one, else now.
+        with_reason: Whether to give a reason; without one only the averages speak.
+        on_event: Told of progress and of the reason's text as it is written.
+
+    Raises:
+        StoreError: The store failed.
+        EngineError: The model failed.
+    """
+    start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
+    if as_of is not None:
+        start["as_of"] = as_of
+    state: Any = {}
+    done = 0
+    for mode, part in compiled().stream(start, context=services, stream_mode=["custom", "values"]):
+        if mode == "values":
+            state = part
+        elif on_event:
+            event = Event.model_validate(part)
+            if event.node == "summarize":
+                done += event.done
+                event = event.model_copy(update={"done": done, "total": len(state["missing"])})
+            on_event(event)
+    return _explanation(services, state)
+
+
+def _explanation(services: Services, state: PairState) -> Explanation:
+    known = History.model_validate(state["history"])
+    nothing: dict[str, list[str]] = {"likes": [], "dislikes": []}
+    profiles = state.get("profiles", {})
+    grounded = state.get("reason")
+    seconds = state["seconds"]
+    return Explanation(
+        user_id=known.user_id,
+        item_id=known.item_id,
+        as_of=known.before,
+        rating=Rating.model_validate(state["rating"]),
+        reason=Reason.model_validate(grounded) if grounded else None,
+        profiles=Profiles(
+            user=AspectLists.model_validate(profiles.get("user", nothing)),
+            item=AspectLists.model_validate(profiles.get("item", nothing)),
+        ),
+        evidence=[
+            evidence
+            for review in (*known.user_reviews, *known.item_reviews)
+            if (evidence := _evidence(review, state)) is not None
+        ],
+        adapters={
+            "summarizer": services.summarizer.version,
+            "reasoner": services.reasoner.version,
+            "predictor": services.predictor.version,
+        },
+        engine=services.engine.name,
+        seconds={
+            "summarize": round(seconds.get("summarize", 0.0), 3),
+            "reason": round(seconds.get("reason", 0.0), 3),
+            "predict": round(seconds.get("predict", 0.0), 3),
+        },
+        notes=state["notes"],
+    )
+
+
+def _evidence(review: Review, state: PairState) -> Evidence | None:
+    summary = state["summaries"].get(review.review_id)
+    if summary is None:
+        return None
+    return Evidence(
+        id=review.review_id,
+        user_id=review.user_id,
+        item_id=review.item_id,
+        rating=int(review.rating) if review.rating.is_integer() else review.rating,
+        timestamp=review.timestamp,
+        summary=SummaryLists(
+            likes=summary["likes"], dislikes=summary["dislikes"], preferences=summary["preferences"]
+        ),
+    )

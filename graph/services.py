@@ -1,0 +1,59 @@
+"""What the nodes work with: the store, the index and the experts, opened once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from whylike.adapters.engines import open_engine
+from whylike.adapters.engines.base import Engine
+from whylike.agents.predictor import Predictor
+from whylike.agents.reasoner import Reasoner
+from whylike.agents.summarizer import Summarizer
+from whylike.memory.embeddings import Embedder
+from whylike.memory.index import Index
+from whylike.memory.store import Store
+from whylike.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts that every query shares. Safe to use from several threads."""
+
+    settings: Settings
+    store: Store
+    index: Index
+    embedder: Embedder
+    engine: Engine
+    summarizer: Summarizer
+    reasoner: Reasoner
+    predictor: Predictor
+    now: Callable[[], int]
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, *, engine: Engine | None = None) -> Generator[Self]:
+        """Open what `settings` name and close it at the end; `engine`: another engine than they name.
+
+        Raises:
+            StoreError: The store or its index cannot be opened.
+        """
+        with ExitStack() as stack:
+            store = stack.enter_context(Store.open(settings))
+            embedder = Embedder()
+            index = stack.enter_context(Index.open(settings, store, embedder))
+            used = engine or stack.enter_context(closing(open_engine(settings)))
+            yield cls(
+                settings=settings,
+                store=store,
+                index=index,
+                embedder=embedder,
+                engine=used,
+                summarizer=Summarizer(used, embedder),
+                reasoner=Reasoner(used),
+                predictor=Predictor(used),
+                now=lambda: int(time.time()),
+            )

@@ -1,0 +1,60 @@
+"""The state of one pair's query: plain values that survive a checkpoint as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+from whylike.records import Record
+
+Json = dict[str, Any]
+"""A record as plain values (`model_dump(mode="json")`)."""
+
+
+def merged(left: Json, right: Json) -> Json:
+    """Both, the right one winning: how parallel nodes' results are joined."""
+    return {**left, **right}
+
+
+def summed(left: dict[str, float], right: dict[str, float]) -> dict[str, float]:
+    """Seconds spent per step, added up over its nodes."""
+    return {name: left.get(name, 0.0) + right.get(name, 0.0) for name in {**left, **right}}
+
+
+class PairState(TypedDict, total=False):
+    """What the nodes of `graph.pair` read and write."""
+
+    user_id: str
+    item_id: str
+    as_of: int
+    with_reason: bool
+    began: float
+    """Clock (`time.perf_counter`) when the summaries were begun."""
+    route: str
+    history: Json
+    missing: list[str]
+    summaries: Annotated[Json, merged]
+    profiles: Json
+    points: list[Json]
+    balance: float
+    told: str
+    """What the Reasoner was asked, in words: grounding keeps the reason from repeating it."""
+    written: str
+    reason: Json | None
+    rating: Json
+    notes: Annotated[list[str], list.__add__]
+    seconds: Annotated[dict[str, float], summed]
+
+
+class Batch(TypedDict):
+    """What one of the parallel summarize nodes is sent."""
+
+    review_ids: list[str]
+
+
+class Event(Record):
+    """Progress of a query, as it streams: a node's count, or a piece of the reason's text."""
+
+    node: str
+    done: int = 0
+    total: int = 0
+    text: str = ""

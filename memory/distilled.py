@@ -1,0 +1,129 @@
+"""The part of the store that the experts made: review summaries, profiles and the answers of expensive steps.
+
+A write of a summary or a profile also notes in the outbox, in the same transaction, that the index has to follow it
+(`index.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select
+
+from whylike.memory.database import Database, chunks
+from whylike.memory.reviewed import add_missing
+from whylike.memory.schema import Collection, answers, outbox, profiles, record, records, review_summaries, row
+from whylike.records import Profile, ReviewSummary, Side
+
+
+class Distilled:
+    """What the experts made; a part of `Store`."""
+
+    database: Database
+
+    def add_summaries(self, summaries: Iterable[ReviewSummary]) -> None:
+        """Add review summaries; the same adapter's later summary of a review replaces the earlier.
+
+        Raises:
+            StoreError: A summary's review is not in the store; none is added.
+        """
+        rows = [row(summary) for summary in summaries]
+        if not rows:
+            return
+        upsert = self.database.insert(review_summaries)
+        lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences")}
+        with self.database.write() as connection:
+            connection.execute(
+                upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists), rows
+            )
+            _notify(connection, Collection.SUMMARIES, ((each["review_id"], each["adapter_version"]) for each in rows))
+
+    def summaries(self, review_ids: Iterable[str], adapter_version: str) -> dict[str, ReviewSummary]:
+        """The adapter version's summaries of the reviews, by review id; reviews without one are left out."""
+        version = review_summaries.c.adapter_version == adapter_version
+        found: dict[str, ReviewSummary] = {}
+        with self.database.read() as connection:
+            for chunk in chunks(review_ids):
+                query = select(review_summaries).where(review_summaries.c.review_id.in_(chunk), version)
+                for summary in records(ReviewSummary, connection.execute(query).mappings()):
+                    found[summary.review_id] = summary
+        return found
+
+    def add_profiles(self, new: Iterable[Profile]) -> None:
+        """Add profiles, with their users and items where these are missing.
+
+        One whose side, subject, adapter version and source are there already replaces that and counts as the latest,
+        but one that differs in nothing changes nothing.
+        """
+        rows = [{**row(profile), "created_at": int(time.time())} for profile in new]
+        if not rows:
+            return
+        key = [profiles.c[name] for name in ("side", "subject_id", "adapter_version", "source")]
+        content = [profiles.c[name] for name in ("likes", "dislikes", "average")]
+        outdated = delete(profiles).where(
+            *(column == bindparam(f"new_{column.name}", type_=column.type) for column in key),
+            or_(*(column.is_distinct_from(bindparam(f"new_{column.name}", type_=column.type)) for column in content)),
+        )
+        subjects: dict[Side, set[str]] = defaultdict(set)
+        for each in rows:
+            subjects[each["side"]].add(each["subject_id"])
+        with self.database.write() as connection:
+            add_missing(self.database, connection, subjects[Side.USER], subjects[Side.ITEM])
+            connection.execute(outdated, [{f"new_{c.name}": each[c.name] for c in (*key, *content)} for each in rows])
+            connection.execute(self.database.insert(profiles).on_conflict_do_nothing(), rows)
+            _notify(connection, Collection.PROFILES, ((each["subject_id"], each["side"]) for each in rows))
+
+    def profile(self, side: Side, subject_id: str, adapter_version: str, source: str) -> Profile | None:
+        """The profile of this subject that this adapter version made from this source."""
+        made = (profiles.c.adapter_version == adapter_version, profiles.c.source == source)
+        query = select(profiles).where(profiles.c.side == side, profiles.c.subject_id == subject_id, *made)
+        with self.database.read() as connection:
+            found = connection.execute(query).mappings().first()
+        return record(Profile, found) if found else None
+
+    def latest_profile(self, side: Side, subject_id: str) -> Profile | None:
+        """The profile of this subject that was added last, whatever made it."""
+        query = select(profiles).where(profiles.c.side == side, profiles.c.subject_id == subject_id)
+        with self.database.read() as connection:
+            found = connection.execute(query.order_by(profiles.c.profile_id.desc()).limit(1)).mappings().first()
+        return record(Profile, found) if found else None
+
+    def forget_profiles(self, side: Side, subject_id: str) -> int:
+        """Remove all profiles of this subject and all kept answers about it; its reviews stay.
+
+        Returns:
+            How many profiles there were.
+        """
+        about = answers.c.user_id if side is Side.USER else answers.c.item_id
+        with self.database.write() as connection:
+            connection.execute(delete(answers).where(about == subject_id))
+            forgotten = connection.execute(
+                delete(profiles).where(profiles.c.side == side, profiles.c.subject_id == subject_id)
+            )
+            _notify(connection, Collection.PROFILES, [(subject_id, side)])
+            return forgotten.rowcount
+
+    def answer(self, key: str) -> str | None:
+        """The kept result of an expensive step, by its content's key."""
+        with self.database.read() as connection:
+            return connection.execute(select(answers.c.body).where(answers.c.key == key)).scalar_one_or_none()
+
+    def keep_answer(
+        self, key: str, kind: str, body: str, user_id: str | None = None, item_id: str | None = None
+    ) -> None:
+        """Keep the result of an expensive step; of two results for one key the first stays, so that all agree on it."""
+        values = {"key": key, "kind": kind, "user_id": user_id, "item_id": item_id, "body": body}
+        with self.database.write() as connection:
+            connection.execute(
+                self.database.insert(answers).values(created_at=int(time.time()), **values).on_conflict_do_nothing()
+            )
+
+
+def _notify(connection: Connection, collection: Collection, changed: Iterable[tuple[str, str]]) -> None:
+    """Note in the outbox that the index has to follow these keys."""
+    connection.execute(
+        insert(outbox),
+        [{"collection": collection.value, "subject": subject, "variant": variant} for subject, variant in changed],
+    )

@@ -1,0 +1,74 @@
+"""What the user may have meant: users and items of the store whose id or title is like a text."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from rapidfuzz import fuzz, process, utils
+from sqlalchemy import Column, select
+
+from whylike.errors import NotFoundError
+from whylike.memory.schema import items, users
+from whylike.memory.store import Store
+from whylike.records import Item, Side
+
+PAGE = 10_000
+"""Rows that are compared at once: memory stays constant however large the store is."""
+
+ALIKE = 60.0
+"""Least likeness, of 100, to be offered at all."""
+
+
+def nearest_users(store: Store, text: str, n: int = 3) -> list[str]:
+    """The ids most like the text, most alike first; at most `n`, none where nothing is alike."""
+    return [user_id for user_id, _ in _nearest(store, text, n, users.c.user_id)]
+
+
+def nearest_items(store: Store, text: str, n: int = 3) -> list[Item]:
+    """The items whose id or title is most like the text, most alike first; at most `n`, none where nothing is alike."""
+    found = (store.item(item_id) for item_id, _ in _nearest(store, text, n, items.c.item_id, items.c.title))
+    return [item for item in found if item is not None]
+
+
+def not_found(store: Store, side: Side, text: str, n: int = 3) -> NotFoundError:
+    """The error for a user or an item that the store does not have, with what may have been meant."""
+    if side is Side.USER:
+        near = [repr(user_id) for user_id in nearest_users(store, text, n)]
+    else:
+        near = [
+            f"{item.item_id!r} ({item.title})" if item.title else repr(item.item_id)
+            for item in nearest_items(store, text, n)
+        ]
+    if not near:
+        return NotFoundError(f"no {side} {text!r} in the store and none like it; add reviews with `whylike ingest`")
+    *others, last = near
+    offered = f"{', '.join(others)} or {last}" if others else last
+    return NotFoundError(f"no {side} {text!r} in the store; did you mean {offered}?")
+
+
+def _nearest(store: Store, text: str, n: int, key: Column[str], *more: Column[str]) -> list[tuple[str, float]]:
+    """Keys and likenesses of the rows most like the text in the key or another column, most alike first."""
+    best: dict[str, float] = {}
+    for page in _pages(store, key, *more):
+        for column in range(1 + len(more)):
+            texts = {row[0]: row[column] for row in page if row[column]}
+            for _, likeness, found in process.extract(
+                text, texts, scorer=fuzz.WRatio, processor=utils.default_process, limit=n, score_cutoff=ALIKE
+            ):
+                best[found] = max(likeness, best.get(found, 0.0))
+        best = dict(heapq.nlargest(n, best.items(), key=lambda pair: (pair[1], pair[0])))
+    return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _pages(store: Store, key: Column[str], *more: Column[str]) -> Iterator[list[tuple[str, ...]]]:
+    """All rows in pages, each read in its own short transaction."""
+    query = select(key, *more).order_by(key).limit(PAGE)
+    page_query = query
+    while True:
+        with store.database.read() as connection:
+            page = [tuple(row) for row in connection.execute(page_query)]
+        if not page:
+            return
+        yield page
+        page_query = query.where(key > page[-1][0])

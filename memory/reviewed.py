@@ -1,0 +1,167 @@
+"""The part of the store that people wrote: items, users, reviews and ratings to evaluate against."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, exists, func, insert, literal, select
+
+from whylike.memory.database import Database, chunks
+from whylike.memory.schema import (
+    NEWEST,
+    Row,
+    items,
+    rated_pairs,
+    rating_totals,
+    record,
+    records,
+    reviews,
+    row,
+    users,
+)
+from whylike.records import Item, Rated, RatedPair, Review
+
+DAY = 86_400
+"""Seconds of the days by which the ratings are totalled."""
+
+
+class Reviewed:
+    """What people wrote; a part of `Store`."""
+
+    database: Database
+
+    def add_items(self, new: Iterable[Item]) -> None:
+        """Add items, or bring those that are there up to date; a field that comes empty leaves what is there."""
+        upsert = self.database.insert(items)
+        updates = {
+            name: func.coalesce(func.nullif(upsert.excluded[name], literal(empty, items.c[name].type)), items.c[name])
+            for name, empty in (("title", ""), ("description", ""), ("categories", ()))
+        }
+        rows = [row(item) for item in new]
+        if rows:
+            with self.database.write() as connection:
+                connection.execute(upsert.on_conflict_do_update(index_elements=["item_id"], set_=updates), rows)
+
+    def add_reviews(self, new: Iterable[Review]) -> int:
+        """Add reviews, with their users and items where these are missing; a review whose id is there is left as it is.
+
+        Returns:
+            How many were new.
+        """
+        rows: dict[str, Row] = {}
+        for review in new:
+            rows.setdefault(review.review_id, row(review))
+        if not rows:
+            return 0
+        with self.database.write() as connection:
+            for chunk in chunks(list(rows)):
+                known = select(reviews.c.review_id).where(reviews.c.review_id.in_(chunk))
+                for review_id in connection.execute(known).scalars():
+                    del rows[review_id]
+            if rows:
+                added = list(rows.values())
+                add_missing(
+                    self.database, connection, (each["user_id"] for each in added), (each["item_id"] for each in added)
+                )
+                connection.execute(insert(reviews), added)
+                _add_totals(self.database, connection, added)
+        return len(rows)
+
+    def add_rated_pairs(self, new: Iterable[RatedPair]) -> int:
+        """Add ratings to evaluate against, with their users and items where these are missing; known pairs stay.
+
+        Returns:
+            How many were new.
+        """
+        rows = [row(pair) for pair in new]
+        if not rows:
+            return 0
+        total = select(func.count()).select_from(rated_pairs)
+        with self.database.write() as connection:
+            add_missing(
+                self.database, connection, (each["user_id"] for each in rows), (each["item_id"] for each in rows)
+            )
+            before = connection.execute(total).scalar_one()
+            connection.execute(self.database.insert(rated_pairs).on_conflict_do_nothing(), rows)
+            return connection.execute(total).scalar_one() - before
+
+    def rated_pairs(self, source: str | None = None) -> list[RatedPair]:
+        """The ratings to evaluate against, of one source or of all, in order of source, user and item."""
+        query = select(rated_pairs).order_by(rated_pairs.c.source, rated_pairs.c.user_id, rated_pairs.c.item_id)
+        if source is not None:
+            query = query.where(rated_pairs.c.source == source)
+        with self.database.read() as connection:
+            return records(RatedPair, connection.execute(query).mappings())
+
+    def item(self, item_id: str) -> Item | None:
+        """The item, if it is in the store."""
+        with self.database.read() as connection:
+            found = connection.execute(select(items).where(items.c.item_id == item_id)).mappings().first()
+        return record(Item, found) if found else None
+
+    def has_user(self, user_id: str) -> bool:
+        """Whether the user is in the store."""
+        with self.database.read() as connection:
+            return bool(connection.execute(select(exists().where(users.c.user_id == user_id))).scalar_one())
+
+    def reviews(self, ids: Iterable[str]) -> list[Review]:
+        """The reviews with these ids, in the order of the ids; those not in the store are left out."""
+        wanted = list(ids)
+        found: dict[str, Review] = {}
+        with self.database.read() as connection:
+            for chunk in chunks(wanted):
+                query = select(reviews).where(reviews.c.review_id.in_(chunk))
+                found |= {each.review_id: each for each in records(Review, connection.execute(query).mappings())}
+        return [found[review_id] for review_id in wanted if review_id in found]
+
+    def review_of(self, user_id: str, item_id: str) -> Review | None:
+        """The user's newest review of the item, if there is one."""
+        query = select(reviews).where(reviews.c.user_id == user_id, reviews.c.item_id == item_id)
+        with self.database.read() as connection:
+            found = connection.execute(query.order_by(*NEWEST).limit(1)).mappings().first()
+        return record(Review, found) if found else None
+
+    def user_reviews(self, user_id: str, limit: int) -> list[Review]:
+        """The user's newest reviews, newest first, ties in order of id; to show, not as evidence (`history.py`)."""
+        query = select(reviews).where(reviews.c.user_id == user_id).order_by(*NEWEST).limit(limit)
+        with self.database.read() as connection:
+            return records(Review, connection.execute(query).mappings())
+
+    def mean_rating(self, before: int) -> Rated:
+        """Count and mean of all ratings strictly earlier than `before` (seconds since 1970)."""
+        day = before // DAY
+        days = select(func.sum(rating_totals.c["count"]), func.sum(rating_totals.c.total)).where(
+            rating_totals.c.day < day
+        )
+        rest = select(func.count(), func.sum(reviews.c.rating)).where(
+            reviews.c.timestamp >= day * DAY, reviews.c.timestamp < before
+        )
+        with self.database.read() as connection:
+            parts = [connection.execute(query).one() for query in (days, rest)]
+        count = sum(part[0] or 0 for part in parts)
+        return Rated(count=count, average=sum(part[1] or 0.0 for part in parts) / count if count else None)
+
+
+def add_missing(database: Database, connection: Connection, user_ids: Iterable[str], item_ids: Iterable[str]) -> None:
+    """Make sure that the users and items are there."""
+    for table, ids, blank in (
+        (users, user_ids, {}),
+        (items, item_ids, {"title": "", "description": "", "categories": ()}),
+    ):
+        rows = [{f"{table.name[:-1]}_id": each, **blank} for each in set(ids)]
+        if rows:
+            connection.execute(database.insert(table).on_conflict_do_nothing(), rows)
+
+
+def _add_totals(database: Database, connection: Connection, added: Iterable[Row]) -> None:
+    """Count new reviews' ratings into the totals of their days."""
+    days: dict[int, list[float]] = defaultdict(list)
+    for each in added:
+        days[each["timestamp"] // DAY].append(each["rating"])
+    totals = database.insert(rating_totals)
+    increase = totals.on_conflict_do_update(
+        index_elements=["day"],
+        set_={name: rating_totals.c[name] + totals.excluded[name] for name in ("count", "total")},
+    )
+    connection.execute(increase, [{"day": d, "count": len(days[d]), "total": sum(days[d])} for d in days])

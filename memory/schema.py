@@ -1,0 +1,194 @@
+"""The tables of the store, and how a row becomes a record and back.
+
+Columns carry the names of the record's fields, so `dict(record)` is a row and `Record(**row)` a record; the column
+types below do the rest. What makes the tables is `migrations.py`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from whylike.records import Record, Side
+
+R = TypeVar("R", bound=Record)
+
+Row = dict[str, Any]
+"""One row to insert: column name to value."""
+
+
+class Strings(TypeDecorator[tuple[str, ...]]):
+    """A tuple of strings, kept as a JSON list."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
+        """The list as text."""
+        return None if value is None else json.dumps(value, ensure_ascii=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        """The text as a tuple."""
+        return None if value is None else tuple(json.loads(value))
+
+
+class SideText(TypeDecorator[Side]):
+    """A `Side`, kept as its word."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Side | None, dialect: Dialect) -> str | None:
+        """The word."""
+        return None if value is None else Side(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Side | None:
+        """The side."""
+        return None if value is None else Side(value)
+
+
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""A key that the database counts up."""
+
+metadata = MetaData()
+
+items = Table(
+    "items",
+    metadata,
+    Column("item_id", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("categories", Strings, nullable=False),
+)
+
+users = Table("users", metadata, Column("user_id", Text, primary_key=True))
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("review_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
+    Column("item_id", Text, ForeignKey("items.item_id"), nullable=False),
+    Column("rating", Double, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("helpful", BigInteger, nullable=False),
+)
+# Each covers its side of a history: the newest reviews in order, and the averages without touching the table.
+# The review id is not in them: it would make each a quarter larger only to order reviews of one second.
+Index("reviews_of_user", reviews.c.user_id, reviews.c.timestamp.desc(), reviews.c.item_id, reviews.c.rating)
+Index("reviews_of_item", reviews.c.item_id, reviews.c.timestamp.desc(), reviews.c.user_id, reviews.c.rating)
+# Covers the rest of a day in the mean of all ratings.
+Index("reviews_in_time", reviews.c.timestamp, reviews.c.rating)
+
+NEWEST = (reviews.c.timestamp.desc(), reviews.c.review_id)
+"""The order of reviews everywhere: newest first, ties in order of review id."""
+
+review_summaries = Table(
+    "review_summaries",
+    metadata,
+    Column("review_id", Text, ForeignKey("reviews.review_id"), primary_key=True),
+    Column("adapter_version", Text, primary_key=True),
+    Column("likes", Strings, nullable=False),
+    Column("dislikes", Strings, nullable=False),
+    Column("preferences", Strings, nullable=False),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("profile_id", Serial, primary_key=True),
+    Column("side", SideText, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("adapter_version", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("likes", Strings, nullable=False),
+    Column("dislikes", Strings, nullable=False),
+    Column("average", Double),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("side", "subject_id", "adapter_version", "source"),
+    sqlite_autoincrement=True,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("user_id", Text),
+    Column("item_id", Text),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+Index("answers_of_user", answers.c.user_id)
+Index("answers_of_item", answers.c.item_id)
+
+rated_pairs = Table(
+    "rated_pairs",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.user_id"), primary_key=True),
+    Column("item_id", Text, ForeignKey("items.item_id"), primary_key=True),
+    Column("rating", Double, nullable=False),
+)
+
+rating_totals = Table(
+    "rating_totals",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total", Double, nullable=False),
+)
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", Serial, primary_key=True),
+    Column("collection", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+class Collection(StrEnum):
+    """What the index holds vectors of."""
+
+    SUMMARIES = "summaries"
+    PROFILES = "profiles"
+
+
+def row(record: Record) -> Row:
+    """The record as a row of its table."""
+    return dict(vars(record))
+
+
+def record(kind: type[R], mapping: RowMapping) -> R:
+    """The row as a record of the given kind, whose fields are columns of it."""
+    return kind(**{name: mapping[name] for name in kind.model_fields})
+
+
+def records(kind: type[R], mappings: Iterable[RowMapping]) -> list[R]:
+    """All rows as records."""
+    return [record(kind, mapping) for mapping in mappings]

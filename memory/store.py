@@ -1,0 +1,122 @@
+"""The store: what is known for good, in SQL. Every write is one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, func, select
+
+from whylike.errors import UsageError
+from whylike.memory.database import Database
+from whylike.memory.distilled import Distilled
+from whylike.memory.reviewed import Reviewed
+from whylike.memory.schema import items, meta, profiles, record, review_summaries, reviews, users
+from whylike.records import RatingScale, Record
+from whylike.settings import Settings
+
+_SCALE = "scale"
+"""Name of the rating scale in the table of single values."""
+
+
+class Counts(Record):
+    """How much is in a store."""
+
+    users: int
+    items: int
+    reviews: int
+    summaries: int
+    profiles: int
+
+
+class Store(Reviewed, Distilled):
+    """An open store; use it as a context manager, from as many threads as you like.
+
+    Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._scale: RatingScale | None = None
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open the store that the settings name; it is made where there is none.
+
+        Raises:
+            StoreError: It cannot be opened or made, or is from a newer whylike.
+            UsageError: `database_url` is not one that whylike can use.
+        """
+        return cls(Database.open(settings))
+
+    def close(self) -> None:
+        """Close the store."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def folder(self) -> Path:
+        """The store's folder."""
+        return self.database.folder
+
+    @property
+    def scale(self) -> RatingScale:
+        """The rating scale of all ratings in the store; 1:5 until one is settled."""
+        if self._scale is None:
+            with self.database.read() as connection:
+                self._scale = _settled_scale(connection)
+        return self._scale or RatingScale()
+
+    def settle_scale(self, requested: RatingScale | None, default: RatingScale) -> RatingScale:
+        """Settle the store's rating scale, for good: the first to ask decides.
+
+        Args:
+            requested: The scale that the user asked for, if any.
+            default: The scale to settle where none is settled and none asked for.
+
+        Returns:
+            The store's scale.
+
+        Raises:
+            UsageError: A scale was asked for and the store has another.
+        """
+        with self.database.write() as connection:
+            wanted = (requested or default).model_dump_json()
+            connection.execute(self.database.insert(meta).values(name=_SCALE, value=wanted).on_conflict_do_nothing())
+            settled = _settled_scale(connection) or default
+        if requested is not None and requested != settled:
+            raise UsageError(
+                f"the store {self.database.name} has ratings on the scale {settled}, not {requested}; "
+                f"leave out --scale, or keep these reviews in another store with --store"
+            )
+        self._scale = settled
+        return settled
+
+    def counts(self) -> Counts:
+        """How much is in the store."""
+        tables = {
+            "users": users,
+            "items": items,
+            "reviews": reviews,
+            "summaries": review_summaries,
+            "profiles": profiles,
+        }
+        query = select(
+            *(select(func.count()).select_from(tables[name]).scalar_subquery().label(name) for name in tables)
+        )
+        with self.database.read() as connection:
+            return record(Counts, connection.execute(query).mappings().one())
+
+
+def _settled_scale(connection: Connection) -> RatingScale | None:
+    """The settled rating scale, if one is."""
+    text = connection.execute(select(meta.c.value).where(meta.c.name == _SCALE)).scalar_one_or_none()
+    return None if text is None else RatingScale.model_validate_json(text)

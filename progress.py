@@ -1,0 +1,164 @@
+"""What is going on, on standard error: a live display on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from whylike.terminal import plain
+
+if TYPE_CHECKING:
+    from whylike.graph.pair import Event
+    from whylike.memory.ingest import Progress
+
+FIRST_LINE = 2.0
+"""Seconds after which a step that is still going on is reported where there is no terminal."""
+LINE_EVERY = 10.0
+"""Seconds between the lines after that."""
+RATED_AFTER = 0.5
+"""Seconds of a step from which its rate means something."""
+REASON = "reason"
+"""The node whose text is shown as it is written."""
+LABELS = {
+    "history": "looking up what both sides wrote",
+    "summarize": "summarizing reviews",
+    "profile": "adding up profiles",
+    "reason": "writing the reason",
+    "predict": "predicting the rating",
+    "index": "rebuilding the index",
+}
+"""What the nodes of a graph are called; one that is not here goes by its own name."""
+
+
+class Step:
+    """One thing that is going on: how far it is, how fast, and how long it will take."""
+
+    def __init__(self, label: str, unit: str, began: float) -> None:
+        self.label = label
+        self._unit = unit
+        self._began = self._now = began
+        self._count = self._done = self._total = 0
+        self._more = ""
+
+    def update(self, now: float, *, count: int, done: int, total: int, more: str = "") -> None:
+        """Take news: `count` units are ready; of the work, `done` of `total` (which may be measured otherwise)."""
+        self._now, self._count, self._done, self._total, self._more = now, count, done, total, more
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, from 0 to 1; None where that is not known."""
+        return min(self._done / self._total, 1.0) if self._total else None
+
+    def describe(self) -> str:
+        """Count, rate and time left, as far as they are known."""
+        parts = []
+        if self._total:
+            of = f" of {self._total:,}" if self._count == self._done else ""
+            parts.append(f"{self._count:,}{of} {self._unit}".strip())
+        took = self._now - self._began
+        if took >= RATED_AFTER and self._done:
+            rate = self._count / took
+            parts.append(f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second")  # noqa: PLR2004
+            if self._done < self._total:
+                parts.append(f"{_duration((self._total - self._done) * took / self._done)} left")
+        return ", ".join([*parts, self._more] if self._more else parts)
+
+
+class Watch:
+    """Shows the progress of one command while it runs; a context manager whose methods are the callbacks.
+
+    On a terminal the display goes away at the end. Elsewhere a step that takes over two seconds gets a line, and
+    another every ten seconds.
+    """
+
+    def __init__(self, console: Console, what: str) -> None:
+        """`what` is said until the first news comes."""
+        self._console = console
+        self._what = what
+        self._began = self._news = self._last_line = time.monotonic()
+        self._steps: dict[str, Step] = {}
+        self._reason = ""
+        self._live: Live | None = None
+        if console.is_terminal and not console.is_dumb_terminal:
+            self._live = Live(console=console, get_renderable=self._display, refresh_per_second=8, transient=True)
+        self._spinner = Spinner("dots", style="cyan")
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def file(self, progress: Progress) -> None:
+        """Take news of an ingest."""
+        key, label = str(progress.file), f"reading {progress.file.name}"
+        step = self._steps.setdefault(key, Step(label, "rows", self._news))
+        more = f"{progress.rejected:,} rejected" if progress.rejected else ""
+        self._report(step, count=progress.rows, done=progress.done, total=progress.total, more=more)
+
+    def event(self, event: Event) -> None:
+        """Take news of a graph's node, or the next piece of the reason."""
+        if event.node == REASON:
+            self._reason += event.text
+        self.count(event.node, event.done, event.total)
+
+    def count(self, node: str, done: int, total: int) -> None:
+        """Take news of a step: `done` of `total` is ready; `total` is 0 where it cannot be counted."""
+        step = self._steps.setdefault(node, Step(LABELS.get(node, node), "", self._news))
+        self._report(step, count=done, done=done, total=total)
+
+    def _report(self, step: Step, *, count: int, done: int, total: int, more: str = "") -> None:
+        self._news = time.monotonic()
+        step.update(self._news, count=count, done=done, total=total, more=more)
+        if self._live is None:
+            self._line(step)
+
+    def _line(self, step: Step) -> None:
+        """Report on a stream that is not a terminal, now and then."""
+        first = self._last_line == self._began
+        if self._news - self._last_line >= (FIRST_LINE if first else LINE_EVERY):
+            self._last_line = self._news
+            share = f" {step.share:.0%}" if step.share is not None else ""
+            text = f"whylike: {step.label}{share}, {step.describe()}".rstrip(", ")
+            self._console.print(plain(text), soft_wrap=True)
+
+    def _display(self) -> RenderableType:
+        now = time.monotonic()
+        rows = Table.grid(padding=(0, 1))
+        if not self._steps:
+            rows.add_row(self._spinner, Text(plain(self._what)), Text(_duration(now - self._began), style="dim"))
+        for number, step in enumerate(list(self._steps.values()), start=1):
+            current = number == len(self._steps)
+            mark: RenderableType = self._spinner if current else Text("✓", style="green")
+            share = 1.0 if not current and step.share is None else step.share
+            bar = ProgressBar(
+                total=1 if share is not None else None, completed=share or 0, width=20, pulse=share is None
+            )
+            rows.add_row(mark, Text(plain(step.label)), bar, Text(step.describe(), style="dim"))
+        if not self._reason:
+            return rows
+        return Group(rows, Text(""), Text(plain(self._reason, lines=True), style="italic"))
+
+
+def _duration(seconds: float) -> str:
+    """A time for people: `8 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,126 @@
+"""From an empty file to today's tables, once."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
+
+from whylike.errors import StoreError
+from whylike.memory.database import FILE
+from whylike.memory.migrations import MIGRATIONS, migrate
+from whylike.memory.schema import metadata
+from whylike.memory.store import Store
+from whylike.records import Item
+from whylike.settings import Settings
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    """What is in a database, in words that can be compared."""
+    found = inspect(engine)
+    return {
+        table: {
+            "columns": {(c["name"], c["nullable"], c["type"].python_type) for c in found.get_columns(table)},
+            "key": found.get_pk_constraint(table)["constrained_columns"],
+            "foreign": {(*k["constrained_columns"], k["referred_table"]) for k in found.get_foreign_keys(table)},
+            "unique": {tuple(u["column_names"]) for u in found.get_unique_constraints(table)},
+            "indexes": {(i["name"], tuple(i["column_names"])) for i in found.get_indexes(table)},
+        }
+        for table in found.get_table_names()
+        if table not in ("migrations", "sqlite_sequence")
+    }
+
+
+def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    migrated = create_engine(f"sqlite:///{tmp_path}/migrated")
+    with migrated.begin() as connection:
+        assert migrate(connection, "it") == len(MIGRATIONS)
+    declared = create_engine(f"sqlite:///{tmp_path}/declared")
+    metadata.create_all(declared)
+    assert shape(migrated) == shape(declared)
+
+
+def test_positions_of_the_outbox_are_never_used_twice(tmp_path: Path) -> None:
+    """Or a sync could take out a change that came after the one that it carried over."""
+    engine = create_engine(f"sqlite:///{tmp_path}/it")
+    add = text("INSERT INTO outbox (collection, subject, variant) VALUES ('summaries', 'a', 'b')")
+    with engine.begin() as connection:
+        migrate(connection, "it")
+        connection.execute(add)
+        connection.execute(text("DELETE FROM outbox"))
+        connection.execute(add)
+        assert connection.execute(text("SELECT position FROM outbox")).scalar_one() == 2
+
+
+def test_an_empty_file_becomes_a_store_and_opens_again(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    with Store.open(Settings(store=tmp_path)) as store:
+        store.add_items([Item(item_id="a", title="A")])
+    with Store.open(Settings(store=tmp_path)) as store:
+        assert store.item("a") == Item(item_id="a", title="A")
+    applied = sqlite3.connect(tmp_path / FILE).execute("SELECT version, name FROM migrations").fetchall()
+    assert applied == [(number, each.__name__) for number, each in enumerate(MIGRATIONS, start=1)]
+
+
+def test_an_older_store_gets_only_what_it_lacks(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/it")
+    calls: list[str] = []
+
+    def second(connection: Connection) -> None:
+        calls.append("second")
+
+    def third(connection: Connection) -> None:
+        calls.append("third")
+
+    with engine.begin() as connection:
+        assert migrate(connection, "it", (*MIGRATIONS[:1], second)) == 2
+    with engine.begin() as connection:
+        assert migrate(connection, "it", (*MIGRATIONS[:1], second, third)) == 1
+    assert calls == ["second", "third"]
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE half (a)"))
+        raise RuntimeError("no")
+
+    with Store.open(Settings(store=tmp_path)) as store:
+        with pytest.raises(RuntimeError, match="no"), store.database.write() as connection:
+            migrate(connection, "it", (*MIGRATIONS, broken))
+        with store.database.read() as connection:
+            assert not inspect(connection).has_table("half")
+            assert connection.execute(text("SELECT count(*) FROM migrations")).scalar_one() == len(MIGRATIONS)
+
+
+def test_a_store_of_a_newer_whylike_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    Store.open(Settings(store=tmp_path)).close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("INSERT INTO migrations VALUES (99, 'from_the_future', 0)")
+    with pytest.raises(StoreError, match=r"written by a newer whylike .* 99, .* update whylike"):
+        Store.open(Settings(store=tmp_path))
+
+
+def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from whylike.memory.store import Store
+from whylike.settings import Settings
+print("ready", flush=True)
+sys.stdin.readline()
+with Store.open(Settings(store=Path(sys.argv[1]))) as store:
+    print(store.counts().items)
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")], **pipes) for _ in range(4)]
+    for opener in openers:
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        opener.stdin.write("go\n")
+        opener.stdin.flush()
+    assert [opener.communicate()[0] for opener in openers] == ["0\n"] * 4
+    assert [opener.returncode for opener in openers] == [0] * 4
