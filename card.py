@@ -21,7 +21,7 @@ from rich.text import Text
 
 from whylike.agents.predictor import COVERED
 from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
-from whylike.terminal import plain
+from whylike.terminal import Narrow, plain
 
 if TYPE_CHECKING:
     from whylike.memory.ingest import FileReport, IngestReport
@@ -31,8 +31,6 @@ SHOWN = 6
 """Reviews that the card lists where the reason cites none."""
 LONGEST_NAME = 60
 """Characters of a title or an id that the card shows."""
-WIDEST = 100
-"""Columns that the card takes at most: longer lines are hard to read."""
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Nothing to a whole character in eighths."""
 DEMO = "Twenty real films; the people and all 372 of their reviews are invented for this demo."
@@ -58,23 +56,6 @@ class Bar:
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(4, options.max_width)
-
-
-class Narrow:
-    """What is inside, no wider than `WIDEST` and without spaces at the ends of lines."""
-
-    def __init__(self, inside: RenderableType) -> None:
-        self._inside = inside
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        narrow = options.update(width=min(options.max_width, WIDEST))
-        for line in console.render_lines(self._inside, narrow, pad=False):
-            while line and not line[-1].text.strip():
-                line.pop()
-            if line:
-                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
-            yield from line
-            yield Segment.line()
 
 
 def card(explanation: Explanation, item_of: Callable[[str], Item | None], why: str = "") -> RenderableType:
@@ -135,7 +116,7 @@ def demo_card(seconds: Mapping[str, float], store: Path) -> RenderableType:
                 *(f"  {took:6.1f}  {plain(part)}" for part, took in seconds.items()),
                 "",
                 "Try next",
-                f"  whylike explain --store {there} --user latex_larry --item alien-1979",
+                f"  whylike explain --store {there} --user dozy_dave --item wall-e-2008",
                 f"  whylike profile show --store {there} --user dozy_dave",
                 "  whylike ingest --help    how to read your own reviews",
             )
@@ -274,7 +255,7 @@ def _makers(explanation: Explanation) -> RenderableType:
             rows.add_row(expert, Text(_version(version)))
     rows.add_row("engine", Text(plain(explanation.engine)))
     steps = ", ".join(f"{step} {took:.1f}" for step, took in explanation.seconds.items())
-    rows.add_row("seconds", Text(f"{steps} (together {sum(explanation.seconds.values()):.1f})"))
+    rows.add_row("seconds", Text(steps))
     return rows
 
 

@@ -55,6 +55,7 @@ _PLAIN: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 app = typer.Typer(
+    name="whylike",
     cls=Commands,
     help="Why would I like this? Explained ratings from what people wrote.",
     epilog=_examples("whylike demo"),
@@ -69,8 +70,8 @@ def _group(name: str, help_: str, example: str) -> typer.Typer:
     return group
 
 
-EXPLAIN = "whylike explain --user ann --item alien-1979"
-ADD = 'whylike review add --user ann --item alien-1979 --rating 5 --text "Slow dread, and I loved it."'
+EXPLAIN = "whylike explain --user ann --item the-thing-1982"
+ADD = "whylike review add --user ann --item the-thing-1982 --rating 5 --text Fun"
 TIME = "seconds since 1970, or ISO 8601. Default: now."
 
 review_app = _group("review", "Add single reviews.", ADD)
@@ -182,14 +183,15 @@ def explain(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Say what a user would rate an item, how sure that is, and why, with the reviews that it rests on."""
+    """Say what a user would rate an item, how sure that is, and why."""
+    settings = _settings(store, verbose)
+    before = _moment("--as-of", as_of) if as_of is not None else None
+
     from whylike.card import card
     from whylike.graph.pair import Services
     from whylike.graph.pair import explain as explain_pair
     from whylike.progress import Watch
 
-    settings = _settings(store, verbose)
-    before = _moment("--as-of", as_of) if as_of is not None else None
     with Services.open(settings) as services:
         with Watch(messages(), "loading the model") as watch:
             explanation = explain_pair(
@@ -240,7 +242,7 @@ def add(
     results().print(plain(f"Review {review.review_id} {done}."), soft_wrap=True)
 
 
-@profile_app.command(epilog=_examples("whylike profile show --user ann", "whylike profile show --item alien-1979"))
+@profile_app.command(epilog=_examples("whylike profile show --user ann", "whylike profile show --item the-thing-1982"))
 def show(
     user: Annotated[str | None, typer.Option(metavar="U", help="Id of a user.")] = None,
     item: Annotated[str | None, typer.Option(metavar="I", help="Id of an item.")] = None,
@@ -264,7 +266,9 @@ def show(
             raise not_found(truth, side, subject)
         profile = truth.latest_profile(side, subject)
     if profile is None:
-        raise NotFoundError(f"there is no profile of {subject!r} yet; `whylike explain` makes those of its user and item")
+        raise NotFoundError(
+            f"there is no profile of {subject!r} yet; `whylike explain` makes those of its user and item"
+        )
     _print(profile, None if as_json else profile_card(profile, known.name if known else subject))
 
 
@@ -289,10 +293,7 @@ def rebuild(store: Store = None, verbose: Verbose = 0) -> None:
 
 @app.command(epilog=_examples("whylike doctor", "whylike doctor --json"))
 def doctor(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
-    """Show every setting and where it came from, what is missing, and how to mend it.
-
-    Exit status 1 where something that is needed is missing.
-    """
+    """Show every setting, what is missing, and how to mend it; status 1 where something that is needed is missing."""
     from whylike.doctor import examine, report
 
     log(verbose)

@@ -21,14 +21,9 @@ from rich.text import Text
 
 import whylike
 from whylike.errors import UsageError, WhylikeError
-from whylike.memory.database import FILE
-from whylike.memory.embeddings import PACKAGE, Embedder
-from whylike.memory.migrations import MIGRATIONS
-from whylike.memory.outbox import Outbox
-from whylike.memory.store import Store
 from whylike.records import Record
 from whylike.settings import PACKAGED_MODEL, Settings, load, origin
-from whylike.terminal import plain
+from whylike.terminal import Narrow, plain
 
 PYTHON = (3, 11)
 """The oldest Python that whylike runs on."""
@@ -85,10 +80,13 @@ def examine(flags: dict[str, Any]) -> Diagnosis:
         UsageError: The settings file cannot be read.
     """
     checks = [_python(), _packages()]
+    complete = checks[-1].status != "problem"
     try:
         settings = load(flags)
         shown: dict[str, Any] = settings.model_dump()
-        checks += [_base_model(settings), _embedder(), _device(settings), *_store(settings), *_disk(settings)]
+        checks += [_base_model(settings), _device(settings), *_disk(settings)]
+        if complete:  # or importing what they look at would fail
+            checks += [_embedder(), *_store(settings)]
     except UsageError as error:
         shown = _unchecked(flags)
         checks.append(
@@ -120,9 +118,8 @@ def report(diagnosis: Diagnosis) -> RenderableType:
         else f"{problems} {'thing needs' if problems == 1 else 'things need'} mending."
     )
     head = Text(f"whylike {diagnosis.version}", style="bold")
-    return Group(
-        head, Text("\nSettings", style="bold"), settings, Text("\nChecks", style="bold"), checks, Text(f"\n{end}")
-    )
+    titles = Text("\nSettings", style="bold"), Text("\nChecks", style="bold")
+    return Narrow(Group(head, titles[0], settings, titles[1], checks, Text(f"\n{end}")))
 
 
 def _unchecked(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +210,8 @@ def _packaged_model(name: str, cache: Path) -> Check:
 
 
 def _embedder() -> Check:
+    from whylike.memory.embeddings import PACKAGE, Embedder  # noqa: PLC0415 - it may not be importable
+
     if importlib.util.find_spec(PACKAGE) is None:
         return Check(
             name="embedder",
@@ -247,6 +246,11 @@ def _gpu() -> str:
 
 def _store(settings: Settings) -> Iterator[Check]:
     """Look at the store, which is not made for that."""
+    from whylike.memory.database import FILE  # noqa: PLC0415 - as above
+    from whylike.memory.migrations import MIGRATIONS  # noqa: PLC0415
+    from whylike.memory.outbox import Outbox  # noqa: PLC0415
+    from whylike.memory.store import Store  # noqa: PLC0415
+
     if settings.database_url is None and not (settings.store.expanduser() / FILE).is_file():
         mend = "`whylike ingest REVIEWS` makes it, `whylike demo` one to look at"
         yield Check(name="store", status="note", found=f"there is none yet in {settings.store}", mend=mend)

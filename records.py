@@ -63,7 +63,9 @@ class RatingScale(Record):
             return cls(minimum=numbers[0], maximum=numbers[1], step=numbers[2] if len(numbers) == 3 else 1.0)
         except ValueError as error:
             reason = str(error).splitlines()
-            detail = next((line.split("Value error, ")[-1].split(" [type")[0] for line in reason if "Value error" in line), "")
+            detail = next(
+                (line.split("Value error, ")[-1].split(" [type")[0] for line in reason if "Value error" in line), ""
+            )
             raise UsageError(
                 f"{text!r} is not a rating scale{': ' + detail if detail else ''}; write MIN:MAX or MIN:MAX:STEP, for example 1:5 or 0.5:5:0.5"
             ) from None
@@ -211,7 +213,9 @@ class SummaryLists(AspectLists):
 class Rating(Record):
     """A predicted rating: the distribution over the scale and what is read off it."""
 
-    scale: Annotated[list[Number], Field(min_length=2, max_length=3, description="minimum, maximum and, unless 1, step")]
+    scale: Annotated[
+        list[Number], Field(min_length=2, max_length=3, description="minimum, maximum and, unless 1, step")
+    ]
     expectation: float
     mode: Number
     distribution: dict[str, float]
@@ -266,4 +270,6 @@ class Explanation(Record):
     adapters: dict[Literal["summarizer", "reasoner", "predictor"], str]
     engine: str
     seconds: dict[Literal["summarize", "reason", "predict"], float]
-    notes: list[str] = Field(default=[], description="What the reader should know, such as that the user has no reviews yet")
+    notes: list[str] = Field(
+        default=[], description="What the reader should know, such as that the user has no reviews yet"
+    )

@@ -10,7 +10,10 @@ import unicodedata
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+WIDEST = 100
+"""Columns that a result takes at most: longer lines are hard to read."""
 
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -84,9 +87,28 @@ class _PlainFormatter(logging.Formatter):
         return plain(super().format(record), lines=True)
 
 
+class Narrow:
+    """What is inside, no wider than `WIDEST` and without spaces at the ends of lines."""
+
+    def __init__(self, inside: RenderableType) -> None:
+        self._inside = inside
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment  # noqa: PLC0415 - as above
+
+        narrow = options.update(width=min(options.max_width, WIDEST))
+        for line in console.render_lines(self._inside, narrow, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+            yield from line
+            yield Segment.line()
+
+
 def _console(stream: TextIO) -> Console:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows question marks
-    from rich.console import Console  # noqa: PLC0415 - `whylike --help` does without
+    from rich.console import Console  # noqa: PLC0415 - `whylike --help` does without rich
 
     return Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -22,6 +22,7 @@ from uuid import uuid4
 import chromadb
 import httpx
 from chromadb.api.client import Client
+from chromadb.api.shared_system_client import SharedSystemClient
 from chromadb.config import Settings as ChromaSettings
 from chromadb.errors import ChromaError, NotFoundError
 
@@ -231,7 +232,9 @@ class Embedded(Chroma):
         """Open the client."""
         try:
             client = chromadb.PersistentClient(self._folder, settings=ChromaSettings(anonymized_telemetry=False))
-        except ValueError as error:  # its way to say that its tables are not as they should be
+        except (ChromaError, ValueError) as error:
+            # Chroma keeps what failed to open, and would give it to whoever opens the path next.
+            SharedSystemClient._identifier_to_system.pop(str(self._folder), None)
             raise Damaged(str(error)) from error
         assert isinstance(client, Client)
         self._client = client

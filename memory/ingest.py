@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Self, TextIO
+from typing import IO, Self
 
 from pydantic import Field
 
 from whylike.errors import InputError, StoreError, UsageError
+from whylike.memory.database import lock
 from whylike.memory.importers import AUTO, Kind, Levels, Parsed, Recognised, Reject, Source, read, recognise
 from whylike.memory.store import Store
 from whylike.records import Item, Profile, RatedPair, RatingScale, Record, Review, Side
@@ -220,13 +223,15 @@ class _File:
 
 
 class _Rejects:
-    """The file of rejected rows: written beside as `.part`, in place at the end, absent where nothing was rejected."""
+    """The file of rejected rows: in place once the file has been read, absent where nothing was rejected.
+
+    Until then the rows are in a file without a name, which a killed run leaves no trace of and no other run can share.
+    """
 
     def __init__(self, folder: Path, path: Path) -> None:
         place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
         self._final = folder / "rejects" / f"{path.name[:_MAX_NAME]}-{place}.jsonl"
-        self._part = self._final.with_name(f"{self._final.name}.part")
-        self._open: TextIO | None = None
+        self._open: IO[str] | None = None
         self.count = 0
 
     @property
@@ -239,7 +244,7 @@ class _Rejects:
         with self._reported():
             if self._open is None:
                 self._final.parent.mkdir(parents=True, exist_ok=True)
-                self._open = self._part.open("w", encoding="utf-8")
+                self._open = TemporaryFile("w+", encoding="utf-8", dir=self._final.parent)  # noqa: SIM115
             entry = {"line": reject.line, "reason": reject.reason, "row": reject.raw}
             self._open.write(f"{json.dumps(entry)}\n")
         self.count += 1
@@ -251,14 +256,17 @@ class _Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._reported():
+            if error is None and self._open is None:
+                self._final.unlink(missing_ok=True)  # of an earlier run, before the file was mended
+            elif error is None and self._open is not None:
+                self._open.seek(0)
+                with lock(self._final.parent.parent / "rejects.lock"):
+                    part = self._final.with_name(f"{self._final.name}.part")
+                    with part.open("w", encoding="utf-8") as written:
+                        shutil.copyfileobj(self._open, written)
+                    part.replace(self._final)
             if self._open is not None:
                 self._open.close()
-            if error is not None:
-                self._part.unlink(missing_ok=True)
-            elif self.count:
-                self._part.replace(self._final)
-            else:
-                self._final.unlink(missing_ok=True)  # of an earlier run, before the file was mended
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -33,7 +33,7 @@ KEPT_TOKENS = 8192
 """Most tokens of shared beginnings whose keys and values are kept (23 kB each on the packaged model)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A request on its way through the engine."""
 

@@ -93,7 +93,7 @@ class LocalEngine:
 
     def _answers(self, jobs: list[Job]) -> list[Any]:
         try:
-            self._enqueue(jobs)
+            self._enqueue(sorted(jobs, key=_length))  # rows of like length share a batch: less padding
             return [job.answer.result() for job in jobs]
         finally:
             for job in jobs:
@@ -138,11 +138,11 @@ class LocalEngine:
                     return []
                 waiting = [job for job in self._waiting if not job.abandoned]
                 # Rows of one adapter are computed together, so a batch of one expert is faster than a mixed one.
-                same = [job for job in waiting if job.request.expert == waiting[0].request.expert]
-                waiting = same + [job for job in waiting if job.request.expert != waiting[0].request.expert]
-                self._waiting = waiting[self._settings.batch :]
-                if waiting:
-                    return waiting[: self._settings.batch]
+                ranked = sorted(waiting, key=lambda job: job.request.expert != waiting[0].request.expert)
+                batch = ranked[: self._settings.batch]
+                self._waiting = [job for job in waiting if job not in batch]
+                if batch:
+                    return batch
 
     def _load(self) -> Runner:
         model, tokenizer = load_base(self._settings, self._dtype)
@@ -157,3 +157,7 @@ class LocalEngine:
             for expert in Expert
         }
         return Runner(model, tokenizer, adapters, versions)
+
+
+def _length(job: Job) -> int:
+    return sum(len(message.content) for message in job.request.prompt.messages)

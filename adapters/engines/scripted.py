@@ -168,7 +168,9 @@ class ScriptedEngine:
                 raise EngineError(f"label {label!r} is {len(label)} tokens and must be one; use a digit or a letter")
         rule = self._weights.get(request.expert)
         if rule is None:
-            weights = [math.exp(_chance(request.expert, request.prompt, label).gauss(0, 1.5)) for label in request.labels]
+            weights = [
+                math.exp(_chance(request.expert, request.prompt, label).gauss(0, 1.5)) for label in request.labels
+            ]
         else:
             weights = list(rule(request))
         total = math.fsum(weights)

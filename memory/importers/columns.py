@@ -36,7 +36,10 @@ class ReviewColumns:
             item_id = values.identifier(*first(fields, self.item_id))
             rating = levels.rating(fields.get(self.rating), self.rating)
             timestamp = values.moment(*first(fields, self.timestamp))
-            text = values.review_text(fields.get(self.text), self.text)
+            title = values.title(*first(fields, self.title))
+            written = fields.get(self.text)
+            # Some people write all they have to say in the headline.
+            text = title if title and values.is_missing(written) else values.review_text(written, self.text)
             given = fields.get(self.review_id) if self.review_id else None
             review_id = (
                 values.review_id(user_id, item_id, timestamp, rating, text)
@@ -49,7 +52,7 @@ class ReviewColumns:
                 user_id=user_id,
                 item_id=item_id,
                 rating=rating,
-                title=values.title(*first(fields, self.title)),
+                title=title,
                 text=text,
                 timestamp=timestamp,
                 helpful=values.helpful_votes(*first(fields, self.helpful)),

@@ -101,7 +101,7 @@ def test_threads_get_their_own_texts_vectors(embedder: Embedder) -> None:
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embeddings, "PACKAGE", "no_such_package")
-    with pytest.raises(StoreError, match="no_such_package .* is not installed"):
+    with pytest.raises(StoreError, match=r"no_such_package .* is not installed"):
         Embedder().embed(["x"])
 
 

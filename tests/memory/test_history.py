@@ -144,7 +144,7 @@ def test_the_averages_and_the_order_come_from_the_indexes(tmp_path: Path) -> Non
         asked = [(sql, values) for sql, values in statements if sql.startswith("SELECT")]
         with store.database.read() as connection:
             plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in asked]
-    assert [[step[3] for step in plan][0] for plan in plans] == [
+    assert [plan[0][3] for plan in plans] == [
         "SEARCH reviews USING INDEX reviews_of_user (user_id=? AND timestamp<?)",
         "SEARCH reviews USING INDEX reviews_of_item (item_id=? AND timestamp<?)",
         "SEARCH reviews USING COVERING INDEX reviews_of_user (user_id=? AND timestamp<?)",

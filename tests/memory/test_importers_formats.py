@@ -191,8 +191,8 @@ def test_exp3rt_as_released_is_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("name", "kind", "records", "rejected"),
     [
-        ("digital_music/reviews.jsonl.gz", Kind.REVIEWS, {Review: 6907}, 1),
-        ("musical_instruments/reviews.jsonl.gz", Kind.REVIEWS, {Review: 10254}, 7),
+        ("digital_music/reviews.jsonl.gz", Kind.REVIEWS, {Review: 6908}, 0),
+        ("musical_instruments/reviews.jsonl.gz", Kind.REVIEWS, {Review: 10261}, 0),
         ("digital_music/items.jsonl.gz", Kind.ITEMS, {Item: 382}, 0),
         ("exp3rt_format_sample.json", Kind.REVIEWS, {Item: 55, Profile: 110, RatedPair: 55}, 0),
     ],
@@ -205,7 +205,7 @@ def test_real_files(name, kind, records, rejected):
     rejects = [row for row in rows if isinstance(row, Reject)]
     parsed = [record for row in rows if not isinstance(row, Reject) for record in row]
     assert Counter(map(type, parsed)) == records
-    assert [row.reason for row in rejects] == ["text is empty; a review needs a text"] * rejected
+    assert len(rejects) == rejected
     reviews = [record for record in parsed if isinstance(record, Review)]
     assert len({review.review_id for review in reviews}) == len(reviews)
     if reviews:

@@ -1,0 +1,383 @@
+"""The local engine beyond the conformance suite: equal to transformers and PEFT, batches, prefixes, failures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from whylike.adapters.engines import open_engine
+from whylike.adapters.engines.base import Prompt, Weighing, Writing
+from whylike.adapters.engines.decoding import Job, Runner
+from whylike.adapters.engines.local import LocalEngine
+from whylike.adapters.engines.rendering import Renderer
+from whylike.errors import EngineError
+from whylike.records import Expert
+from whylike.settings import PACKAGED_MODEL, Settings
+
+CONTEXT = 512
+LABELS = ("1", "2", "3", "4", "5")
+
+
+class Watched:
+    """What a runner's forward calls were: rows and new tokens of each, and a gate that can hold them up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[int, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.failure: Exception | None = None
+        forward = Runner._forward
+
+        def watched(runner: Runner, rows: list, tokens: torch.Tensor, *rest: object) -> torch.Tensor:
+            self.calls.append(tuple(tokens.shape))
+            self.entered.set()
+            assert self.gate.wait(30)
+            if self.failure:
+                raise self.failure
+            return forward(runner, rows, tokens, *rest)
+
+        monkeypatch.setattr(Runner, "_forward", watched)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    return Watched(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
+    opened = open_local()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
+    opened = open_local()
+    yield opened
+    opened.close()
+
+
+def writing(made: Prompt, expert: Expert = Expert.SUMMARIZER, **changes: object) -> Writing:
+    return Writing(**{"expert": expert, "prompt": made, "max_tokens": 8, **changes})
+
+
+def weighing(made: Prompt, expert: Expert = Expert.PREDICTOR, labels: tuple[str, ...] = LABELS) -> Weighing:
+    return Weighing(expert=expert, prompt=made, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny: Path, adapters: dict[Expert, Path]) -> dict[Expert, torch.nn.Module]:
+    """Plain models, one for each expert, that share nothing with the engine's code."""
+    models: dict[Expert, torch.nn.Module] = {}
+    for expert in Expert:
+        base = LlamaForCausalLM.from_pretrained(tiny).eval()
+        models[expert] = PeftModel.from_pretrained(base, adapters[expert]).eval() if expert in adapters else base
+    return models
+
+
+@pytest.mark.parametrize("expert", Expert)
+def test_the_greedy_text_is_that_of_transformers_and_peft(
+    shared_engine: LocalEngine, reference, tokenizer: PreTrainedTokenizerFast, prompt, expert: Expert
+):
+    contents = ["Good.", "The battery dies within an hour. " * 5, "A slow story."]
+    requests = [writing(prompt(content, prefill="So: "), expert, max_tokens=10) for content in contents]
+    others = [writing(prompt("Else."), other) for other in Expert]
+    for request, answer in zip(requests, shared_engine.write([*requests, *others]), strict=False):
+        ids = list(Renderer(tokenizer).render(request.prompt).ids)
+        out = reference[expert].generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)
+        assert answer.text == tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
+        assert answer.prompt_tokens == len(ids)
+
+
+@pytest.mark.parametrize("expert", Expert)
+def test_the_weights_are_a_softmax_over_the_labels_logits_of_transformers_and_peft(
+    shared_engine: LocalEngine, reference, tokenizer: PreTrainedTokenizerFast, prompt, expert: Expert
+):
+    request = weighing(prompt("The battery dies within an hour.", prefill="Rating: "), expert)
+    mates = [weighing(prompt("Else. " * 9), other) for other in Expert]
+    answer = shared_engine.weigh([*mates, request])[-1]
+    ids = Renderer(tokenizer).render(request.prompt).ids
+    with torch.inference_mode():
+        logits = reference[expert](torch.tensor([ids])).logits[0, -1]
+    labels = [tokenizer.convert_tokens_to_ids(label) for label in LABELS]
+    assert answer.probabilities == pytest.approx(logits[labels].softmax(0).tolist(), rel=1e-4)
+
+
+def test_experts_differ_by_their_adapters(shared_engine: LocalEngine, prompt):
+    weights = {expert: shared_engine.weigh([weighing(prompt("Good."), expert)])[0] for expert in Expert}
+    assert weights[Expert.REASONER].probabilities == weights[Expert.REWARD].probabilities
+    assert len({weighed.probabilities for weighed in weights.values()}) == 3
+
+
+def test_an_adapter_version_is_the_expert_and_the_hash_of_its_files(
+    shared_engine: LocalEngine, tiny: Path, adapters: dict[Expert, Path]
+):
+    version = shared_engine.adapter_version(Expert.SUMMARIZER)
+    assert version.startswith("summarizer-")
+    assert len(version) == len("summarizer-") + 8
+    assert shared_engine.adapter_version(Expert.REASONER) == f"base:{tiny.name}"
+    config = adapters[Expert.SUMMARIZER] / "README.md"
+    before = config.read_bytes()
+    try:
+        config.write_bytes(before + b" ")
+        again = LocalEngine(Settings(model=str(tiny)), adapters)
+        assert again.adapter_version(Expert.SUMMARIZER) != version
+        assert again.adapter_version(Expert.PREDICTOR) == shared_engine.adapter_version(Expert.PREDICTOR)
+    finally:
+        config.write_bytes(before)
+
+
+def test_the_packaged_model_signs_with_its_name():
+    assert LocalEngine(Settings()).adapter_version(Expert.REASONER) == f"base:{PACKAGED_MODEL}"
+
+
+@pytest.mark.parametrize("shared", [1, 2, 9])
+def test_a_reused_beginning_changes_no_answer(shared_engine: LocalEngine, prompt, shared: int):
+    system = "You read reviews and answer in one word. " * 6
+    contents = ["Good.", "The battery dies within an hour. " * 5, "A slow story."]
+    whole = [
+        weighing(prompt(content, system=system, shared=0), Expert(name)) for content in contents for name in Expert
+    ]
+    parted = [
+        weighing(prompt(content, system=system, shared=shared), Expert(name)) for content in contents for name in Expert
+    ]
+    for _ in range(2):
+        for one, other in zip(shared_engine.weigh(whole), shared_engine.weigh(parted), strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, rel=2e-4)
+    texts = [
+        shared_engine.write([writing(request.prompt, request.expert) for request in requests])
+        for requests in (whole, parted)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_a_beginning_is_computed_once_for_each_adapter(engine: LocalEngine, watched: Watched, prompt):
+    system = "You read reviews and answer in one word. " * 6
+    requests = [
+        weighing(prompt("Good.", system=system), expert)
+        for expert in (Expert.SUMMARIZER, Expert.SUMMARIZER, Expert.PREDICTOR, Expert.REASONER, Expert.REWARD)
+    ]
+    engine.weigh(requests)
+    beginnings = [call for call in watched.calls if call[0] == 1 and call[1] > 40]
+    assert len(beginnings) == 3, "one for each adapter and one for the base model"
+    watched.calls.clear()
+    engine.weigh(requests)
+    assert [rows for rows, _ in watched.calls] == [5]
+    assert watched.calls[0][1] < 20, "only the rows' own parts are computed"
+
+
+def test_beginnings_are_kept_up_to_a_number_of_tokens(
+    engine: LocalEngine, watched: Watched, prompt, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("whylike.adapters.engines.decoding.KEPT_TOKENS", 150)
+
+    def computed(letter: str) -> bool:
+        watched.calls.clear()
+        engine.weigh([weighing(prompt("Good.", system=f"{letter} " * 50))])
+        return len(watched.calls) == 2
+
+    assert [computed(letter) for letter in "ababcbaa"] == [True, True, False, False, True, False, True, False]
+
+
+def test_a_beginning_longer_than_all_that_is_kept_is_used_all_the_same(
+    engine: LocalEngine, prompt, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("whylike.adapters.engines.decoding.KEPT_TOKENS", 10)
+    made = [prompt("Good.", system="Read. " * 50, shared=shared) for shared in (0, 1)]
+    one, other = engine.weigh([weighing(each) for each in made])
+    assert one.probabilities == pytest.approx(other.probabilities, rel=1e-4)
+
+
+def test_waiting_requests_are_joined_into_batches(open_local: Callable[..., LocalEngine], watched: Watched, prompt):
+    engine = open_local(batch=4)
+    engine.weigh([weighing(prompt("Warm up."))])
+    watched.calls.clear()
+    watched.entered.clear()
+    watched.gate.clear()
+    with ThreadPoolExecutor(10) as pool:
+        first = pool.submit(engine.weigh, [weighing(prompt("Good."))])
+        assert watched.entered.wait(30)
+        rest = [pool.submit(engine.weigh, [weighing(prompt(f"Good {index}."))]) for index in range(9)]
+        while len(engine._waiting) < 9:
+            time.sleep(0.01)
+        watched.gate.set()
+        assert all(future.result() for future in [first, *rest])
+    assert [rows for rows, _ in watched.calls] == [1, 4, 4, 1]
+    engine.close()
+
+
+def test_finished_rows_leave_the_batch(engine: LocalEngine, watched: Watched, prompt):
+    requests = [writing(prompt("Good.", shared=0), max_tokens=limit) for limit in (1, 3, 3, 5)]
+    requests.append(weighing(prompt("Good.", shared=0)))
+    answers = engine._answers([Job(request) for request in requests])
+    assert [rows for rows, _ in watched.calls] == [5, 3, 3, 1, 1]
+    assert [answer.tokens for answer in answers[:-1]] == [1, 3, 3, 5]
+
+
+def test_a_failing_batch_fails_its_callers_and_the_next_one_works(engine: LocalEngine, watched: Watched, prompt):
+    watched.failure = RuntimeError("out of memory")
+    with pytest.raises(EngineError, match="local engine failed: out of memory"):
+        engine.write([writing(prompt("Good.")), writing(prompt("Bad."))])
+    watched.failure = None
+    assert engine.write([writing(prompt("Good."))])[0].tokens
+
+
+def test_a_bad_request_fails_alone_in_its_batch(engine: LocalEngine, prompt):
+    good = writing(prompt("Good."), max_tokens=4)
+    expected = engine.write([good])[0]
+    bad = [
+        writing(prompt("Good."), grammar="start: missing"),
+        writing(prompt("word " * 600)),
+        weighing(prompt("Good."), labels=("9", "10")),
+        writing(prompt("Good."), grammar=r"start: /(x{1,4}){1,9000}/ /(a|b)*a(a|b){900}/"),
+    ]
+    jobs = [Job(request) for request in (bad[0], good, *bad[1:], good)]
+    engine._enqueue(jobs)
+    for job in jobs:
+        if job.request is good:
+            assert job.answer.result(30) == expected
+        else:
+            assert isinstance(job.answer.exception(30), EngineError), job.request
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(engine: LocalEngine, prompt):
+    made = prompt("word " * 600)
+    for call in (lambda: engine.write([writing(made)]), lambda: engine.weigh([weighing(made)])):
+        with pytest.raises(EngineError, match=rf"6\d\d tokens and the base model takes at most {CONTEXT}; shorten"):
+            call()
+
+
+def test_a_text_ends_where_the_context_does(engine: LocalEngine, prompt):
+    made = prompt("word " * 480)
+    answer = engine.write([writing(made, max_tokens=400)])[0]
+    assert answer.finish == "length"
+    assert answer.prompt_tokens + answer.tokens == CONTEXT
+
+
+def test_closing_ends_what_runs_and_what_waits(engine: LocalEngine, watched: Watched, prompt):
+    watched.gate.clear()
+    with ThreadPoolExecutor(3) as pool:
+        running = pool.submit(engine.write, [writing(prompt("Good.", shared=0), max_tokens=50)])
+        assert watched.entered.wait(30)
+        waiting = pool.submit(engine.weigh, [weighing(prompt("Good."))])
+        while not engine._waiting:
+            time.sleep(0.01)
+        closing = pool.submit(engine.close)
+        while not engine._closed.is_set():
+            time.sleep(0.01)
+        watched.gate.set()
+        closing.result(30)
+        for future in (running, waiting):
+            with pytest.raises(EngineError, match="closed before"):
+                future.result(30)
+    assert len(watched.calls) == 1
+    assert not engine._thread.is_alive()
+
+
+def test_a_stream_that_nobody_reads_any_more_leaves_the_batch(engine: LocalEngine, watched: Watched, prompt):
+    engine.write([writing(prompt("Good."), max_tokens=1)])
+    watched.calls.clear()
+
+    def listener(piece: str) -> None:
+        watched.gate.clear()
+        raise KeyError(piece)
+
+    with pytest.raises(KeyError):
+        engine.stream(writing(prompt("Good."), max_tokens=400), listener)
+    watched.gate.set()
+    engine.write([writing(prompt("Good."), max_tokens=1)])
+    assert len(watched.calls) < 100
+
+
+def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(tiny: Path, adapters):
+    program = f"""
+from pathlib import Path
+from whylike.adapters.engines.base import Message, Prompt, Writing
+from whylike.adapters.engines.local import LocalEngine
+from whylike.settings import Settings
+engine = LocalEngine(Settings(model={str(tiny)!r}), {{"summarizer": Path({str(adapters[Expert.SUMMARIZER])!r})}})
+prompt = Prompt(messages=(Message(role="user", content="Good."),))
+print(engine.write([Writing(expert="reasoner", prompt=prompt, max_tokens=3)])[0].tokens)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_a_model_that_is_missing_is_refused_at_the_first_request_with_a_mend(tmp_path: Path, prompt):
+    engine = LocalEngine(Settings(model=str(tmp_path / "none")))
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"none' could not be loaded .*set model to a folder"):
+            engine.write([writing(prompt("Good."))])
+    engine.close()
+
+
+def test_a_folder_without_an_adapter_is_refused(tiny: Path, tmp_path: Path):
+    with pytest.raises(EngineError, match="holds no adapter"):
+        LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
+
+
+def test_an_adapter_of_another_base_model_is_refused(tiny: Path, tmp_path: Path, prompt):
+    other = LlamaForCausalLM(
+        LlamaConfig(vocab_size=64, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    )
+    get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    engine = LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
+    with pytest.raises(EngineError, match="does not fit the base model"):
+        engine.write([writing(prompt("Good."))])
+    engine.close()
+
+
+def test_an_adapter_that_replaces_whole_modules_is_refused(tiny: Path, tmp_path: Path, prompt):
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    get_peft_model(LlamaForCausalLM.from_pretrained(tiny), config).save_pretrained(tmp_path)
+    engine = LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
+    with pytest.raises(EngineError, match="LoRA weights only"):
+        engine.write([writing(prompt("Good."))])
+    engine.close()
+
+
+def test_the_settings_choose_the_engine(tiny: Path):
+    assert open_engine(Settings(engine="scripted")).name == "scripted"
+    assert open_engine(Settings(engine="local", model=str(tiny))).name == "local"
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[LocalEngine]:
+    """The real base model, in bf16."""
+    opened = LocalEngine(Settings(device="cpu"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.model
+def test_the_packaged_model_writes_sense(real: LocalEngine, prompt):
+    made = prompt("What is the capital of France?", system="Answer in one short sentence.")
+    answer = real.write([writing(made, Expert.REASONER, max_tokens=20)])[0]
+    assert "Paris" in answer.text
+    assert answer.finish == "stop"
+    assert answer.adapter_version == f"base:{PACKAGED_MODEL}"
+
+
+@pytest.mark.model
+def test_company_and_reused_beginnings_move_a_weight_of_the_packaged_model_by_bf16_noise(real: LocalEngine, prompt):
+    system = "You guess the stars, from 1 to 5, that somebody gave. " * 10
+    contents = ["I loved every minute.", "Broken on arrival, never again. " * 12, "It is fine."]
+
+    def asked(content: str, shared: int) -> Weighing:
+        return weighing(prompt(content, prefill="Stars: ", system=system, shared=shared))
+
+    together = real.weigh([asked(content, 1) for content in contents])
+    for content, other in zip(contents, together, strict=True):
+        assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, abs=0.05)

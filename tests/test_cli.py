@@ -1,0 +1,450 @@
+"""The command line: what it prints where, with which exit status. The graph is a fake unless a test says otherwise."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import whylike.cli
+from whylike.errors import EngineError, NotFoundError
+from whylike.memory.importers import AUTO, FORMATS
+from whylike.memory.store import Store
+from whylike.records import Explanation, Profile, RatingScale, Side
+from whylike.settings import load
+
+ROOT = Path(whylike.cli.__file__).parent
+HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]A\u202e title\x9b2J"
+
+EXPLANATION: dict[str, Any] = {
+    "user_id": "ann",
+    "item_id": "i1",
+    "as_of": 1_700_000_000,
+    "rating": {
+        "scale": [1, 5],
+        "expectation": 4.21,
+        "mode": 5,
+        "distribution": {"1": 0.02, "2": 0.03, "3": 0.1, "4": 0.25, "5": 0.6},
+        "interval": [3, 5],
+        "uncalibrated_expectation": 4.4,
+        "bias_baseline": 4.1,
+    },
+    "reason": {
+        "text": "The user likes slow films. Nobody knows why.",
+        "sentences": [
+            {"text": "The user likes slow films.", "evidence": ["r1"], "supported": True},
+            {"text": "Nobody knows why.", "evidence": [], "supported": False},
+        ],
+    },
+    "profiles": {"user": {"likes": ["slow"], "dislikes": []}, "item": {"likes": [], "dislikes": []}},
+    "evidence": [
+        {
+            "id": "r1",
+            "user_id": "ann",
+            "item_id": HOSTILE,
+            "rating": 5,
+            "timestamp": 1_600_000_000,
+            "summary": {"likes": [HOSTILE, "slow"], "dislikes": [], "preferences": []},
+        }
+    ],
+    "adapters": {"summarizer": "base:tiny", "reasoner": "base:tiny", "predictor": "base:tiny"},
+    "engine": "scripted",
+    "seconds": {"summarize": 1.5, "reason": 0.25, "predict": 0.0},
+    "notes": [f"A note about {HOSTILE}"],
+}
+
+
+class Graph(ModuleType):
+    """Stands in for `whylike.graph.pair`."""
+
+    def __init__(self) -> None:
+        super().__init__("whylike.graph.pair")
+        self.calls: list[dict[str, Any]] = []
+        self.fails: BaseException | None = None
+
+        class Services:
+            @staticmethod
+            @contextmanager
+            def open(settings: Any) -> Iterator[SimpleNamespace]:
+                with Store.open(settings) as store:
+                    yield SimpleNamespace(store=store, settings=settings)
+
+        self.Services = Services
+
+    def explain(self, services: Any, user_id: str, item_id: str, **how: Any) -> Explanation:
+        self.calls.append({"user_id": user_id, "item_id": item_id, "store": services.settings.store} | how)
+        how["on_event"](SimpleNamespace(node="summarize", done=1, total=2, text=""))
+        how["on_event"](SimpleNamespace(node="reason", done=0, total=0, text="The user "))
+        if self.fails:
+            raise self.fails
+        return Explanation.model_validate(EXPLANATION | {"user_id": user_id, "item_id": item_id})
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
+    fake = Graph()
+    monkeypatch.setitem(sys.modules, "whylike.graph.pair", fake)
+    return fake
+
+
+@pytest.fixture
+def run(workplace: Path) -> Any:
+    """Runs the command line in this process; tells status, standard output and standard error."""
+
+    def run(*args: str) -> Any:
+        result = CliRunner().invoke(whylike.cli.app, list(args))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def reviews(workplace: Path) -> Path:
+    rows = [
+        {
+            "user_id": f"u{n % 3}",
+            "item_id": f"i{n % 4}",
+            "rating": 1 + n % 5,
+            "text": "Good.",
+            "timestamp": 1_500_000_000 + n,
+        }
+        for n in range(12)
+    ]
+    path = workplace / "reviews.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group, with how it is called."""
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+ALL = list(commands(typer.main.get_command(whylike.cli.app)))
+
+
+# --- help
+
+
+@pytest.mark.parametrize("path", [path for path, _ in ALL], ids=" ".join)
+def test_every_command_has_help_with_an_example(run: Any, path: tuple[str, ...]) -> None:
+    for option in ("--help", "-h"):
+        result = run(*path, option)
+        assert result.exit_code == 0
+        assert f"Example:\n    whylike {' '.join(path)}".rstrip() in result.stdout
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("path", [path for path, command in ALL if not hasattr(command, "commands")], ids=" ".join)
+def test_every_command_takes_a_store_and_verbose(run: Any, path: tuple[str, ...]) -> None:
+    shown = run(*path, "--help").stdout
+    assert "--store DIR" in shown
+    assert "-v, --verbose" in shown
+
+
+def test_the_formats_offered_are_those_there_are() -> None:
+    hints = whylike.cli.ingest.__annotations__["format_"]
+    offered = get_args(get_args(eval(hints, vars(whylike.cli)))[0])
+    assert offered == (AUTO, *FORMATS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "torch transformers chromadb langgraph sqlalchemy numpy pydantic rich sentence_transformers"
+    code = (
+        "import sys; sys.argv = ['whylike', '--help']\n"
+        "from whylike.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in '{heavy}'.split() if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "explain" in done.stdout
+
+
+def test_the_version(run: Any) -> None:
+    assert run("--version").stdout == f"whylike {whylike.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[sys.executable, str(ROOT / "cli.py")], [sys.executable, "-m", "whylike.cli"]])
+def test_it_can_be_started_in_several_ways(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.startswith("whylike ")
+
+
+def test_the_command_is_declared() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert declared == {"whylike": "whylike.cli:main"}
+
+
+# --- exit status and errors
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["explain", "--user", "ann"],
+        ["explain", "--user", "ann", "--item", "i1", "--no-such"],
+        ["explain", "--user", "ann", "--item", "i1", "--as-of", "yesterday"],
+        ["ingest", "there-is-no-such-file"],
+        ["ingest", "x", "--format", "nonsense"],
+        ["ingest", "x", "--scale", "5:1"],
+        ["profile", "show"],
+        ["profile", "show", "--user", "ann", "--item", "i1"],
+        ["profile", "show", "--user", "nobody"],
+        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "7", "--text", "Good."],
+        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "  "],
+        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "Good.", "--at", "3 o'clock"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_ends_with_2(run: Any, graph: Graph, args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith(("whylike: ", "Usage: "))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(EngineError("the model is gone; mend it"), 1), (NotFoundError("no item 'i1'"), 2)]
+)
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_failure_is_one_sentence_on_standard_error(
+    run: Any, graph: Graph, error: Exception, status: int, option: list[str]
+) -> None:
+    graph.fails = error
+    result = run("explain", "--user", "ann", "--item", "i1", *option)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr == f"whylike: {error}\n"
+
+
+def test_a_failure_cannot_command_the_terminal(run: Any, graph: Graph) -> None:
+    graph.fails = NotFoundError(f"no item {HOSTILE}")
+    assert run("explain", "--user", "ann", "--item", "i1").stderr == "whylike: no item [red]A title\n"
+
+
+def test_bad_settings_end_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYLIKE_BATCH", "many")
+    result = run("explain", "--user", "ann", "--item", "i1")
+    assert result.exit_code == 2
+    assert "WHYLIKE_BATCH" in result.stderr
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv.pop(1))
+import test_cli
+class Slow(test_cli.Graph):
+    def explain(self, *args, **how):
+        {body}
+sys.modules["whylike.graph.pair"] = Slow()
+import whylike.cli
+whylike.cli.main()
+"""
+
+
+def _started(body: str, folder: Path) -> subprocess.Popen[str]:
+    args = ["explain", "--user", "ann", "--item", "i1", "--json", "--store", str(folder)]
+    code = SLOW.format(body=body)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+    with _started("print('ready', flush=True); time.sleep(60)", tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    body = "return test_cli.Explanation.model_validate(test_cli.EXPLANATION | {{'notes': ['long'] * 100_000}})"
+    with _started(body.format(), tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "{\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+# --- explain
+
+
+def test_explain_json_is_the_document_and_nothing_else(run: Any, graph: Graph) -> None:
+    result = run("explain", "--user", "ann", "--item", "i1", "--json", "-vv")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == EXPLANATION
+    assert result.stdout.isascii()
+
+
+def test_explain_passes_on_what_was_asked(run: Any, graph: Graph, workplace: Path) -> None:
+    run("explain", "--user", "ann", "--item", "i1")
+    run(
+        "explain", "--user", "ann", "--item", "i1", "--no-reason", "--as-of", "2020-01-01T00:00:00Z", "--store", "other"
+    )
+    first, second = graph.calls
+    assert (first["as_of"], first["with_reason"], first["store"]) == (None, True, workplace / "store")
+    assert (second["as_of"], second["with_reason"], second["store"]) == (1_577_836_800, False, Path("other"))
+
+
+def test_the_card_is_on_standard_output_and_harmless(run: Any, graph: Graph) -> None:
+    result = run("explain", "--user", "ann", "--item", "i1")
+    assert result.exit_code == 0
+    for said in (
+        "Expected rating 4.2",
+        "The user likes slow films. [1] Nobody knows why. [no evidence]",
+        "[red]A title",
+    ):
+        assert said in result.stdout
+    assert not set(result.stdout) & {"\x1b", "\x9b", "\x07", "\u202e"}
+
+
+# --- ingest, review add, profile show
+
+
+def test_ingest_reports_and_a_second_run_changes_nothing(run: Any, reviews: Path) -> None:
+    first, second = run("ingest", str(reviews)), run("ingest", str(reviews))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "12 new, 0 there already" in first.stdout
+    assert "0 new, 12 there already" in second.stdout
+    assert "12 reviews by 3 users of 4 items, on the scale 1:5" in second.stdout
+
+
+def test_ingest_tells_where_the_rejects_are(run: Any, reviews: Path, workplace: Path) -> None:
+    with reviews.open("a") as file:
+        file.write("nonsense\n")
+    result = run("ingest", str(reviews))
+    assert result.exit_code == 0
+    (rejects,) = (workplace / "store" / "rejects").iterdir()
+    assert f"1 rejected, with the reasons in {rejects}" in result.stdout
+    strict = run("ingest", str(reviews), "--strict")
+    assert strict.exit_code == 2
+    assert "line 13" in strict.stderr
+
+
+def test_a_file_of_which_nothing_can_be_taken_is_bad_input(run: Any, workplace: Path) -> None:
+    path = workplace / "bad.csv"
+    path.write_text("user_id,item_id,rating,text,timestamp\na,b,9,Good.,1\na,b,8,Good.,1\n")
+    result = run("ingest", str(path))
+    assert result.exit_code == 2
+    assert "none of its 2 rows could be taken" in result.stderr
+
+
+def test_ingest_takes_a_scale(run: Any, workplace: Path) -> None:
+    path = workplace / "half.csv"
+    path.write_text("user_id,item_id,rating,text,timestamp\na,b,0.5,Good.,1\n")
+    assert "on the scale 0.5:5:0.5" in run("ingest", str(path), "--scale", "0.5:5:0.5").stdout
+
+
+ADD = ("review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "Good.", "--at", "2020-01-01")
+
+
+def test_a_review_is_added_once(run: Any) -> None:
+    first, second = run(*ADD, "--title", "Fine", "--helpful", "3"), run(*ADD)
+    assert first.exit_code == second.exit_code == 0
+    assert "added: ann gave 4 to i1, an item new to the store" in first.stdout
+    assert "was there already" in second.stdout
+    with Store.open(load()) as store:
+        (review,) = store.user_reviews("ann", 5)
+    assert (review.rating, review.title, review.text, review.timestamp, review.helpful) == (
+        4, "Fine", "Good.", 1_577_836_800, 3,
+    )  # fmt: skip
+
+
+def test_a_first_review_settles_the_scale(run: Any, workplace: Path) -> None:
+    run(*ADD)
+    path = workplace / "ten.csv"
+    path.write_text("user_id,item_id,rating,text,timestamp\na,b,9,Good.,1\n")
+    result = run("ingest", str(path), "--scale", "1:10")
+    assert result.exit_code == 2
+    assert "1:5" in result.stderr
+
+
+def test_a_review_is_rated_on_the_stores_scale(run: Any, workplace: Path) -> None:
+    with Store.open(load()) as store:
+        store.settle_scale(RatingScale(maximum=10), RatingScale())
+    result = run(*("9" if arg == "4" else arg for arg in ADD))
+    assert result.exit_code == 0
+
+
+def test_profile_show(run: Any) -> None:
+    run(*ADD)
+    none = run("profile", "show", "--user", "ann")
+    assert none.exit_code == 2
+    assert "no profile of 'ann' yet" in none.stderr
+    profile = Profile(
+        side=Side.USER, subject_id="ann", likes=("slow", HOSTILE), adapter_version="base:tiny", source="x"
+    )
+    with Store.open(load()) as store:
+        store.add_profiles([profile])
+    shown = run("profile", "show", "--user", "ann").stdout
+    assert "- slow\n" in shown
+    assert "- [red]A title\n" in shown
+    assert "dislikes: nothing stands out" in shown
+    assert Profile.model_validate_json(run("profile", "show", "--user", "ann", "--json").stdout) == profile
+    near = run("profile", "show", "--user", "anne")
+    assert near.exit_code == 2
+    assert "'ann'" in near.stderr
+
+
+# --- demo
+
+
+def test_the_demo_explains_its_three_pairs_in_a_store_of_its_own(
+    run: Any, graph: Graph, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHYLIKE_DATABASE_URL", "postgresql+psycopg://nobody@localhost/shared")
+    result = run("demo")
+    assert result.exit_code == 0
+    assert "invented" in result.stdout
+    pairs = json.loads((ROOT / "memory" / "demo_corpus" / "pairs.json").read_text())
+    assert [(call["user_id"], call["item_id"]) for call in graph.calls] == [
+        (pair["user_id"], pair["item_id"]) for pair in pairs
+    ]
+    assert {call["store"] for call in graph.calls} == {workplace / "store" / "demo"}
+    said = " ".join(result.stdout.split())
+    assert all(" ".join(pair["why"].split()) in said for pair in pairs)
+    monkeypatch.delenv("WHYLIKE_DATABASE_URL")
+    with Store.open(load({"store": workplace / "store" / "demo"})) as store:
+        counts = store.counts()
+        assert (counts.items, counts.reviews) == (20, 372)
+        assert f"all {counts.reviews} of their reviews" in said
+        assert "--user dozy_dave --item wall-e-2008" in said
+        assert store.has_user("dozy_dave")
+        assert store.item("wall-e-2008")
+
+
+@pytest.mark.model
+def test_all_of_it_for_real(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WHYLIKE_CACHE")  # the converted base model is kept there
+    corpus = ROOT / "memory" / "demo_corpus"
+    assert run("ingest", str(corpus / "reviews.jsonl"), "--items", str(corpus / "items.jsonl")).exit_code == 0
+    answer = run("explain", "--user", "newcomer", "--item", "mamma-mia-2008", "--json")
+    explanation = Explanation.model_validate_json(answer.stdout)
+    assert explanation.reason is not None
+    assert explanation.evidence
+    assert run("profile", "show", "--item", "mamma-mia-2008").exit_code == 0
+    assert "11 vectors" in run("index", "rebuild").stdout
+    assert run("doctor").exit_code == 0
