@@ -129,7 +129,8 @@ def ingest_card(report: IngestReport, counts: Counts, seconds: float) -> Rendera
     files = [file for file in (report.items, report.reviews) if file is not None]
     rate = sum(file.rows for file in files) / max(seconds, 1e-3)
     now = (
-        f"The store has {counts.reviews:,} reviews by {counts.users:,} users of {counts.items:,} items, "
+        f"The store has {_many(counts.reviews, 'review')} by {_many(counts.users, 'user')} "
+        f"of {_many(counts.items, 'item')}, "
         f"on the scale {report.scale} ({rate:,.0f} rows a second)."
     )
     return Text("\n".join([*map(_file, files), now]))
@@ -137,15 +138,9 @@ def ingest_card(report: IngestReport, counts: Counts, seconds: float) -> Rendera
 
 def _file(file: FileReport) -> str:
     """What became of a file, for people."""
-    lines = [f"{file.file}: {file.seen}", f"  {file.rows:,} rows"]
-    for count, what in (
-        (file.reviews, "reviews"),
-        (file.pairs, "rated pairs"),
-        (file.items, "items"),
-        (file.profiles, "profiles"),
-    ):
-        if count:
-            lines[-1] += f", {count:,} {what}"
+    counts = {"review": file.reviews, "rated pair": file.pairs, "item": file.items, "profile": file.profiles}
+    held = [_many(count, noun) for noun, count in counts.items() if count]
+    lines = [f"{file.file}: {file.seen}", f"  {', '.join([_many(file.rows, 'row'), *held])}"]
     if file.reviews or file.pairs:
         lines.append(f"  {file.reviews_added + file.pairs_added:,} new, {file.present:,} there already")
     if file.rejected:
@@ -182,7 +177,7 @@ def _rating(rating: Rating) -> RenderableType:
 
 def _reason(reason: Reason | None, cited: Mapping[str, int]) -> Text:
     if reason is None:
-        return Text("No reason was asked for (--no-reason).", style="dim")
+        return Text("None was asked for, or nothing is known that it could rest on.", style="dim")
     text = Text()
     for sentence in reason.sentences:
         text.append(plain(sentence.text).strip())
@@ -224,11 +219,9 @@ def _evidence(
         yield rows
     rest = len(by_id) - len(numbers)
     if rest:
-        yield Text(
-            f"{rest} more {_plural(rest, 'review')} read; --json lists {'it' if rest == 1 else 'them'}.", style="dim"
-        )
+        yield Text(f"Read too: {_many(rest, 'more review')}, which --json lists.", style="dim")
     if not by_id:
-        yield Text("There are no earlier reviews of either side.", style="dim")
+        yield Text("No review was read for this answer.", style="dim")
 
 
 def _review(evidence: Evidence, about: str, highest: float) -> Text:
@@ -295,8 +288,8 @@ def _name(text: str) -> str:
     return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
 
 
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _day(timestamp: int) -> str:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,19 +19,17 @@ import typer
 
 from whylike import __version__
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
+from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import fail, log, messages, plain, results
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from whylike.records import Record
     from whylike.settings import Settings
 
 
 class Commands(typer.core.TyperGroup):
     """The commands, whose errors are told in one sentence."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - what the base class says
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the type of its contexts to itself
         """Run a command; `WhylikeError` ends with status 2 where the user can mend what was given, else with 1."""
         try:
             result = super().invoke(ctx)
@@ -42,30 +40,18 @@ class Commands(typer.core.TyperGroup):
         return result
 
 
-def _examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\b\n" + "\n".join(("Example:", *(f"  {line}" for line in lines)))
-
-
-_PLAIN: dict[str, Any] = {
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,
-    "no_args_is_help": True,
-    "context_settings": {"help_option_names": ["-h", "--help"]},
-}
 app = typer.Typer(
     name="whylike",
     cls=Commands,
     help="Why would I like this? Explained ratings from what people wrote.",
-    epilog=_examples("whylike demo"),
-    **_PLAIN,
+    epilog=examples("whylike demo"),
+    **PLAIN,
 )
 
 
 def _group(name: str, help_: str, example: str) -> typer.Typer:
     """A noun, for the verbs on it."""
-    group = typer.Typer(help=help_, epilog=_examples(example), **_PLAIN)
+    group = typer.Typer(help=help_, epilog=examples(example), **PLAIN)
     app.add_typer(group, name=name)
     return group
 
@@ -78,12 +64,6 @@ review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 
-WHERE = "Folder of the store; else WHYLIKE_STORE, else ~/.local/share/whylike."
-MORE = "Say what is done; -vv says more."
-
-Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", help=WHERE)]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]
 
@@ -96,30 +76,30 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@app.command(epilog=_examples("whylike demo"))
+@app.command(epilog=examples("whylike demo"))
 def demo(store: Store = None, verbose: Verbose = 0) -> None:
     """Explain three pairs of a small invented corpus.
 
     The reviews go into a store of their own: --store, else the folder demo in the usual store. A second run reuses what
     the first one worked out.
     """
-    from whylike.card import DEMO, card, demo_card
-    from whylike.graph.pair import Services, explain
-    from whylike.memory.ingest import ingest
     from whylike.progress import Watch
 
     settings = _settings(store, verbose)
     # Invented reviews have no business in a database that is shared.
     own = {"store": store or settings.store / "demo", "database_url": None, "chroma_url": None}
     settings = settings.model_copy(update=own)
-    out = results()
-    seconds: dict[str, float] = {}
     packaged = resources.as_file(resources.files("whylike.memory").joinpath("demo_corpus"))
-    with packaged as corpus, Services.open(settings) as services:
-        began = time.monotonic()
+    out, began = results(), time.monotonic()
+    with packaged as corpus, ExitStack() as stack:
         with Watch(messages(), "reading the demo corpus") as watch:
+            from whylike.card import DEMO, card, demo_card
+            from whylike.graph.pair import Services, explain
+            from whylike.memory.ingest import ingest
+
+            services = stack.enter_context(Services.open(settings))
             ingest(services.store, corpus / "reviews.jsonl", items_file=corpus / "items.jsonl", progress=watch.file)
-        seconds["reading the corpus"] = time.monotonic() - began
+        seconds = {"starting and reading the corpus": time.monotonic() - began}
         out.print(DEMO)
         for pair in json.loads((corpus / "pairs.json").read_text(encoding="utf-8")):
             began = time.monotonic()
@@ -131,7 +111,7 @@ def demo(store: Store = None, verbose: Verbose = 0) -> None:
 
 
 @app.command(
-    epilog=_examples("whylike ingest reviews.jsonl --items items.jsonl", "whylike ingest ratings.csv --scale 0.5:5:0.5")
+    epilog=examples("whylike ingest reviews.jsonl --items items.jsonl", "whylike ingest ratings.csv --scale 0.5:5:0.5")
 )
 def ingest(
     reviews: Annotated[Path, typer.Argument(metavar="REVIEWS", help="File of reviews, plain or gzip.")],
@@ -157,10 +137,9 @@ def ingest(
     from whylike.progress import Watch
     from whylike.records import RatingScale
 
-    settings = _settings(store, verbose)
     wanted = RatingScale.parse(scale) if scale is not None else None
     began = time.monotonic()
-    with Truth.open(settings) as truth, Watch(messages(), f"opening {reviews.name}") as watch:
+    with Truth.open(_settings(store, verbose)) as truth, Watch(messages(), f"opening {reviews.name}") as watch:
         report = ingest_files(
             truth, reviews, items_file=items, format=format_, scale=wanted, strict=strict, progress=watch.file
         )
@@ -173,7 +152,7 @@ def ingest(
         )
 
 
-@app.command(epilog=_examples(EXPLAIN, f"{EXPLAIN} --json"))
+@app.command(epilog=examples(EXPLAIN, f"{EXPLAIN} --json"))
 def explain(
     user: User,
     item: ItemId,
@@ -184,23 +163,24 @@ def explain(
     verbose: Verbose = 0,
 ) -> None:
     """Say what a user would rate an item, how sure that is, and why."""
-    settings = _settings(store, verbose)
-    before = _moment("--as-of", as_of) if as_of is not None else None
-
-    from whylike.card import card
-    from whylike.graph.pair import Services
-    from whylike.graph.pair import explain as explain_pair
     from whylike.progress import Watch
 
-    with Services.open(settings) as services:
-        with Watch(messages(), "loading the model") as watch:
+    settings = _settings(store, verbose)
+    before = _moment("--as-of", as_of) if as_of is not None else None
+    with Watch(messages(), "loading the model") as watch:
+        from whylike.card import card
+        from whylike.graph.pair import Services
+        from whylike.graph.pair import explain as explain_pair
+
+        with Services.open(settings) as services:
             explanation = explain_pair(
                 services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
             )
-        _print(explanation, None if as_json else card(explanation, services.store.item))
+            rendered = None if as_json else card(explanation, services.store.item)
+    show(explanation, rendered)
 
 
-@review_app.command(epilog=_examples(ADD))
+@review_app.command(epilog=examples(ADD))
 def add(
     user: User,
     item: ItemId,
@@ -216,6 +196,7 @@ def add(
     from whylike.memory.importers.columns import ReviewColumns
     from whylike.memory.importers.values import Levels
     from whylike.memory.store import Store as Truth
+    from whylike.records import Review
 
     # The options are read as the columns of a file are, so that the same is allowed in both.
     columns = ReviewColumns(
@@ -233,17 +214,19 @@ def add(
     with Truth.open(_settings(store, verbose)) as truth:
         with _told():
             (review,) = columns.reader(Levels(truth.scale), "")(ids | said | when)
+        assert isinstance(review, Review)  # the columns are those of one
         truth.settle_scale(None, truth.scale)
         known = truth.item(review.item_id)
         added = truth.add_reviews([review])
     what = known.name if known else f"{review.item_id}, an item new to the store"
-    new = f"added: {review.user_id} gave {review.rating:g} to {what}"
-    done = new if added else "was there already; nothing has changed"
+    done = f"added: {review.user_id} gave {review.rating:g} to {what}" if added else "was there already"
     results().print(plain(f"Review {review.review_id} {done}."), soft_wrap=True)
 
 
-@profile_app.command(epilog=_examples("whylike profile show --user ann", "whylike profile show --item the-thing-1982"))
-def show(
+@profile_app.command(
+    "show", epilog=examples("whylike profile show --user ann", "whylike profile show --item the-thing-1982")
+)
+def show_profile(
     user: Annotated[str | None, typer.Option(metavar="U", help="Id of a user.")] = None,
     item: Annotated[str | None, typer.Option(metavar="I", help="Id of an item.")] = None,
     as_json: Json = False,
@@ -259,8 +242,7 @@ def show(
     if (user is None) == (item is None):
         raise typer.BadParameter("give either --user or --item")
     side, subject = (Side.USER, user) if user is not None else (Side.ITEM, item or "")
-    settings = _settings(store, verbose)
-    with Truth.open(settings) as truth:
+    with Truth.open(_settings(store, verbose)) as truth:
         known = truth.item(subject) if side is Side.ITEM else None
         if known is None and not (side is Side.USER and truth.has_user(subject)):
             raise not_found(truth, side, subject)
@@ -269,46 +251,35 @@ def show(
         raise NotFoundError(
             f"there is no profile of {subject!r} yet; `whylike explain` makes those of its user and item"
         )
-    _print(profile, None if as_json else profile_card(profile, known.name if known else subject))
+    show(profile, None if as_json else profile_card(profile, known.name if known else subject))
 
 
-@index_app.command(epilog=_examples("whylike index rebuild"))
+@index_app.command(epilog=examples("whylike index rebuild"))
 def rebuild(store: Store = None, verbose: Verbose = 0) -> None:
     """Make the index of vectors again from the store."""
-    from whylike.memory.embeddings import Embedder
-    from whylike.memory.index import Index
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
 
     settings = _settings(store, verbose)
     with Truth.open(settings) as truth, Watch(messages(), "opening the index") as watch:
+        from whylike.memory.embeddings import Embedder
+        from whylike.memory.index import Index
 
-        def progress(done: int, total: int) -> None:
-            watch.count("index", done, total)
-
-        with Index.open(settings, truth, Embedder(), progress) as index:
-            made = index.rebuild(progress)
+        with Index.open(settings, truth, Embedder(), watch.index) as index:
+            made = index.rebuild(watch.index)
     results().print(f"The index is rebuilt from the store: {made:,} vectors.")
 
 
-@app.command(epilog=_examples("whylike doctor", "whylike doctor --json"))
+@app.command(epilog=examples("whylike doctor", "whylike doctor --json"))
 def doctor(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
     """Show every setting, what is missing, and how to mend it; status 1 where something that is needed is missing."""
     from whylike.doctor import examine, report
 
     log(verbose)
     diagnosis = examine({"store": store})
-    _print(diagnosis, None if as_json else report(diagnosis))
+    show(diagnosis, None if as_json else report(diagnosis))
     if not diagnosis.ok:
         raise typer.Exit(1)
-
-
-def _print(document: Record, rendered: RenderableType | None) -> None:
-    """Print a result for people, or else as JSON, whose ASCII is safe on any terminal and in any pipe."""
-    if rendered is None:
-        typer.echo(document.model_dump_json(indent=2, ensure_ascii=True))
-    else:
-        results().print(rendered)
 
 
 def _settings(store: Path | None, verbose: int) -> Settings:

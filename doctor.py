@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -88,7 +89,10 @@ def examine(flags: dict[str, Any]) -> Diagnosis:
         if complete:  # or importing what they look at would fail
             checks += [_embedder(), *_store(settings)]
     except UsageError as error:
-        shown = _unchecked(flags)
+        try:
+            shown = _unchecked(flags)
+        except ValueError:  # the file is not TOML
+            raise error from None
         checks.append(
             Check(name="settings", status="problem", found=str(error), mend="then run `whylike doctor` again")
         )
@@ -267,7 +271,7 @@ def _store(settings: Settings) -> Iterator[Check]:
         yield Check(name="store", status="problem", found=str(error))
         return
     if waiting:
-        found = f"{waiting:,} changes have not reached it yet"
+        found = f"changes that have not reached it yet: {waiting:,}"
         mend = "the next answer brings it up to date; if this stays, run `whylike index rebuild`"
         yield Check(name="index", status="note", found=found, mend=mend)
     else:
@@ -276,13 +280,16 @@ def _store(settings: Settings) -> Iterator[Check]:
 
 def _disk(settings: Settings) -> Iterator[Check]:
     """Free space where whylike writes."""
-    for name, folder in (("store's disk", settings.store), ("cache's disk", settings.cache)):
-        there = folder.expanduser().absolute()
+    for setting in ("store", "cache"):
+        name, there = f"{setting}'s disk", getattr(settings, setting).expanduser().absolute()
         while not there.exists():
             there = there.parent
         free = shutil.disk_usage(there).free // 2**20
         found = f"{free / 1024:,.1f} GiB free at {there}"
-        if free < NEEDED_MIB:
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            found, mend = f"{there} is not a folder that can be written", f"set {setting} to one that can"
+            yield Check(name=name, status="problem", found=found, mend=mend)
+        elif free < NEEDED_MIB:
             yield Check(name=name, status="problem", found=found, mend=f"make room: whylike wants {NEEDED_MIB} MiB")
         else:
             yield Check(name=name, status="ok", found=found)

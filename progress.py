@@ -28,12 +28,10 @@ RATED_AFTER = 0.5
 REASON = "reason"
 """The node whose text is shown as it is written."""
 LABELS = {
-    "history": "looking up what both sides wrote",
     "summarize": "summarizing reviews",
-    "profile": "adding up profiles",
     "reason": "writing the reason",
     "predict": "predicting the rating",
-    "index": "rebuilding the index",
+    "index": "filling the index",
 }
 """What the nodes of a graph are called; one that is not here goes by its own name."""
 
@@ -86,10 +84,10 @@ class Watch:
         self._began = self._news = self._last_line = time.monotonic()
         self._steps: dict[str, Step] = {}
         self._reason = ""
+        self._spinner = Spinner("dots", style="cyan")
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             self._live = Live(console=console, get_renderable=self._display, refresh_per_second=8, transient=True)
-        self._spinner = Spinner("dots", style="cyan")
 
     def __enter__(self) -> Self:
         if self._live:
@@ -113,10 +111,13 @@ class Watch:
         """Take news of a graph's node, or the next piece of the reason."""
         if event.node == REASON:
             self._reason += event.text
-        self.count(event.node, event.done, event.total)
+        self._count(event.node, event.done, event.total)
 
-    def count(self, node: str, done: int, total: int) -> None:
-        """Take news of a step: `done` of `total` is ready; `total` is 0 where it cannot be counted."""
+    def index(self, done: int, total: int) -> None:
+        """Take news of the index's rebuilding."""
+        self._count("index", done, total)
+
+    def _count(self, node: str, done: int, total: int) -> None:
         step = self._steps.setdefault(node, Step(LABELS.get(node, node), "", self._news))
         self._report(step, count=done, done=done, total=total)
 

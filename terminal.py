@@ -72,19 +72,19 @@ def fail(message: str) -> None:
 
 def log(verbose: int) -> None:
     """Show the program's log on standard error: warnings; with one -v what is done, with two every detail."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_PlainFormatter("whylike: %(message)s"))
+    handler = _Log()
+    handler.setFormatter(logging.Formatter("whylike: %(message)s"))
     logger = logging.getLogger("whylike")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
 
 
-class _PlainFormatter(logging.Formatter):
-    """Formats a record, its traceback too, as harmless text."""
+class _Log(logging.Handler):
+    """Writes to standard error as it is at that time: a live display stands in for it while it shows."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record), lines=True)
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{plain(self.format(record), lines=True)}\n")
 
 
 class Narrow:

@@ -19,16 +19,41 @@ from whylike.records import History, RatingScale, Record, ReviewSummary
 
 NEAREST = 3
 """Of the user's phrases, those nearest to a quality that are looked at: a taste is what comes up more than once."""
-MEET = 0.3
-"""Mean cosine of these from which a quality meets a taste."""
+MEET = 0.29
+"""Strength from which a quality meets a taste: the mean cosine of these, times the weight of both phrases."""
+LEAST = 0.5
+"""Weight of praise in a review of the worst rating, and of blame in one of the best; it grows to 1 at the other end."""
 NEAR = 0.5
 """Cosine of two items' texts from which one is a precedent for the other."""
 TELLING = 0.15
 """Part of the rating scale by which a precedent must differ from the user's mean to say something."""
+GENERIC = 0.6
+"""Cosine to an `EMPTY` phrase from which a phrase says no more than that it was good or bad."""
 ALIKE = 0.6
 """Cosine from which two phrases of the item would tell the reader the same."""
 MOST = 4
 """Points of a reason."""
+
+
+EMPTY = (
+    "it is great",
+    "I love this",
+    "highly recommended",
+    "one of the best",
+    "simply superb",
+    "a classic album",
+    "their best album",
+    "a great movie",
+    "a great product",
+    "a must have",
+    "works fine",
+    "it is bad",
+    "I do not like it",
+    "disappointing",
+    "not worth the money",
+    "five stars",
+)
+"""Phrases that praise or blame without saying what."""
 
 
 class Kind(StrEnum):
@@ -80,6 +105,8 @@ class _Aspect(NamedTuple):
     phrase: str
     liked: bool
     review_id: str
+    weight: float
+    """How much the review meant it: praise within a bad review is a concession."""
 
 
 class _Found(NamedTuple):
@@ -92,8 +119,8 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
 
     Points that meet the user's tastes come first; praise and faults that nothing meets only fill up.
     """
-    tastes, taste_vectors = _aspects(sides.user, embedder)
-    qualities, quality_vectors = _aspects(sides.item, embedder)
+    tastes, taste_vectors = _aspects(sides, sides.user, embedder)
+    qualities, quality_vectors = _aspects(sides, sides.item, embedder)
     items = {review.review_id: review.item_id for review in sides.history.user_reviews}
     met = _meetings(qualities, quality_vectors, tastes, taste_vectors, items) + _precedent(sides, embedder)
     met.sort(key=lambda found: -found.point.strength)
@@ -120,15 +147,24 @@ def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
     return met + (likes - dislikes) / max(likes + dislikes, 1) / 3
 
 
-def _aspects(summaries: Sequence[ReviewSummary], embedder: Embedder) -> tuple[list[_Aspect], NDArray[np.float32]]:
-    """Every phrase of the summaries, and their vectors [n, dimension]."""
-    found = [
-        _Aspect(phrase, liked, summary.review_id)
-        for summary in summaries
-        for liked, listed in ((True, summary.likes), (False, summary.dislikes))
-        for phrase in listed
-    ]
-    return found, embedder.embed([aspect.phrase for aspect in found])
+def _aspects(
+    sides: Sides, summaries: Sequence[ReviewSummary], embedder: Embedder
+) -> tuple[list[_Aspect], NDArray[np.float32]]:
+    """The phrases that say what was good or bad, and their vectors [n, dimension]."""
+    reach = sides.scale.maximum - sides.scale.minimum
+    places = {
+        review.review_id: (review.rating - sides.scale.minimum) / reach
+        for review in (*sides.history.user_reviews, *sides.history.item_reviews)
+    }
+    found = []
+    for summary in summaries:
+        place = places.get(summary.review_id)
+        for liked, listed in ((True, summary.likes), (False, summary.dislikes)):
+            meant = 1.0 if place is None else place if liked else 1 - place
+            found += [_Aspect(phrase, liked, summary.review_id, LEAST + (1 - LEAST) * meant) for phrase in listed]
+    vectors = embedder.embed([aspect.phrase for aspect in found])
+    telling = (vectors @ embedder.embed(EMPTY).T).max(axis=1, initial=-1.0) < GENERIC
+    return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
 
 
 def _meetings(
@@ -145,10 +181,11 @@ def _meetings(
         columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked]
         if not rows or not columns:
             continue
-        close = quality_vectors[rows] @ taste_vectors[columns].T
+        weights = np.array([tastes[column].weight for column in columns])
+        close = quality_vectors[rows] @ taste_vectors[columns].T * weights
         for row, cosines in zip(rows, close, strict=True):
             nearest = np.argsort(-cosines)[:NEAREST]
-            strength = float(cosines[nearest].sum() / NEAREST)
+            strength = float(cosines[nearest].sum() / NEAREST) * qualities[row].weight
             taste = tastes[columns[int(nearest[0])]]
             if strength >= MEET:
                 point = Point(
@@ -192,7 +229,7 @@ def _unmet(qualities: Sequence[_Aspect], vectors: NDArray[np.float32]) -> list[_
         return []
     liked = np.array([aspect.liked for aspect in qualities])
     same_side = np.where(liked[:, None] == liked[None, :], vectors @ vectors.T, 0.0)
-    typical = same_side.sum(axis=1) / len(qualities)
+    typical = same_side.sum(axis=1) / len(qualities) * np.array([aspect.weight for aspect in qualities])
     return [
         _Found(
             Point(

@@ -23,8 +23,9 @@ from whylike.records import Expert, History, Number, Rated, Rating, RatingScale,
 
 DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
-TRUST = 0.5
-"""Power of the model's evidence against the prior; chosen by `whylike bench ratings`."""
+TRUST = 0.25
+"""Power of the model's evidence against the prior. On Digital Music no power lowers the error below the prior's
+(`whylike bench pairs`); at this one what the reason says is heard and costs nothing that can be measured."""
 COVERED = 0.8
 """Share of the distribution within the interval."""
 
@@ -54,6 +55,11 @@ class Predictor:
         """The adapter version that rates now."""
         return self._engine.adapter_version(Expert.PREDICTOR)
 
+    @property
+    def recipe(self) -> list[object]:
+        """All that a rating is made by, whatever the pair: with another recipe, a rating that was kept is stale."""
+        return [self.version, _file().model_dump(mode="json"), DAMPING, TRUST, COVERED]
+
     def predict(self, reason: str | None, history: History, everything: Rated, scale: RatingScale) -> Rating:
         """The rating that the user of `history` would give. Without a reason the averages alone speak.
 
@@ -68,10 +74,10 @@ class Predictor:
         """
         bias = damped_bias(history, everything, scale)
         prior = tilted(scale, bias)
-        asked = [_weighing(text, history, scale) for text in (reason or "", _file().neutral)]
-        heard, neutral = (np.array(answer.probabilities) for answer in self._engine.weigh(asked))
-        pooled = prior
+        pooled = heard = prior
         if reason:
+            asked = [_weighing(text, history, scale) for text in (reason, _file().neutral)]
+            heard, neutral = (np.array(answer.probabilities) for answer in self._engine.weigh(asked))
             pooled = prior * (heard / np.maximum(neutral, 1e-9)) ** TRUST
             pooled /= pooled.sum()
         values = np.array(scale.values)
@@ -81,7 +87,7 @@ class Predictor:
             mode=plain(float(values[int(pooled.argmax())])),
             distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, pooled, strict=True)},
             interval=[plain(value) for value in interval(values, pooled)],
-            uncalibrated_expectation=round(float((heard if reason else prior) @ values), 3),
+            uncalibrated_expectation=round(float(heard @ values), 3),
             bias_baseline=round(bias, 3),
         )
 
@@ -114,7 +120,7 @@ def tilted(scale: RatingScale, mean: float) -> NDArray[np.float64]:
 
 
 def interval(values: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, float]:
-    """The shortest run of values that holds at least `COVERED` of the distribution; of equally short ones the likeliest."""
+    """The shortest run of values that holds at least `COVERED` of the shares; of equally short ones the likeliest."""
     runs = [
         (last - first, -float(shares[first : last + 1].sum()), first, last)
         for first in range(len(values))
@@ -136,8 +142,8 @@ def _plain_scale(scale: RatingScale) -> list[Number]:
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.exp(logits - logits.max())
-    return shares / shares.sum()
+    shares = np.exp(logits - logits.max())
+    return np.asarray(shares / shares.sum())
 
 
 @cache
@@ -159,7 +165,9 @@ def _weighing(reason: str, history: History, scale: RatingScale) -> Weighing:
         return label(scale.minimum + share * (scale.maximum - scale.minimum))
 
     shots = [
-        Template(shot.text).substitute(usual=placed(shot.usual), others=placed(shot.others)) + " -> " + placed(shot.place)
+        Template(f"{shot.text} -> $place").substitute(
+            usual=placed(shot.usual), others=placed(shot.others), place=placed(shot.place)
+        )
         for shot in file.examples
     ]
     query = Template(file.query).substitute(

@@ -17,7 +17,8 @@ from whylike.records import Expert
 
 CLEAR = 0.25
 """Balance of the points (`matching.balance`) from which the reason takes a side."""
-MAX_TOKENS = 320
+LONGEST = 160
+"""Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
 _LEADS = {
     "for": ("This should suit the user", "The user would probably enjoy it", "There is much here for the user"),
@@ -30,11 +31,13 @@ _TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("one reviewer writes “", "”, and something like that won the user over in {taste}"),
         ("others speak of “", "”, which is close to what the user enjoyed about {taste}"),
         ("what is said here, “", "”, recalls what the user praised in {taste}"),
+        ("those who liked it mention “", "”, and the user liked much the same in {taste}"),
     ),
     Kind.CLASH: (
         ("somebody complains “", "”, and much the same spoiled {taste} for the user"),
         ("others say “", "”, the kind of thing that bothered the user about {taste}"),
         ("one complaint, “", "”, is close to what the user held against {taste}"),
+        ("those who disliked it mention “", "”, and the user disliked much the same in {taste}"),
     ),
     Kind.PRECEDENT_FOR: (
         ("the nearest thing that the user knows is {taste}, and that was a success", ""),
@@ -48,11 +51,13 @@ _TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("those who like it write “", "”"),
         ("it is praised with the words “", "”"),
         ("on the bright side, “", "”, as one of them has it"),
+        ("a happy reviewer says “", "”"),
     ),
     Kind.FAULT: (
         ("those who do not like it write “", "”"),
         ("a warning from one reviewer reads “", "”"),
         ("on the other hand, “", "”, as one of them has it"),
+        ("an unhappy reviewer says “", "”"),
     ),
 }
 UNNAMED = "something reviewed earlier"
@@ -76,15 +81,16 @@ class Reasoner:
         pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
         cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.FAULT}]
         told = " ".join(
-            f"{side}: {', '.join(f'“{one_line(quality)}”' for quality in listed)}."
+            f"{side}: {', '.join(f'“{quoted(quality)}”' for quality in listed)}."
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
+        grammar, longest = _grammar(points, stance, titles)
         return Writing(
             expert=Expert.REASONER,
             prompt=render("reason", points=told or "Nothing is known."),
-            max_tokens=MAX_TOKENS,
-            grammar=_grammar(points, stance, titles),
+            max_tokens=longest,
+            grammar=grammar,
         )
 
     def write(self, request: Writing, on_text: Callable[[str], None]) -> Written:
@@ -92,8 +98,17 @@ class Reasoner:
         return self._engine.stream(request, on_text)
 
 
-def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) -> str:
-    """A Lark grammar: the lead and the first point, then a sentence a point; no turn of phrase is used twice."""
+def quoted(text: str) -> str:
+    """A reviewer's words, or a title, as they may stand in a sentence: without quotation marks of their own."""
+    line = one_line(text).replace("“", "'").replace("”", "'").replace('"', "'")
+    return line[:LONGEST].strip().rstrip(".")
+
+
+def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) -> tuple[str, int]:
+    """A Lark grammar: the lead and the first point, then a sentence a point; no turn of phrase is used twice.
+
+    Also the bytes of the longest text that it lets through, which no tokenizer makes more tokens of.
+    """
     taken: dict[Kind, int] = {}
     total = {kind: sum(point.kind is kind for point in points) for kind in Kind}
     rules = []
@@ -101,20 +116,17 @@ def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) ->
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
         turns = _TURNS[point.kind][taken.get(point.kind, 0) :: total[point.kind]] or _TURNS[point.kind]
         taken[point.kind] = taken.get(point.kind, 0) + 1
-        taste = one_line(titles.get(point.taste_item, "")) or UNNAMED
-        wordings = [before.format(taste=taste) + _quoted(point.quality) + after.format(taste=taste) for before, after in turns]
-        if number:
-            wordings = [wording[0].upper() + wording[1:] for wording in wordings]
-        rules.append(f"p{number}: " + " | ".join(_literal(wording + ".") for wording in wordings))
-    leads = " | ".join(_literal(lead + (": " if points else ".")) for lead in _LEADS[stance])
+        taste = quoted(titles.get(point.taste_item, "")) or UNNAMED
+        quality = quoted(point.quality)
+        wordings = [f"{before.format(taste=taste)}{quality}{after.format(taste=taste)}." for before, after in turns]
+        rules.append([wording[0].upper() + wording[1:] for wording in wordings] if number else wordings)
+    leads = [lead + (": " if points else ".") for lead in _LEADS[stance]]
     body = ' " " '.join(f"p{number}" for number in range(len(points)))
-    return "\n".join([f"start: lead {body}", f"lead: {leads}", *rules])
+    lines = [f"start: lead {body}", _rule("lead", leads), *(_rule(f"p{n}", each) for n, each in enumerate(rules))]
+    longest = sum(max(len(text.encode()) for text in texts) + 1 for texts in (leads, *rules))
+    return "\n".join(lines), longest
 
 
-def _quoted(quality: str) -> str:
-    """A reviewer's words as they may stand within quotation marks."""
-    return one_line(quality).replace("“", "'").replace("”", "'").replace('"', "'").rstrip(".")
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _rule(name: str, texts: Sequence[str]) -> str:
+    """A rule of the grammar: one of the texts."""
+    return f"{name}: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)

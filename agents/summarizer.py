@@ -1,8 +1,9 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
-Every entry is a phrase of the review itself, so a summary holds nothing that the review does not say. The model judges
-the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds more of
-the teacher's aspects than letting an untaught base model write them (`whylike bench prompts`).
+What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
+what is cared about are the concerns that these phrases are about. The model judges the tone of each phrase in the light
+of the review's rating; on `review_summaries` of the teacher data that finds more of the teacher's aspects than letting
+an untaught base model write them (`whylike bench summaries`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,41 @@ POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
 """Cosine from which two phrases are about the same thing."""
+CONCERNS = (
+    "story",
+    "acting",
+    "characters",
+    "dialogue",
+    "humour",
+    "music",
+    "singing",
+    "lyrics",
+    "sound quality",
+    "pictures and camera work",
+    "special effects",
+    "pace",
+    "length",
+    "ending",
+    "suspense",
+    "violence",
+    "emotion",
+    "originality",
+    "accuracy",
+    "price",
+    "quality of workmanship",
+    "durability",
+    "ease of use",
+    "size and weight",
+    "looks",
+    "service and delivery",
+    "suitable for children",
+    "subtitles",
+)
+"""What people care about in general; a review's preferences are those that its phrases are about."""
+ABOUT = 0.42
+"""Cosine from which a phrase is about a concern."""
+PREFERENCES = 3
+"""Concerns kept of one review."""
 
 
 class Toned(NamedTuple):
@@ -83,11 +119,20 @@ class Summarizer:
             review_id=review.review_id,
             likes=tuple(likes),
             dislikes=tuple(dislikes),
+            preferences=self._concerns([*likes, *dislikes]),
             adapter_version=self.version,
         )
 
+    def _concerns(self, kept: Sequence[str]) -> tuple[str, ...]:
+        """What the phrases are about, the clearest first."""
+        if not kept:
+            return ()
+        close = (self._embedder.embed(CONCERNS) @ self._embedder.embed(kept).T).max(axis=1)
+        clearest = np.argsort(-close, kind="stable")[:PREFERENCES]
+        return tuple(CONCERNS[int(number)] for number in clearest if close[number] >= ABOUT)
+
     def _tones(self, texts: Sequence[str]) -> list[float]:
-        lean = self._neutral_lean()
+        lean = self._neutral_lean() if texts else 0.0
         return [odds - lean for odds in self._log_odds(texts)]
 
     def _neutral_lean(self) -> float:

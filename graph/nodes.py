@@ -1,7 +1,7 @@
 """The nodes of one pair's query. Each reads the state, does one step, and returns what it adds.
 
-Expensive results are kept in the store under a hash of all that they were made from, so that a second query, or one that
-goes on after a crash, reuses them.
+Expensive results are kept in the store under a hash of all that they were made from, so that a second query, or one
+that goes on after a crash, reuses them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Literal
+from typing import Literal, ParamSpec
 
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from whylike.agents.grounding import ground
-from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.matching import Sides, balance, points
+from whylike.agents.reasoner import quoted
 from whylike.agents.router import Route, route
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
@@ -27,20 +28,20 @@ from whylike.records import History, Profile, Rated, Review, ReviewSummary, Side
 
 AT_ONCE = 4
 """Reviews that one summarize node is sent; the engine joins what waits into larger batches."""
-READY_MADE = "imported:"
-"""Beginning of the adapter version of profiles that came with imported data."""
+READY_MADE = "imported:exp3rt"
+"""Adapter version of profiles that came with imported data."""
 
-Node = Callable[[PairState, Runtime[Services]], Json]
+P = ParamSpec("P")
 
 
-def timed(step: str) -> Callable[[Node], Node]:
+def timed(step: str) -> Callable[[Callable[P, Json]], Callable[P, Json]]:
     """Adds the seconds that a node took to those of its step."""
 
-    def decorate(node: Node) -> Node:
+    def decorate(node: Callable[P, Json]) -> Callable[P, Json]:
         @wraps(node)
-        def run(state: PairState, runtime: Runtime[Services]) -> Json:
+        def run(*args: P.args, **kwargs: P.kwargs) -> Json:
             start = time.perf_counter()
-            return {**node(state, runtime), "seconds": {step: time.perf_counter() - start}}
+            return {**node(*args, **kwargs), "seconds": {step: time.perf_counter() - start}}
 
         return run
 
@@ -58,7 +59,9 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
     if as_of is None:
         as_of = own.timestamp if own else services.now()
         if own:
-            notes.append("The user has reviewed this item; the answer is as of just before, and does not use that review.")
+            notes.append(
+                "The user has reviewed this item; the answer is as of just before, and does not use that review."
+            )
     known = history(store, user_id, item_id, as_of, services.settings.history)
     ready = {side: _ready_made(services, side, id_) for side, id_ in ((Side.USER, user_id), (Side.ITEM, item_id))}
     known = known.model_copy(
@@ -67,9 +70,7 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
             "item_rated": _rated(known.item_rated, ready[Side.ITEM], services),
         }
     )
-    way = route(
-        known, user_profiled=ready[Side.USER] is not None, item_profiled=ready[Side.ITEM] is not None
-    )
+    way = route(known, user_profiled=ready[Side.USER] is not None, item_profiled=ready[Side.ITEM] is not None)
     notes += _notes(services, known, way, ready)
     reviews = [*known.user_reviews, *known.item_reviews] if state["with_reason"] else []
     found = store.summaries([review.review_id for review in reviews], services.summarizer.version)
@@ -92,7 +93,8 @@ def spread(state: PairState) -> list[Send] | Literal["profile", "predict"]:
     if not missing:
         return "profile"
     return [
-        Send("summarize", Batch(review_ids=missing[start : start + AT_ONCE])) for start in range(0, len(missing), AT_ONCE)
+        Send("summarize", Batch(review_ids=missing[start : start + AT_ONCE]))
+        for start in range(0, len(missing), AT_ONCE)
     ]
 
 
@@ -174,12 +176,12 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
         )
 
     names = {
-        review.review_id: found.title
+        review.review_id: quoted(found.title)
         for review in known.user_reviews
         if (found := services.store.item(review.item_id)) and found.title
     }
     grounded = ground(state["written"], [*user, *item], nearest, names=names, prompt=state["told"])
-    return {"reason": grounded.model_dump(mode="json")}
+    return {"reason": grounded.model_dump(mode="json") if grounded.sentences else None}
 
 
 @timed("predict")
@@ -189,10 +191,10 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     grounded = state.get("reason")
     text = str(grounded["text"]) if grounded else None
-    everything = services.store.mean_rating(state["as_of"])
+    everything = _everything(services, known)
     scale = services.store.scale
-    made_from = [text, known.user_rated.model_dump(), known.item_rated.model_dump(), everything.model_dump(), str(scale)]
-    key = _key("rating", services.predictor.version, made_from)
+    averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated, everything)]
+    key = _key("rating", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
     kept = services.store.answer(key)
     if kept is None:
         kept = services.predictor.predict(text, known, everything, scale).model_dump_json()
@@ -211,8 +213,23 @@ def _key(kind: str, version: str, made_from: object) -> str:
 
 
 def _ready_made(services: Services, side: Side, subject_id: str) -> Profile | None:
-    found = services.store.latest_profile(side, subject_id)
-    return found if found and found.adapter_version.startswith(READY_MADE) else None
+    """The profile that came with imported data; one that was made since does not hide it from an earlier time."""
+    return services.store.profile(side, subject_id, READY_MADE, "")
+
+
+def _everything(services: Services, known: History) -> Rated:
+    """Count and mean of all earlier ratings, but for the user's own of this item."""
+    store = services.store
+    rated = store.mean_rating(known.before)
+    if rated.average is None or store.review_of(known.user_id, known.item_id) is None:
+        return rated
+    own = [
+        review.rating
+        for review in store.user_reviews(known.user_id, rated.count)
+        if review.item_id == known.item_id and review.timestamp < known.before
+    ]
+    left = rated.count - len(own)
+    return Rated(count=left, average=(rated.average * rated.count - sum(own)) / left) if left else Rated()
 
 
 def _rated(rated: Rated, ready: Profile | None, services: Services) -> Rated:
@@ -233,8 +250,11 @@ def _notes(services: Services, known: History, way: Route, ready: dict[Side, Pro
         notes.append(f"Nothing is known about the item ({not_found(services.store, Side.ITEM, known.item_id)}).")
     elif way in {Route.NEW_ITEM, Route.NOTHING}:
         notes.append("Nobody else has reviewed the item before this time.")
-    if any(ready.values()):
-        notes.append("A profile came ready-made with the imported data; sentences that rest on it name it, not a review.")
+    reviewed = {Side.USER: known.user_reviews, Side.ITEM: known.item_reviews}
+    if any(ready[side] and not reviewed[side] for side in reviewed):
+        notes.append(
+            "A profile came ready-made with the imported data; sentences that rest on it name it, not a review."
+        )
     return notes
 
 
@@ -244,7 +264,7 @@ def _summaries(state: PairState, reviews: Sequence[Review]) -> list[ReviewSummar
 
 
 def _sides(state: PairState, services: Services) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
-    """The evidence of the user's side and of the item's; a ready-made profile stands in for reviews that are not there."""
+    """The evidence of the user's side and of the item's; a ready-made profile stands in where there are no reviews."""
     known = History.model_validate(state["history"])
     sides = []
     for side, subject_id, reviews in (

@@ -134,7 +134,5 @@ def _evidence(review: Review, state: PairState) -> Evidence | None:
         item_id=review.item_id,
         rating=int(review.rating) if review.rating.is_integer() else review.rating,
         timestamp=review.timestamp,
-        summary=SummaryLists(
-            likes=summary["likes"], dislikes=summary["dislikes"], preferences=summary["preferences"]
-        ),
+        summary=SummaryLists(likes=summary["likes"], dislikes=summary["dislikes"], preferences=summary["preferences"]),
     )

@@ -123,7 +123,9 @@ def _summaries(connection: Connection, review_ids: Iterable[str]) -> list[Docume
         for row in connection.execute(query).mappings():
             summary = record(ReviewSummary, row)
             text = readable(summary.likes, summary.dislikes, summary.preferences)
-            metadata = {column.name: row[column] for column in about} | {"adapter_version": summary.adapter_version}
+            metadata = {str(column.name): row[column] for column in about} | {
+                "adapter_version": summary.adapter_version
+            }
             documents.append(Document(Collection.SUMMARIES, summary.review_id, summary.adapter_version, text, metadata))
     return documents
 

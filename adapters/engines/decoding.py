@@ -163,7 +163,11 @@ class Runner:
             positions[index, width - len(ids) :] = torch.arange(row.shared, len(row.ids))
             filled[index, start - row.shared : start] = True
             filled[index, end - len(ids) : end] = True
-        scores = self._forward(rows, tokens, positions, filled[:, None, :end] & _causal(start, end), slots)
+        mask = filled[:, None, :end] & _causal(start, end)
+        mask[:, range(width), range(start, end)] = (
+            True  # also of padding: attention to nothing is not a number on a GPU
+        )
+        scores = self._forward(rows, tokens, positions, mask, slots)
         while True:
             finished = [self._finished(row, score) for row, score in zip(rows, scores, strict=True)]
             if all(finished):

@@ -24,6 +24,8 @@ Weights = Callable[[Weighing], Sequence[float]]
 
 TOKEN = re.compile(r"\s?\w+|.", re.DOTALL)
 """A token of this engine: a word with the space before it, or a single other character."""
+LABEL = re.compile(r"\s?[^\W\d]+|.", re.DOTALL)
+"""A label that is one token of it: letters with the space before them, or a single other character."""
 END = 256
 """To the grammars the tokens are the bytes; this one ends a text."""
 SEPARATORS, LETTERS = frozenset(b' ,.;\n"'), frozenset(b"abcdefghijklmnopqrstuvwxyz")
@@ -97,7 +99,7 @@ class ScriptedEngine:
     def weigh(self, requests: Sequence[Weighing]) -> list[Weighed]:
         """The label probabilities for each request, in order.
 
-        Raises `EngineError` on a call that is to fail, and for a label that is not a single character.
+        Raises `EngineError` on a call that is to fail, and for a label that is not one token.
         """
         with self._call(requests):
             return [self._weighed(request) for request in requests]
@@ -164,7 +166,7 @@ class ScriptedEngine:
 
     def _weighed(self, request: Weighing) -> Weighed:
         for label in request.labels:
-            if len(label) != 1:
+            if not LABEL.fullmatch(label):
                 raise EngineError(f"label {label!r} is {len(label)} tokens and must be one; use a digit or a letter")
         rule = self._weights.get(request.expert)
         if rule is None:

@@ -68,11 +68,14 @@ class Slots(Cache):
         self.used = max((prefix.tokens for prefix in prefixes if prefix), default=0)
         self.capacity = self.used + more
         shape = (config.num_hidden_layers, self.rows, heads, self.capacity, size)
-        self._keys = torch.zeros(shape, dtype=model.dtype, device=model.device)
-        self._values = torch.zeros_like(self._keys)
+        self._keys = torch.empty(shape, dtype=model.dtype, device=model.device)
+        self._values = torch.empty_like(self._keys)
         for row, prefix in enumerate(prefixes):
+            begin = self.used - (prefix.tokens if prefix else 0)
+            # Zeros, since what is masked is still multiplied, by 0, and may not be infinite.
+            self._keys[:, row, :, :begin], self._values[:, row, :, :begin] = 0, 0
             if prefix:
-                span = slice(self.used - prefix.tokens, self.used)
+                span = slice(begin, self.used)
                 self._keys[:, row, :, span], self._values[:, row, :, span] = prefix.keys, prefix.values
         super().__init__(layers=[_Layer(self, index) for index in range(config.num_hidden_layers)])
 

@@ -23,11 +23,17 @@ TRAINED = (Expert.SUMMARIZER, Expert.PREDICTOR)
 """The experts that have an adapter; the others answer with the base model."""
 
 
-MakePrompt = Callable[..., Prompt]
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A tiny model gains nothing from threads, which wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
-def prompt() -> MakePrompt:
+def prompt() -> Callable[..., Prompt]:
     """Makes a prompt of a system and a user turn."""
 
     def made(content: str, prefill: str = "", system: str = "You read reviews.", shared: int = 1) -> Prompt:

@@ -201,7 +201,7 @@ def test_a_weight_does_not_depend_on_what_else_is_in_the_batch(engine: Engine, p
 
 
 def test_a_label_of_several_tokens_is_refused_by_name(engine: Engine, prompt):
-    with pytest.raises(EngineError, match="'10'.*digit or a letter"):
+    with pytest.raises(EngineError, match=r"'10'.*digit or a letter"):
         engine.weigh([weighing(prompt("Good.")), weighing(prompt("Good."), labels=("9", "10"))])
 
 

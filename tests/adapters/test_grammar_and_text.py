@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -55,7 +57,7 @@ def test_compiled_grammars_are_kept_within_bounds(compiled: Grammars, monkeypatc
     names = [f'start: "{letter}"' for letter in "ababcaba"]
     for name in names:
         compiled.guide(name)
-    assert "".join(name[8] for name in made) == "abcbac"[: len(made)]
+    assert "".join(name[8] for name in made) == "abcab"
     assert len(compiled._compiled) == 2
 
 
@@ -76,7 +78,7 @@ def test_pieces_join_to_the_text_before_the_first_stop_string_however_the_bytes_
     data = text.encode()
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     grown, pieces, stopped = Text(stops), [], False
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         stopped = grown.add(data[start:end])
         if stopped:
             break

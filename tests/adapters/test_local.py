@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Prompt, Weighing, Writing
-from whylike.adapters.engines.decoding import Job, Runner
+from whylike.adapters.engines.decoding import BASE, Job, Runner
+from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.rendering import Renderer
 from whylike.errors import EngineError
@@ -33,6 +35,7 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[int, int]] = []
+        self.adapters: list[list[str]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
@@ -41,6 +44,7 @@ class Watched:
 
         def watched(runner: Runner, rows: list, tokens: torch.Tensor, *rest: object) -> torch.Tensor:
             self.calls.append(tuple(tokens.shape))
+            self.adapters.append([row.adapter for row in rows])
             self.entered.set()
             assert self.gate.wait(30)
             if self.failure:
@@ -56,14 +60,15 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
+def engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
     opened = open_local()
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
+def fresh(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
+    """An engine that has computed nothing yet."""
     opened = open_local()
     yield opened
     opened.close()
@@ -77,64 +82,75 @@ def weighing(made: Prompt, expert: Expert = Expert.PREDICTOR, labels: tuple[str,
     return Weighing(expert=expert, prompt=made, labels=labels)
 
 
+class Reference:
+    """transformers and PEFT alone: a model for each expert, one prompt at a time, nothing kept."""
+
+    def __init__(self, tiny: Path, adapters: dict[Expert, Path], tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self.renderer = Renderer(tokenizer)
+        self.models: dict[Expert, torch.nn.Module] = {}
+        for expert in Expert:
+            base = LlamaForCausalLM.from_pretrained(tiny).eval()
+            self.models[expert] = PeftModel.from_pretrained(base, adapters[expert]) if expert in adapters else base
+
+    def greedy(self, request: Writing) -> str:
+        ids = torch.tensor([self.renderer.render(request.prompt).ids])
+        model = self.models[request.expert]
+        out = model.generate(ids, max_new_tokens=request.max_tokens, do_sample=False, pad_token_id=0)
+        return self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+    def probabilities(self, request: Weighing) -> list[float]:
+        with torch.inference_mode():
+            logits = self.models[request.expert](torch.tensor([self.renderer.render(request.prompt).ids])).logits[0, -1]
+        return logits[self.tokenizer.convert_tokens_to_ids(list(request.labels))].softmax(0).tolist()
+
+
 @pytest.fixture(scope="module")
-def reference(tiny: Path, adapters: dict[Expert, Path]) -> dict[Expert, torch.nn.Module]:
-    """Plain models, one for each expert, that share nothing with the engine's code."""
-    models: dict[Expert, torch.nn.Module] = {}
-    for expert in Expert:
-        base = LlamaForCausalLM.from_pretrained(tiny).eval()
-        models[expert] = PeftModel.from_pretrained(base, adapters[expert]).eval() if expert in adapters else base
-    return models
+def reference(tiny: Path, adapters: dict[Expert, Path], tokenizer: PreTrainedTokenizerFast) -> Reference:
+    return Reference(tiny, adapters, tokenizer)
 
 
 @pytest.mark.parametrize("expert", Expert)
 def test_the_greedy_text_is_that_of_transformers_and_peft(
-    shared_engine: LocalEngine, reference, tokenizer: PreTrainedTokenizerFast, prompt, expert: Expert
+    engine: LocalEngine, reference: Reference, prompt, expert: Expert
 ):
     contents = ["Good.", "The battery dies within an hour. " * 5, "A slow story."]
     requests = [writing(prompt(content, prefill="So: "), expert, max_tokens=10) for content in contents]
     others = [writing(prompt("Else."), other) for other in Expert]
-    for request, answer in zip(requests, shared_engine.write([*requests, *others]), strict=False):
-        ids = list(Renderer(tokenizer).render(request.prompt).ids)
-        out = reference[expert].generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)
-        assert answer.text == tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
-        assert answer.prompt_tokens == len(ids)
+    for request, answer in zip(requests, engine.write([*requests, *others]), strict=False):
+        assert answer.text == reference.greedy(request)
 
 
 @pytest.mark.parametrize("expert", Expert)
 def test_the_weights_are_a_softmax_over_the_labels_logits_of_transformers_and_peft(
-    shared_engine: LocalEngine, reference, tokenizer: PreTrainedTokenizerFast, prompt, expert: Expert
+    engine: LocalEngine, reference: Reference, prompt, expert: Expert
 ):
     request = weighing(prompt("The battery dies within an hour.", prefill="Rating: "), expert)
     mates = [weighing(prompt("Else. " * 9), other) for other in Expert]
-    answer = shared_engine.weigh([*mates, request])[-1]
-    ids = Renderer(tokenizer).render(request.prompt).ids
-    with torch.inference_mode():
-        logits = reference[expert](torch.tensor([ids])).logits[0, -1]
-    labels = [tokenizer.convert_tokens_to_ids(label) for label in LABELS]
-    assert answer.probabilities == pytest.approx(logits[labels].softmax(0).tolist(), rel=1e-4)
+    answer = engine.weigh([*mates, request])[-1]
+    assert answer.probabilities == pytest.approx(reference.probabilities(request), rel=1e-4)
 
 
-def test_experts_differ_by_their_adapters(shared_engine: LocalEngine, prompt):
-    weights = {expert: shared_engine.weigh([weighing(prompt("Good."), expert)])[0] for expert in Expert}
+def test_experts_differ_by_their_adapters(engine: LocalEngine, prompt):
+    weights = {expert: engine.weigh([weighing(prompt("Good."), expert)])[0] for expert in Expert}
     assert weights[Expert.REASONER].probabilities == weights[Expert.REWARD].probabilities
     assert len({weighed.probabilities for weighed in weights.values()}) == 3
 
 
 def test_an_adapter_version_is_the_expert_and_the_hash_of_its_files(
-    shared_engine: LocalEngine, tiny: Path, adapters: dict[Expert, Path]
+    engine: LocalEngine, tiny: Path, adapters: dict[Expert, Path]
 ):
-    version = shared_engine.adapter_version(Expert.SUMMARIZER)
+    version = engine.adapter_version(Expert.SUMMARIZER)
     assert version.startswith("summarizer-")
     assert len(version) == len("summarizer-") + 8
-    assert shared_engine.adapter_version(Expert.REASONER) == f"base:{tiny.name}"
+    assert engine.adapter_version(Expert.REASONER) == f"base:{tiny.name}"
     config = adapters[Expert.SUMMARIZER] / "README.md"
     before = config.read_bytes()
     try:
         config.write_bytes(before + b" ")
         again = LocalEngine(Settings(model=str(tiny)), adapters)
         assert again.adapter_version(Expert.SUMMARIZER) != version
-        assert again.adapter_version(Expert.PREDICTOR) == shared_engine.adapter_version(Expert.PREDICTOR)
+        assert again.adapter_version(Expert.PREDICTOR) == engine.adapter_version(Expert.PREDICTOR)
     finally:
         config.write_bytes(before)
 
@@ -144,7 +160,7 @@ def test_the_packaged_model_signs_with_its_name():
 
 
 @pytest.mark.parametrize("shared", [1, 2, 9])
-def test_a_reused_beginning_changes_no_answer(shared_engine: LocalEngine, prompt, shared: int):
+def test_a_reused_beginning_changes_no_answer(engine: LocalEngine, prompt, shared: int):
     system = "You read reviews and answer in one word. " * 6
     contents = ["Good.", "The battery dies within an hour. " * 5, "A slow story."]
     whole = [
@@ -154,49 +170,48 @@ def test_a_reused_beginning_changes_no_answer(shared_engine: LocalEngine, prompt
         weighing(prompt(content, system=system, shared=shared), Expert(name)) for content in contents for name in Expert
     ]
     for _ in range(2):
-        for one, other in zip(shared_engine.weigh(whole), shared_engine.weigh(parted), strict=True):
+        for one, other in zip(engine.weigh(whole), engine.weigh(parted), strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, rel=2e-4)
     texts = [
-        shared_engine.write([writing(request.prompt, request.expert) for request in requests])
-        for requests in (whole, parted)
+        engine.write([writing(request.prompt, request.expert) for request in requests]) for requests in (whole, parted)
     ]
     assert texts[0] == texts[1]
 
 
-def test_a_beginning_is_computed_once_for_each_adapter(engine: LocalEngine, watched: Watched, prompt):
+def test_a_beginning_is_computed_once_for_each_adapter(fresh: LocalEngine, watched: Watched, prompt):
     system = "You read reviews and answer in one word. " * 6
     requests = [
         weighing(prompt("Good.", system=system), expert)
         for expert in (Expert.SUMMARIZER, Expert.SUMMARIZER, Expert.PREDICTOR, Expert.REASONER, Expert.REWARD)
     ]
-    engine.weigh(requests)
+    fresh.weigh(requests)
     beginnings = [call for call in watched.calls if call[0] == 1 and call[1] > 40]
     assert len(beginnings) == 3, "one for each adapter and one for the base model"
     watched.calls.clear()
-    engine.weigh(requests)
+    fresh.weigh(requests)
     assert [rows for rows, _ in watched.calls] == [5]
     assert watched.calls[0][1] < 20, "only the rows' own parts are computed"
 
 
 def test_beginnings_are_kept_up_to_a_number_of_tokens(
-    engine: LocalEngine, watched: Watched, prompt, monkeypatch: pytest.MonkeyPatch
+    fresh: LocalEngine, watched: Watched, prompt, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("whylike.adapters.engines.decoding.KEPT_TOKENS", 150)
 
     def computed(letter: str) -> bool:
         watched.calls.clear()
-        engine.weigh([weighing(prompt("Good.", system=f"{letter} " * 50))])
+        fresh.weigh([weighing(prompt("Good.", system=f"{letter} " * 50))])
         return len(watched.calls) == 2
 
     assert [computed(letter) for letter in "ababcbaa"] == [True, True, False, False, True, False, True, False]
 
 
 def test_a_beginning_longer_than_all_that_is_kept_is_used_all_the_same(
-    engine: LocalEngine, prompt, monkeypatch: pytest.MonkeyPatch
+    fresh: LocalEngine, prompt, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("whylike.adapters.engines.decoding.KEPT_TOKENS", 10)
     made = [prompt("Good.", system="Read. " * 50, shared=shared) for shared in (0, 1)]
-    one, other = engine.weigh([weighing(each) for each in made])
+    one, other = fresh.weigh([weighing(each) for each in made])
     assert one.probabilities == pytest.approx(other.probabilities, rel=1e-4)
 
 
@@ -218,6 +233,22 @@ def test_waiting_requests_are_joined_into_batches(open_local: Callable[..., Loca
     engine.close()
 
 
+def test_a_batch_takes_its_own_expert_first_and_passes_nobody_over(
+    open_local: Callable[..., LocalEngine], watched: Watched, prompt
+):
+    engine = open_local(batch=2)
+    watched.gate.clear()
+    one, other = (weighing(prompt("Good.", shared=0), expert) for expert in (Expert.PREDICTOR, Expert.REASONER))
+    jobs = [Job(request) for request in (one, one, other, one, other, one, one)]
+    engine._enqueue(jobs)
+    watched.gate.set()
+    for job in jobs:
+        job.answer.result(30)
+    first, second = Expert.PREDICTOR.value, BASE
+    assert watched.adapters == [[first, first], [second, second], [first, first], [first]]
+    engine.close()
+
+
 def test_finished_rows_leave_the_batch(engine: LocalEngine, watched: Watched, prompt):
     requests = [writing(prompt("Good.", shared=0), max_tokens=limit) for limit in (1, 3, 3, 5)]
     requests.append(weighing(prompt("Good.", shared=0)))
@@ -234,14 +265,18 @@ def test_a_failing_batch_fails_its_callers_and_the_next_one_works(engine: LocalE
     assert engine.write([writing(prompt("Good."))])[0].tokens
 
 
-def test_a_bad_request_fails_alone_in_its_batch(engine: LocalEngine, prompt):
+@pytest.mark.parametrize("raised", [EngineError("too complex"), ValueError("too complex")])
+def test_a_bad_request_fails_alone_in_its_batch(
+    engine: LocalEngine, prompt, monkeypatch: pytest.MonkeyPatch, raised: Exception
+):
+    monkeypatch.setattr(Guide, "accept", Mock(side_effect=raised))
     good = writing(prompt("Good."), max_tokens=4)
     expected = engine.write([good])[0]
     bad = [
         writing(prompt("Good."), grammar="start: missing"),
         writing(prompt("word " * 600)),
         weighing(prompt("Good."), labels=("9", "10")),
-        writing(prompt("Good."), grammar=r"start: /(x{1,4}){1,9000}/ /(a|b)*a(a|b){900}/"),
+        writing(prompt("Good."), grammar="start: /[a-z]+/"),
     ]
     jobs = [Job(request) for request in (bad[0], good, *bad[1:], good)]
     engine._enqueue(jobs)
@@ -250,6 +285,7 @@ def test_a_bad_request_fails_alone_in_its_batch(engine: LocalEngine, prompt):
             assert job.answer.result(30) == expected
         else:
             assert isinstance(job.answer.exception(30), EngineError), job.request
+    assert "too complex" in str(jobs[-2].answer.exception())
 
 
 def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(engine: LocalEngine, prompt):
@@ -266,16 +302,16 @@ def test_a_text_ends_where_the_context_does(engine: LocalEngine, prompt):
     assert answer.prompt_tokens + answer.tokens == CONTEXT
 
 
-def test_closing_ends_what_runs_and_what_waits(engine: LocalEngine, watched: Watched, prompt):
+def test_closing_ends_what_runs_and_what_waits(fresh: LocalEngine, watched: Watched, prompt):
     watched.gate.clear()
     with ThreadPoolExecutor(3) as pool:
-        running = pool.submit(engine.write, [writing(prompt("Good.", shared=0), max_tokens=50)])
+        running = pool.submit(fresh.write, [writing(prompt("Good.", shared=0), max_tokens=50)])
         assert watched.entered.wait(30)
-        waiting = pool.submit(engine.weigh, [weighing(prompt("Good."))])
-        while not engine._waiting:
+        waiting = pool.submit(fresh.weigh, [weighing(prompt("Good."))])
+        while not fresh._waiting:
             time.sleep(0.01)
-        closing = pool.submit(engine.close)
-        while not engine._closed.is_set():
+        closing = pool.submit(fresh.close)
+        while not fresh._closed.is_set():
             time.sleep(0.01)
         watched.gate.set()
         closing.result(30)
@@ -283,7 +319,7 @@ def test_closing_ends_what_runs_and_what_waits(engine: LocalEngine, watched: Wat
             with pytest.raises(EngineError, match="closed before"):
                 future.result(30)
     assert len(watched.calls) == 1
-    assert not engine._thread.is_alive()
+    assert not fresh._thread.is_alive()
 
 
 def test_a_stream_that_nobody_reads_any_more_leaves_the_batch(engine: LocalEngine, watched: Watched, prompt):
@@ -305,9 +341,11 @@ def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_
     program = f"""
 from pathlib import Path
 from whylike.adapters.engines.base import Message, Prompt, Writing
+from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
+from whylike.records import Expert
 from whylike.settings import Settings
-engine = LocalEngine(Settings(model={str(tiny)!r}), {{"summarizer": Path({str(adapters[Expert.SUMMARIZER])!r})}})
+engine = LocalEngine(Settings(model={str(tiny)!r}), {{Expert.SUMMARIZER: Path({str(adapters[Expert.SUMMARIZER])!r})}})
 prompt = Prompt(messages=(Message(role="user", content="Good."),))
 print(engine.write([Writing(expert="reasoner", prompt=prompt, max_tokens=3)])[0].tokens)
 """

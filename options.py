@@ -1,0 +1,44 @@
+"""What the modules of the command line share: common options, help with examples, how a result is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whylike.terminal import results
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whylike.records import Record
+
+PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "no_args_is_help": True,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""How every group of commands is made."""
+
+WHERE = "Folder of the store; else WHYLIKE_STORE, else ~/.local/share/whylike."
+MORE = "Say what is done; -vv says more."
+
+Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", help=WHERE)]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\n" + "\n".join(("Example:", *(f"  {line}" for line in lines)))
+
+
+def show(document: Record, rendered: RenderableType | None) -> None:
+    """Print a result for people, or else as JSON, whose ASCII is safe on any terminal and in any pipe."""
+    if rendered is None:
+        typer.echo(document.model_dump_json(indent=2, ensure_ascii=True))
+    else:
+        results().print(rendered)

@@ -1,0 +1,185 @@
+"""The Summarizer: tones to lists, lists to profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whylike.adapters.engines.base import Weighing
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.phrases import phrases
+from whylike.agents.summarizer import KEPT, POINTS, SAME, Summarizer
+from whylike.memory.embeddings import Embedder
+from whylike.records import Expert, RatingScale, Review, ReviewSummary, Side
+
+SCALE = RatingScale()
+TEXT = "The sound is warm. The zipper broke at once. A red cover. Thick straps with padding."
+
+
+def review(text: str = TEXT, rating: float = 4, review_id: str = "r1", title: str = "") -> Review:
+    return Review(review_id=review_id, user_id="u", item_id="i", rating=rating, title=title, text=text, timestamp=1)
+
+
+def toned(**odds: float) -> ScriptedEngine:
+    """Finds a phrase the more positive, the higher the odds of the word in it; 1 says nothing."""
+
+    def weights(request: Weighing) -> Sequence[float]:
+        return next((odd for word, odd in odds.items() if word in request.prompt.prefill), 1.0), 1.0
+
+    return ScriptedEngine(weights={Expert.SUMMARIZER: weights})
+
+
+def summarize(engine: ScriptedEngine, embedder: Embedder, *reviews: Review) -> list[ReviewSummary]:
+    return Summarizer(engine, embedder).summarize(reviews, SCALE)
+
+
+def test_the_model_tells_what_was_liked_and_what_was_not(embedder: Embedder):
+    [made] = summarize(toned(sound=50, zipper=1 / 50), embedder, review())
+    assert made.likes[0] == "The sound is warm"
+    assert made.dislikes == ("The zipper broke at once",)
+
+
+def test_the_clearest_phrases_come_first(embedder: Embedder):
+    [made] = summarize(toned(straps=90, sound=20), embedder, review(rating=5))
+    assert made.likes[:2] == ("Thick straps with padding", "The sound is warm")
+
+
+def test_at_most_so_many_in_a_list(embedder: Embedder):
+    text = ". ".join(f"Lovely colours number {word}" for word in ("ash", "bay", "elm", "fir", "oak", "sage", "yew"))
+    [made] = summarize(ScriptedEngine(weights={Expert.SUMMARIZER: lambda _: (1, 1)}), embedder, review(text, 5))
+    assert len(made.likes) == KEPT < 7
+    assert made.dislikes == ()
+
+
+def test_the_rating_pulls_the_tone(embedder: Embedder):
+    engine = toned()
+    counts = []
+    for rating in SCALE.values:
+        [made] = summarize(engine, embedder, review(rating=rating))
+        counts.append((len(made.likes), -len(made.dislikes)))
+    assert counts[0] == (0, -4)
+    assert counts[-1] == (4, 0)
+    assert counts == sorted(counts)
+
+
+def test_the_rating_is_read_on_the_stores_scale(embedder: Embedder):
+    summarizer = Summarizer(toned(), embedder)
+    [made] = summarizer.summarize([review(rating=5)], RatingScale(minimum=0, maximum=10))
+    assert made.likes == (), "5 of 10 is no praise"
+
+
+def test_what_the_model_leans_to_is_taken_off(embedder: Embedder):
+    fair, rosy = (ScriptedEngine(weights={Expert.SUMMARIZER: lambda _, odds=odds: (odds, 1)}) for odds in (1, 1000))
+    reviews = [review(rating=rating, review_id=f"r{rating}") for rating in SCALE.values]
+    assert summarize(fair, embedder, *reviews) == summarize(rosy, embedder, *reviews)
+
+
+def test_the_leaning_is_asked_for_once(embedder: Embedder):
+    engine = ScriptedEngine()
+    summarizer = Summarizer(engine, embedder)
+    summarizer.summarize([review()], SCALE)
+    first = len(engine.history)
+    summarizer.summarize([review()], SCALE)
+    assert len(engine.history) - first == len(phrases("", TEXT)) < first
+
+
+@given(
+    st.text() | st.lists(st.text("abcdefgh .,", min_size=3), max_size=9).map(". ".join), st.sampled_from(SCALE.values)
+)
+def test_lists_are_phrases_of_the_review_and_share_none(text: str, rating: float):
+    [made] = summarize(ScriptedEngine(), Embedder(), review(text, rating))
+    found = [phrase.lower() for phrase in (*made.likes, *made.dislikes)]
+    assert len(set(found)) == len(found)
+    assert set(found) <= {phrase.lower() for phrase in phrases("", text)}
+    assert max(len(made.likes), len(made.dislikes)) <= KEPT
+
+
+@pytest.mark.parametrize("weights", [(1, 0), (0, 1)])
+def test_a_model_that_is_certain_breaks_nothing(embedder: Embedder, weights: tuple[float, float]):
+    engine = ScriptedEngine(
+        weights={Expert.SUMMARIZER: lambda request: weights if "sound" in request.prompt.prefill else (1, 1)}
+    )
+    [made] = summarize(engine, embedder, review())
+    assert ("The sound is warm" in made.likes) is (weights[0] == 1)
+
+
+def test_a_review_does_not_change_the_summary_of_another(embedder: Embedder):
+    reviews = [review(f"{TEXT} Version {number} of it.", review_id=f"r{number}") for number in range(3)]
+    together = summarize(ScriptedEngine(), embedder, *reviews)
+    assert [made.review_id for made in together] == ["r0", "r1", "r2"]
+    assert together == [summarize(ScriptedEngine(), embedder, one)[0] for one in reviews]
+
+
+def test_the_version_is_recorded(embedder: Embedder):
+    class Trained(ScriptedEngine):
+        def adapter_version(self, expert: Expert) -> str:
+            return f"{expert}-7"
+
+    summarizer = Summarizer(Trained(), embedder)
+    [made] = summarizer.summarize([review()], SCALE)
+    profile = summarizer.profile(Side.USER, "u", [made], "hash")
+    assert made.adapter_version == profile.adapter_version == summarizer.version == "summarizer-7"
+    assert profile.source == "hash"
+
+
+def test_nothing_to_summarise(embedder: Embedder):
+    engine = ScriptedEngine()
+    assert summarize(engine, embedder) == []
+    [made] = summarize(engine, embedder, review("…", title="!"))
+    assert made == ReviewSummary(review_id="r1", adapter_version="base:scripted")
+    assert not engine.history, "there was nothing to ask"
+
+
+# Profiles
+
+
+THEMES = (
+    ("the battery dies within an hour", "battery life is poor", "the battery is dead by noon", "weak battery life"),
+    ("the sound is warm", "warm, rich sound", "lovely warm sound"),
+    ("the strap cuts into my shoulder", "painful shoulder strap"),
+    ("shipping took three weeks", "delivery was three weeks late"),
+    ("smells of fish",),
+    ("the manual is only in Dutch",),
+    ("it glows green at night",),
+)
+
+
+def summary(likes: Sequence[str] = (), dislikes: Sequence[str] = (), review_id: str = "r") -> ReviewSummary:
+    return ReviewSummary(review_id=review_id, likes=tuple(likes), dislikes=tuple(dislikes), adapter_version="v")
+
+
+def test_a_profile_is_about_five_points_no_two_alike(embedder: Embedder):
+    summaries = [summary(theme, theme[:1], f"r{number}") for number, theme in enumerate(THEMES)]
+    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.ITEM, "i", summaries, "")
+    assert (profile.side, profile.subject_id) == (Side.ITEM, "i")
+    for listed in (profile.likes, profile.dislikes):
+        assert len(listed) == POINTS
+        vectors = embedder.embed(listed)
+        assert all(float(vectors[a] @ vectors[b]) < SAME for a, b in combinations(range(len(listed)), 2))
+    assert set(profile.dislikes) <= {theme[0] for theme in THEMES}
+    first_two = {n for n, theme in enumerate(THEMES) for point in profile.likes[:2] if point in theme}
+    assert first_two == {0, 1}, "what most reviews speak of comes first"
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.sampled_from([phrase for theme in THEMES for phrase in theme]), max_size=4), max_size=6))
+def test_profiles_are_phrases_of_the_summaries_and_always_the_same(embedder: Embedder, lists: list[list[str]]):
+    summaries = [summary(listed, review_id=f"r{number}") for number, listed in enumerate(lists)]
+    summarizer = Summarizer(ScriptedEngine(), embedder)
+    profile = summarizer.profile(Side.USER, "u", summaries, "")
+    assert set(profile.likes) <= {phrase for listed in lists for phrase in listed}
+    assert bool(profile.likes) is any(lists)
+    assert len(set(profile.likes)) == len(profile.likes) <= POINTS
+    assert profile.dislikes == ()
+    assert profile == Summarizer(ScriptedEngine(), Embedder() if not any(lists) else embedder).profile(
+        Side.USER, "u", summaries, ""
+    )
+
+
+def test_a_profile_of_nothing_is_empty(embedder: Embedder):
+    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.USER, "u", [], "")
+    assert (profile.likes, profile.dislikes) == ((), ())

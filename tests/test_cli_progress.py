@@ -1,0 +1,120 @@
+"""Progress on standard error: rates, time left, and the reason as it is written."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import whylike.progress
+from whylike.memory.ingest import Progress
+from whylike.progress import Step, Watch, _duration
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(whylike.progress, "time", clock)
+    return clock
+
+
+def event(node: str, done: int = 0, total: int = 0, text: str = "") -> Any:
+    return SimpleNamespace(node=node, done=done, total=total, text=text)
+
+
+def rows(number: int, done: int, rejected: int = 0) -> Progress:
+    return Progress(file=Path("reviews.jsonl"), rows=number, rejected=rejected, done=done, total=1000)
+
+
+def on_file() -> tuple[io.StringIO, Console]:
+    file = io.StringIO()
+    return file, Console(file=file, width=80)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert _duration(seconds) == text
+
+
+def test_a_step_tells_its_rate_and_the_time_left() -> None:
+    step = Step("reading", "rows", 0.0)
+    assert (step.describe(), step.share) == ("", None)
+    step.update(4.0, count=20_000, done=250, total=1000, more="3 rejected")
+    assert (step.describe(), step.share) == ("20,000 rows, 5,000 a second, 12 s left, 3 rejected", 0.25)
+    step.update(16.0, count=80_000, done=1000, total=1000)
+    assert (step.describe(), step.share) == ("80,000 rows, 5,000 a second", 1.0)
+
+
+def test_without_a_terminal_short_things_are_silent(clock: Clock) -> None:
+    file, console = on_file()
+    with Watch(console, "loading") as watch:
+        clock.now += 1.9
+        watch.file(rows(1000, 1000))
+        watch.event(event("predict", 1, 1))
+    assert file.getvalue() == ""
+
+
+def test_without_a_terminal_long_things_get_a_line_now_and_then(clock: Clock) -> None:
+    file, console = on_file()
+    with Watch(console, "loading") as watch:
+        for second in range(1, 31):
+            clock.now += 1
+            watch.file(rows(second * 1000, second * 20))
+    assert file.getvalue().splitlines() == [
+        "whylike: reading reviews.jsonl 4%, 2,000 rows, 1,000 a second, 48 s left",
+        "whylike: reading reviews.jsonl 24%, 12,000 rows, 1,000 a second, 38 s left",
+        "whylike: reading reviews.jsonl 44%, 22,000 rows, 1,000 a second, 28 s left",
+    ]
+
+
+def test_the_rate_of_a_second_file_counts_from_its_own_beginning(clock: Clock) -> None:
+    file, console = on_file()
+    with Watch(console, "loading") as watch:
+        clock.now += 1
+        watch.file(Progress(file=Path("items.jsonl"), rows=5, rejected=0, done=10, total=10))
+        clock.now += 2
+        watch.file(rows(1000, 500))
+    assert "500 a second, 2 s left" in file.getvalue()
+
+
+def test_on_a_terminal_everything_shows_and_goes_away(clock: Clock) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, legacy_windows=False)
+    with Watch(console, "loading") as watch:
+        assert "loading" in _now(watch)
+        clock.now += 2
+        watch.event(event("summarize", 4, 8))
+        assert "summarizing reviews" in _now(watch)
+        assert "4 of 8, 2.0 a second, 2 s left" in _now(watch)
+        watch.event(event("reason", text="The user \x1b[2J"))
+        watch.event(event("reason", text="likes it."))
+        watch.index(1, 2)
+        shown = _now(watch)
+        assert "The user likes it." in shown
+        assert "filling the index" in shown
+        assert "✓ summarizing reviews" in shown
+        watch._live.refresh()
+    assert "\x1b[2J" not in file.getvalue()
+    assert file.getvalue().endswith(("\x1b[2K", "\x1b[?25h")) or "\x1b[1A\x1b[2K" in file.getvalue()
+
+
+def _now(watch: Watch) -> str:
+    file = io.StringIO()
+    Console(file=file, width=80).print(watch._display())
+    return file.getvalue()

@@ -1,0 +1,265 @@
+"""What is there after a kill, with several processes at one store, and where the store cannot be used.
+
+The work is done by children that `robustness_nursery.py` forks, with the scripted engine and vectors by hash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whylike.memory.database import FILE
+
+KILLS = 25
+BATCH = 10
+GOOD = 9
+"""Rows of each batch that can be taken; the last of the ten is bad."""
+ROWS = 12 * BATCH
+AS_OF = 2_000_000_000
+EXPLAIN = {"run": "explain", "user": "u1", "item": "i2", "as_of": AS_OF}
+KEPT = {
+    "users": "user_id",
+    "items": "item_id, title, description, categories",
+    "reviews": "review_id, user_id, item_id, rating, title, text, timestamp, helpful",
+    "rating_totals": "day, count, total",
+    "review_summaries": "review_id, adapter_version, likes, dislikes, preferences",
+    "profiles": "side, subject_id, adapter_version, source, likes, dislikes, average",
+    "answers": "key, kind, user_id, item_id, body",
+    "outbox": "collection, subject, variant",
+    "meta": "name, value",
+}
+"""What a store holds, without the times and numbers that differ from run to run."""
+OWN = {"store", "index"}
+"""Single values that are made up anew for each store."""
+
+State = dict[str, set[tuple[Any, ...]]]
+
+
+class Nursery:
+    """Starts children and tells how they end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._outs = count()
+        self._events, tell = os.pipe()
+        self._tell = tell
+        one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS")}
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("robustness_nursery.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[tell],
+            env=os.environ | one_thread | {"WHYLIKE_ENGINE": "scripted", "WHYLIKE_CACHE": str(folder / "cache")},
+        )
+        assert self._process.stdout.readline() == "ready\n"
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        os.close(self._events)
+        os.close(self._tell)
+
+    def _asks(self, request: dict[str, Any]) -> int:
+        self._process.stdin.write(json.dumps(request, default=str) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def start(self, job: dict[str, Any]) -> tuple[int, Path]:
+        """Start a child: its id, and where its result will be."""
+        out = self._folder / f"out-{next(self._outs)}"
+        return self._asks({"start": job | {"out": out, "events": self._tell}}), out
+
+    def finish(self, started: tuple[int, Path]) -> dict[str, Any]:
+        """Wait for a child that must succeed: its result."""
+        pid, out = started
+        assert self._asks({"wait": pid}) == 0
+        return json.loads(out.read_text())
+
+    def run(self, **job: Any) -> dict[str, Any]:
+        return self.finish(self.start(job))
+
+    def kill(self, step: int, *, holds: bool, **job: Any) -> None:
+        """Start a child and kill it once it says that it is at this step; `holds`: at that very step, not soon after."""
+        pid, _ = self.start(job | {"doomed_at": step, "holds": holds})
+        assert os.read(self._events, 4) == b"now\n"
+        os.kill(pid, signal.SIGKILL)
+        assert self._asks({"wait": pid}) == -signal.SIGKILL
+        os.set_blocking(self._events, False)
+        try:  # A child that came to its end in the meantime has said so a second time.
+            os.read(self._events, 4)
+        except BlockingIOError:
+            pass
+        finally:
+            os.set_blocking(self._events, True)
+
+    def cli(self, *args: str, **job: Any) -> tuple[int, str, str]:
+        """The command line: status, standard output, standard error."""
+        pid, out = self.start({"run": "cli", "args": args, "store": "/nowhere"} | job)
+        status = self._asks({"wait": pid})
+        return status, Path(f"{out}.stdout").read_text(), Path(f"{out}.stderr").read_text()
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    with closing(Nursery(tmp_path_factory.mktemp("nursery"))) as opened:
+        yield opened
+
+
+def write_corpus(folder: Path, name: str, seed: int) -> dict[str, Any]:
+    """Files of reviews and items, and the job that ingests them."""
+    chance = random.Random(seed)
+    words = [
+        "warm",
+        "slow",
+        "cheap",
+        "loud",
+        "bright",
+        "sound",
+        "voice",
+        "plot",
+        "strings",
+        "cover",
+        "ending",
+        "rhythm",
+    ]
+    rows = [
+        {
+            "user_id": f"u{number % 7}",
+            "item_id": f"i{number % 5}" if number % BATCH < GOOD else "",
+            "rating": chance.randint(1, 5),
+            "title": " ".join(chance.sample(words, 2)),
+            "text": ". ".join(f"The {' '.join(chance.sample(words, 4))}" for _ in range(3)),
+            "timestamp": 1_600_000_000 + chance.randrange(100) * 86_400 + number,
+        }
+        for number in range(ROWS)
+    ]
+    items = [{"item_id": f"i{number}", "title": f"Thing {number}", "description": words[number]} for number in range(5)]
+    for path, lines in ((f"{name}.jsonl", rows), ("items.jsonl", items)):
+        (folder / path).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return {"run": "ingest", "file": folder / f"{name}.jsonl", "items": folder / "items.jsonl", "batch": BATCH}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"), "reviews", 0)
+
+
+@pytest.fixture(scope="module")
+def ingested(nursery: Nursery, corpus: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A store after an undisturbed ingest, and the steps that it took."""
+    store = tmp_path_factory.mktemp("ingested") / "store"
+    return store, nursery.run(**corpus, store=store)["steps"]
+
+
+def state(store: Path) -> State:
+    """All that the store holds; a table that is not there yet holds nothing. Fails where the database is damaged."""
+    with closing(sqlite3.connect(store / FILE)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found = {
+            table: database.execute(f"SELECT {columns} FROM {table}").fetchall() if table in tables else []
+            for table, columns in KEPT.items()
+        }
+    assert all(len(rows) == len(set(rows)) for table, rows in found.items() if table != "outbox")
+    found["meta"] = [row for row in found["meta"] if row[0] not in OWN]
+    return {table: set(rows) for table, rows in found.items()}
+
+
+def rejects(store: Path) -> dict[str, str]:
+    """The files of rejected rows, by name."""
+    return {path.name: path.read_text() for path in (store / "rejects").glob("*")}
+
+
+# --- kill -9
+
+
+def test_a_killed_ingest_leaves_whole_batches_and_completes_when_run_again(
+    nursery: Nursery, corpus: dict[str, Any], ingested: tuple[Path, int], tmp_path: Path
+) -> None:
+    undisturbed, steps = ingested
+    wanted = state(undisturbed)
+    assert len(wanted["reviews"]) == ROWS // BATCH * GOOD
+    reached = set()
+    for kill, step in enumerate(random.Random(1).sample(range(1, steps + 1), KILLS)):
+        store = tmp_path / f"store-{kill}"
+        nursery.kill(step, holds=kill % 2 == 0, **corpus, store=store)
+        left = state(store)
+        reached.add(len(left["reviews"]))
+        assert len(left["reviews"]) % GOOD == 0
+        assert sum(number for _, number, _ in left["rating_totals"]) == len(left["reviews"])
+        assert all(left[table] <= wanted[table] for table in wanted if table != "rating_totals")
+        nursery.run(**corpus, store=store)
+        assert state(store) == wanted
+        assert list(rejects(store).values()) == list(rejects(undisturbed).values())
+    assert len(reached) > KILLS // 4  # The kills came at different places.
+
+
+def test_a_killed_explain_leaves_whole_results_and_completes_when_run_again(
+    nursery: Nursery, ingested: tuple[Path, int], tmp_path: Path
+) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(ingested[0], undisturbed)
+    answer = nursery.run(**EXPLAIN, store=undisturbed)
+    wanted = state(undisturbed)
+    index = nursery.run(run="index", store=undisturbed)["result"]
+    assert {name.split("-")[0]: len(held) for name, held in index.items()} == {
+        "summaries": len(wanted["review_summaries"]),
+        "profiles": 2,
+    }
+    assert wanted["outbox"] == set()
+    reached = set()
+    for kill, step in enumerate(random.Random(2).sample(range(1, answer["steps"] + 1), KILLS)):
+        store = tmp_path / f"store-{kill}"
+        shutil.copytree(ingested[0], store)
+        nursery.kill(step, holds=kill % 2 == 0, **EXPLAIN, store=store)
+        print(kill,step,answer["steps"])
+        left = state(store)
+        print({k:len(v) for k,v in left.items()})
+        reached.add((len(left["review_summaries"]), len(left["profiles"]), len(left["answers"]), len(left["outbox"])))
+        assert all(left[table] <= wanted[table] for table in wanted if table != "outbox")
+        assert nursery.run(**EXPLAIN, store=store)["result"] == answer["result"]
+        assert state(store) == wanted
+        assert nursery.run(run="index", store=store)["result"] == index
+    assert len(reached) > KILLS // 4
+
+
+# --- several processes at once
+
+
+def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
+    nursery: Nursery, ingested: tuple[Path, int], tmp_path: Path
+) -> None:
+    jobs = [
+        write_corpus(tmp_path, "more", 3),
+        write_corpus(tmp_path, "most", 4),
+        EXPLAIN | {"as_of": 1_600_000_000 + 50 * 86_400, "user": "u3"},
+        EXPLAIN | {"as_of": 1_600_000_000 + 50 * 86_400, "item": "i4"},
+    ]
+    jobs = [job | ({"as_of": 1_600_000_000} if job["run"] == "explain" else {}) for job in jobs]
+    one_by_one, at_once = tmp_path / "one-by-one", tmp_path / "at-once"
+    for store in (one_by_one, at_once):
+        shutil.copytree(ingested[0], store)
+    alone = [nursery.run(**job, store=one_by_one)["result"] for job in jobs]
+    started = [nursery.start(job | {"store": at_once}) for job in jobs]
+    together = [nursery.finish(each)["result"] for each in started]
+    assert together[2:] == alone[2:]
+    assert state(at_once) == state(one_by_one)
+    assert sorted(rejects(at_once).values()) == sorted(rejects(one_by_one).values())
+    found = [nursery.run(run="index", store=store)["result"] for store in (at_once, one_by_one)]
+    assert found[0] == found[1]
