@@ -88,7 +88,10 @@ def card(explanation: Explanation, item_of: Callable[[str], Item | None], why: s
     ]
     if why:
         parts.append(_indented(Text(plain(why), style="italic")))
-    parts += [_rating(explanation.rating), *_section("Why", _reason(explanation.reason, cited))]
+    parts += [
+        _rating(explanation.rating, by_reason=explanation.reason is not None),
+        *_section("Why", _reason(explanation.reason, cited)),
+    ]
     parts += _section("Evidence", *_evidence(explanation, cited, names))
     if explanation.notes:
         parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
@@ -148,7 +151,7 @@ def _file(file: FileReport) -> str:
     return plain("\n".join(lines), lines=True)
 
 
-def _rating(rating: Rating) -> RenderableType:
+def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
     low, high = rating.interval
     lowest, highest, *step = rating.scale
     steps = f" in steps of {step[0]:g}" if step else ""
@@ -167,11 +170,12 @@ def _rating(rating: Rating) -> RenderableType:
     for label, share in sorted(rating.distribution.items(), key=lambda entry: -float(entry[0])):
         style = "cyan" if share == most else "blue"
         rows.add_row(Text(label), Bar(share, style), Text(f"{share:4.0%}"))
-    without = Text(
-        f"The model alone would say {rating.uncalibrated_expectation:.1f}, "
-        f"and the averages of this user and this item {rating.bias_baseline:.1f}.",
-        style="dim",
-    )
+    if by_reason:
+        alone, bias = rating.uncalibrated_expectation, rating.bias_baseline
+        made = f"The model alone would say {alone:.1f}, the averages of this user and this item {bias:.1f}."
+    else:
+        made = "Without a reason it rests on the averages of this user and this item alone."
+    without = Text(made, style="dim")
     return _indented(Group(Text(""), head, Text(""), rows, Text(""), without))
 
 

@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {
 WHERE = "Folder of the store; else WHYLIKE_STORE, else ~/.local/share/whylike."
 MORE = "Say what is done; -vv says more."
 
-Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", help=WHERE)]
+Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", readable=False, help=WHERE)]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 

@@ -39,15 +39,18 @@ LABELS = {
 class Step:
     """One thing that is going on: how far it is, how fast, and how long it will take."""
 
-    def __init__(self, label: str, unit: str, began: float) -> None:
+    def __init__(self, label: str, unit: str) -> None:
         self.label = label
         self._unit = unit
-        self._began = self._now = began
+        self._first: tuple[float, int, int] | None = None
+        self._now = 0.0
         self._count = self._done = self._total = 0
         self._more = ""
 
     def update(self, now: float, *, count: int, done: int, total: int, more: str = "") -> None:
         """Take news: `count` units are ready; of the work, `done` of `total` (which may be measured otherwise)."""
+        # The speed is counted from the first news: before it came imports, opening the store, loading the model.
+        self._first = self._first or (now, count, done)
         self._now, self._count, self._done, self._total, self._more = now, count, done, total, more
 
     @property
@@ -61,12 +64,13 @@ class Step:
         if self._total:
             of = f" of {self._total:,}" if self._count == self._done else ""
             parts.append(f"{self._count:,}{of} {self._unit}".strip())
-        took = self._now - self._began
-        if took >= RATED_AFTER and self._done:
-            rate = self._count / took
+        began, counted, ready = self._first or (self._now, 0, 0)
+        took = self._now - began
+        if took >= RATED_AFTER and self._done > ready:
+            rate = (self._count - counted) / took
             parts.append(f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second")  # noqa: PLR2004
             if self._done < self._total:
-                parts.append(f"{_duration((self._total - self._done) * took / self._done)} left")
+                parts.append(f"{_duration((self._total - self._done) * took / (self._done - ready))} left")
         return ", ".join([*parts, self._more] if self._more else parts)
 
 
@@ -103,7 +107,7 @@ class Watch:
     def file(self, progress: Progress) -> None:
         """Take news of an ingest."""
         key, label = str(progress.file), f"reading {progress.file.name}"
-        step = self._steps.setdefault(key, Step(label, "rows", self._news))
+        step = self._steps.setdefault(key, Step(label, "rows"))
         more = f"{progress.rejected:,} rejected" if progress.rejected else ""
         self._report(step, count=progress.rows, done=progress.done, total=progress.total, more=more)
 
@@ -118,13 +122,13 @@ class Watch:
         self._count("index", done, total)
 
     def _count(self, node: str, done: int, total: int) -> None:
-        step = self._steps.setdefault(node, Step(LABELS.get(node, node), "", self._news))
+        step = self._steps.setdefault(node, Step(LABELS.get(node, node), ""))
         self._report(step, count=done, done=done, total=total)
 
     def _report(self, step: Step, *, count: int, done: int, total: int, more: str = "") -> None:
         self._news = time.monotonic()
         step.update(self._news, count=count, done=done, total=total, more=more)
-        if self._live is None:
+        if self._live is None and step.share != 1.0:
             self._line(step)
 
     def _line(self, step: Step) -> None:

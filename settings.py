@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     """Base model: the packaged one, a folder, or a hub id."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the local engine runs; auto takes a GPU when there is one."""
-    batch: int = Field(default=8, ge=1, le=256)
+    batch: int = Field(default=32, ge=1, le=256)
     """Most requests that the local engine puts in one batch."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""

@@ -3,9 +3,9 @@
 It reads jobs from standard input and answers on standard output, each a line of JSON:
 `{"start": {...}}` gives the child's process id, `{"wait": PID}` how that child ended (as `os.waitstatus_to_exitcode`).
 
-A job that is to be killed names the step, `doomed_at`, at which its child says so on the pipe `events`: the beginning, a
-statement or the commit of a transaction that writes, or a file of the store being opened, renamed or removed. Where the job `holds`, that thread of the child stops
-there; else the child goes on, so that the kill comes at a random place soon after.
+A job that is to be killed names the step, `doomed_at`, at which its child says so on the pipe `events`: a statement or
+the commit of a transaction that writes, or a file of the store being opened, renamed or removed. Where the job `holds`,
+that thread of the child stops there; else the child goes on, so that the kill comes at a random place soon after.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import chromadb
+import chromadb.api.rust  # imported by every client otherwise
 import numpy as np
 from chromadb.config import Settings as ChromaSettings
 from numpy.typing import NDArray
@@ -50,7 +51,9 @@ class Hashed(Embedder):
     """Vectors by a hash of the words: texts that share words are close, and no model is loaded."""
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        sums = np.array([np.sum([_direction(word) for word in f"{text.lower()} ".split(" ")], axis=0) for text in texts])
+        sums = np.array(
+            [np.sum([_direction(word) for word in f"{text.lower()} ".split(" ")], axis=0) for text in texts]
+        )
         return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -129,6 +132,7 @@ def run_cli(job: Job) -> object:
     if os.geteuid() == 0:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+    os.environ["WHYLIKE_STORE"] = job["store"]
     sys.argv = ["whylike", *job["args"]]
     whylike.cli.main()
     raise SystemExit(0)
@@ -155,17 +159,22 @@ def child(job: Job) -> int:
         Path(job["out"]).write_text(json.dumps({"result": result, "steps": steps.last}))
     except SystemExit as end:
         return int(end.code or 0)
-    except BaseException:  # noqa: BLE001 - whatever it is, the test sees it
+    except BaseException:  # whatever it is, the test sees it
         traceback.print_exc()
         return 99
     return 0
+
+
+def say(answer: object) -> None:
+    sys.stdout.write(f"{answer}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Answer until standard input ends."""
     services.Embedder = Hashed  # type: ignore[misc]
     assert threading.active_count() == 1  # what forks must have no other thread, whose locks the child would inherit
-    print("ready", flush=True)
+    say("ready")
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
@@ -175,9 +184,9 @@ def main() -> None:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(status)
-            print(pid, flush=True)
+            say(pid)
         else:
-            print(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]), flush=True)
+            say(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
 
 
 if __name__ == "__main__":

@@ -218,6 +218,7 @@ def test_experts_that_differ_are_listed() -> None:
 def test_without_a_reason_or_evidence() -> None:
     text = shown(card(explanation(reason=None, evidence=[]), {}.get))
     assert "None was asked for, or" in text
+    assert "averages of this user and this item alone." in text
     assert "No review was read for this answer." in text
 
 

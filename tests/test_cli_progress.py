@@ -52,20 +52,23 @@ def test_durations(seconds: float, text: str) -> None:
     assert _duration(seconds) == text
 
 
-def test_a_step_tells_its_rate_and_the_time_left() -> None:
-    step = Step("reading", "rows", 0.0)
+def test_a_step_tells_its_rate_and_the_time_left_from_the_second_news_on() -> None:
+    step = Step("reading", "rows")
     assert (step.describe(), step.share) == ("", None)
-    step.update(4.0, count=20_000, done=250, total=1000, more="3 rejected")
-    assert (step.describe(), step.share) == ("20,000 rows, 5,000 a second, 12 s left, 3 rejected", 0.25)
-    step.update(16.0, count=80_000, done=1000, total=1000)
-    assert (step.describe(), step.share) == ("80,000 rows, 5,000 a second", 1.0)
+    step.update(100.0, count=2000, done=100, total=1000)
+    assert (step.describe(), step.share) == ("2,000 rows", 0.1)
+    step.update(104.0, count=22_000, done=300, total=1000, more="3 rejected")
+    assert (step.describe(), step.share) == ("22,000 rows, 5,000 a second, 14 s left, 3 rejected", 0.3)
+    step.update(116.0, count=82_000, done=1000, total=1000)
+    assert (step.describe(), step.share) == ("82,000 rows, 5,000 a second", 1.0)
 
 
 def test_without_a_terminal_short_things_are_silent(clock: Clock) -> None:
     file, console = on_file()
     with Watch(console, "loading") as watch:
         clock.now += 1.9
-        watch.file(rows(1000, 1000))
+        watch.file(rows(1000, 500))
+        clock.now += 1
         watch.event(event("predict", 1, 1))
     assert file.getvalue() == ""
 
@@ -83,25 +86,17 @@ def test_without_a_terminal_long_things_get_a_line_now_and_then(clock: Clock) ->
     ]
 
 
-def test_the_rate_of_a_second_file_counts_from_its_own_beginning(clock: Clock) -> None:
-    file, console = on_file()
-    with Watch(console, "loading") as watch:
-        clock.now += 1
-        watch.file(Progress(file=Path("items.jsonl"), rows=5, rejected=0, done=10, total=10))
-        clock.now += 2
-        watch.file(rows(1000, 500))
-    assert "500 a second, 2 s left" in file.getvalue()
-
-
 def test_on_a_terminal_everything_shows_and_goes_away(clock: Clock) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, legacy_windows=False)
     with Watch(console, "loading") as watch:
         assert "loading" in _now(watch)
         clock.now += 2
-        watch.event(event("summarize", 4, 8))
+        watch.event(event("summarize", 4, 16))
+        clock.now += 2
+        watch.event(event("summarize", 8, 16))
         assert "summarizing reviews" in _now(watch)
-        assert "4 of 8, 2.0 a second, 2 s left" in _now(watch)
+        assert "8 of 16, 2.0 a second, 4 s left" in _now(watch)
         watch.event(event("reason", text="The user \x1b[2J"))
         watch.event(event("reason", text="likes it."))
         watch.index(1, 2)

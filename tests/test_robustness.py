@@ -13,14 +13,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from whylike.memory.chroma import BEGUN, FOLDER, MARK
 from whylike.memory.database import FILE
 
 KILLS = 25
@@ -94,7 +96,7 @@ class Nursery:
         return self.finish(self.start(job))
 
     def kill(self, step: int, *, holds: bool, **job: Any) -> None:
-        """Start a child and kill it once it says that it is at this step; `holds`: at that very step, not soon after."""
+        """Start a child and kill it once it says that it is at this step; `holds`: at this very step."""
         pid, _ = self.start(job | {"doomed_at": step, "holds": holds})
         assert os.read(self._events, 4) == b"now\n"
         os.kill(pid, signal.SIGKILL)
@@ -107,9 +109,9 @@ class Nursery:
         finally:
             os.set_blocking(self._events, True)
 
-    def cli(self, *args: str, **job: Any) -> tuple[int, str, str]:
+    def cli(self, store: Path, *args: str | Path, **job: Any) -> tuple[int, str, str]:
         """The command line: status, standard output, standard error."""
-        pid, out = self.start({"run": "cli", "args": args, "store": "/nowhere"} | job)
+        pid, out = self.start({"run": "cli", "args": args, "store": store} | job)
         status = self._asks({"wait": pid})
         return status, Path(f"{out}.stdout").read_text(), Path(f"{out}.stderr").read_text()
 
@@ -120,7 +122,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
         yield opened
 
 
-def write_corpus(folder: Path, name: str, seed: int) -> dict[str, Any]:
+def write_corpus(folder: Path, name: str, seed: int, first: int = 1_600_000_000) -> dict[str, Any]:
     """Files of reviews and items, and the job that ingests them."""
     chance = random.Random(seed)
     words = [
@@ -144,7 +146,7 @@ def write_corpus(folder: Path, name: str, seed: int) -> dict[str, Any]:
             "rating": chance.randint(1, 5),
             "title": " ".join(chance.sample(words, 2)),
             "text": ". ".join(f"The {' '.join(chance.sample(words, 4))}" for _ in range(3)),
-            "timestamp": 1_600_000_000 + chance.randrange(100) * 86_400 + number,
+            "timestamp": first + chance.randrange(100) * 86_400 + number,
         }
         for number in range(ROWS)
     ]
@@ -167,7 +169,8 @@ def ingested(nursery: Nursery, corpus: dict[str, Any], tmp_path_factory: pytest.
 
 
 def state(store: Path) -> State:
-    """All that the store holds; a table that is not there yet holds nothing. Fails where the database is damaged."""
+    """All that the store holds; what is not there yet holds nothing. Fails where the database is damaged."""
+    store.mkdir(exist_ok=True)
     with closing(sqlite3.connect(store / FILE)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -228,15 +231,16 @@ def test_a_killed_explain_leaves_whole_results_and_completes_when_run_again(
         store = tmp_path / f"store-{kill}"
         shutil.copytree(ingested[0], store)
         nursery.kill(step, holds=kill % 2 == 0, **EXPLAIN, store=store)
-        print(kill,step,answer["steps"])
         left = state(store)
-        print({k:len(v) for k,v in left.items()})
-        reached.add((len(left["review_summaries"]), len(left["profiles"]), len(left["answers"]), len(left["outbox"])))
+        mark = store / MARK
+        indexing = mark.exists() and mark.read_text().startswith(BEGUN)
+        reached.add((indexing, *(len(left[table]) for table in ("review_summaries", "profiles", "answers", "outbox"))))
         assert all(left[table] <= wanted[table] for table in wanted if table != "outbox")
         assert nursery.run(**EXPLAIN, store=store)["result"] == answer["result"]
         assert state(store) == wanted
         assert nursery.run(run="index", store=store)["result"] == index
     assert len(reached) > KILLS // 4
+    assert any(indexing for indexing, *_ in reached)
 
 
 # --- several processes at once
@@ -246,12 +250,11 @@ def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
     nursery: Nursery, ingested: tuple[Path, int], tmp_path: Path
 ) -> None:
     jobs = [
-        write_corpus(tmp_path, "more", 3),
-        write_corpus(tmp_path, "most", 4),
-        EXPLAIN | {"as_of": 1_600_000_000 + 50 * 86_400, "user": "u3"},
-        EXPLAIN | {"as_of": 1_600_000_000 + 50 * 86_400, "item": "i4"},
+        write_corpus(tmp_path, "more", 3, first=AS_OF),
+        write_corpus(tmp_path, "most", 4, first=AS_OF),
+        EXPLAIN,
+        EXPLAIN | {"user": "u3"},
     ]
-    jobs = [job | ({"as_of": 1_600_000_000} if job["run"] == "explain" else {}) for job in jobs]
     one_by_one, at_once = tmp_path / "one-by-one", tmp_path / "at-once"
     for store in (one_by_one, at_once):
         shutil.copytree(ingested[0], store)
@@ -263,3 +266,162 @@ def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
     assert sorted(rejects(at_once).values()) == sorted(rejects(one_by_one).values())
     found = [nursery.run(run="index", store=store)["result"] for store in (at_once, one_by_one)]
     assert found[0] == found[1]
+
+
+# --- stores that cannot be used
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may reach and write: where the tests run as root, the command runs as nobody."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+def open_to_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+
+
+def no_folder(store: Path) -> None:
+    shutil.rmtree(store)
+    store.write_text("a file")
+
+
+def unreadable_folder(store: Path) -> None:
+    store.chmod(0)
+
+
+def read_only_folder(store: Path) -> None:
+    for path in store.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    store.chmod(0o555)
+
+
+def read_only_empty_folder(store: Path) -> None:
+    shutil.rmtree(store)
+    store.mkdir(0o555)
+
+
+def read_only_database(store: Path) -> None:
+    (store / FILE).chmod(0o444)
+
+
+def unreadable_database(store: Path) -> None:
+    (store / FILE).chmod(0)
+
+
+def folder_for_database(store: Path) -> None:
+    (store / FILE).unlink()
+    (store / FILE).mkdir()
+
+
+def nonsense_database(store: Path) -> None:
+    (store / FILE).write_bytes(b"nonsense" * 1000)
+
+
+def damaged_database(store: Path) -> None:
+    pages = bytearray((store / FILE).read_bytes())
+    pages[4096:] = random.Random(0).randbytes(len(pages) - 4096)
+    (store / FILE).write_bytes(pages)
+
+
+BROKEN = [
+    no_folder,
+    unreadable_folder,
+    read_only_folder,
+    read_only_empty_folder,
+    read_only_database,
+    unreadable_database,
+    folder_for_database,
+    nonsense_database,
+    damaged_database,
+]
+
+
+def one_sentence(result: tuple[int, str, str], status: int = 1) -> str:
+    """What the command said on standard error, which must be all that it said."""
+    assert result[:2] == (status, "")
+    said = result[2]
+    assert said.startswith("whylike: ")
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_store_that_cannot_be_used_is_told_in_one_sentence(
+    nursery: Nursery, corpus: dict[str, Any], ingested: tuple[Path, int], place: Path, broken: Callable[[Path], None]
+) -> None:
+    store = place / "store"
+    shutil.copytree(ingested[0], store)
+    reviews = shutil.copy(corpus["file"], place)
+    open_to_all(place)
+    broken(store)
+    for command in (["ingest", reviews], ["explain", "--user", "u1", "--item", "i2"]):
+        assert str(store) in one_sentence(nursery.cli(store, *command))
+
+
+def file_for_index(index: Path) -> None:
+    shutil.rmtree(index)
+    index.write_text("a file")
+
+
+def nonsense_index(index: Path) -> None:
+    for path in index.rglob("*.*"):
+        path.write_bytes(b"nonsense" * 1000)
+
+
+@pytest.fixture(scope="module")
+def explained(nursery: Nursery, ingested: tuple[Path, int], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has an index."""
+    store = tmp_path_factory.mktemp("explained") / "store"
+    shutil.copytree(ingested[0], store)
+    nursery.run(**EXPLAIN, store=store)
+    return store
+
+
+ASKED = ("explain", "--user", "u3", "--item", "i2", "--json")
+
+
+@pytest.mark.parametrize("broken", [file_for_index, nonsense_index], ids=lambda broken: broken.__name__)
+def test_a_damaged_index_is_made_anew(
+    nursery: Nursery, explained: Path, place: Path, broken: Callable[[Path], None]
+) -> None:
+    sound, store = place / "sound", place / "store"
+    for copy in (sound, store):
+        shutil.copytree(explained, copy)
+    open_to_all(place)
+    broken(store / FOLDER)
+    status, out, said = nursery.cli(store, *ASKED)
+    assert status == 0
+    assert said.startswith(f"whylike: the index of {store} is rebuilt from the store: ")
+    assert json.loads(out)["reason"] == json.loads(nursery.cli(sound, *ASKED)[1])["reason"]
+
+
+@pytest.mark.parametrize("mode", [0, 0o555], ids=["unreadable", "read-only"])
+def test_an_index_that_cannot_be_used_is_told(nursery: Nursery, explained: Path, place: Path, mode: int) -> None:
+    store = place / "store"
+    shutil.copytree(explained, store)
+    open_to_all(place)
+    for path in (store / FOLDER).rglob("*.*"):
+        path.chmod(mode & 0o444)
+    (store / FOLDER).chmod(mode)
+    status, out, said = nursery.cli(store, *ASKED)
+    assert (status, out) == (1, "")
+    assert f"whylike: the index {store / FOLDER} cannot be written: " in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_is_told_and_the_next_run_completes(
+    nursery: Nursery, corpus: dict[str, Any], ingested: tuple[Path, int], place: Path
+) -> None:
+    store = place / "store"
+    store.mkdir()
+    files = [shutil.copy(corpus[name], place) for name in ("file", "items")]
+    open_to_all(place)
+    command = ["ingest", files[0], "--items", files[1]]
+    assert str(store) in one_sentence(nursery.cli(store, *command, file_size=50_000))
+    assert nursery.cli(store, *command)[0] == 0
+    assert state(store) == state(ingested[0])

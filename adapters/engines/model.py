@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers import modeling_gguf_pytorch_utils as gguf_reader
@@ -68,11 +69,12 @@ def load_base(
     Raises `EngineError` that says how to mend it where the model is missing, unreachable or not usable.
     """
     target = device(settings.device)
-    folder = packaged_folder(settings.cache) if settings.model == PACKAGED_MODEL else settings.model
+    name = str(packaged_folder(settings.cache)) if settings.model == PACKAGED_MODEL else settings.model
+    here = Path(name).is_dir() or not _hub_answers(name)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=here)
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, local_files_only=here)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(
             f"the base model {settings.model!r} could not be loaded ({_first_line(error)}); "
@@ -112,6 +114,19 @@ def packaged_folder(cache: Path) -> Path:
             f"free 300 MB there or set cache to a folder that can be written"
         ) from error
     return folder
+
+
+def _hub_answers(name: str) -> bool:
+    """Whether the hub has a model of that name and can be reached; where not, what it gave before may be on this disk.
+
+    Asked first, since transformers would ask again and again for a minute and a half.
+    """
+    try:
+        HfApi().model_info(name, timeout=10)
+    except Exception as error:  # the hub's errors, its client's, and those of a name that cannot be one have no kin
+        log.info("the hub does not give %s: %s", name, _first_line(error))
+        return False
+    return True
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import gguf
 import numpy as np
@@ -174,12 +175,21 @@ def test_a_full_disk_leaves_nothing_half(packaged: Path, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "folder"])
-def test_what_cannot_be_loaded_is_refused_with_a_mend(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_what_cannot_be_loaded_is_refused_with_a_mend(tmp_path: Path, name: str):
     (tmp_path / "folder").mkdir()
     with pytest.raises(EngineError, match=r"could not be loaded.*set model to a folder") as caught:
         models.load_base(Settings(model=str(tmp_path / name)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_hub_is_asked_for_files_only_where_it_answers(monkeypatch: pytest.MonkeyPatch, answers: bool):
+    monkeypatch.setattr(models.HfApi, "model_info", Mock(side_effect=None if answers else OSError("no network")))
+    load = Mock(side_effect=OSError("not found"))
+    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", load)
+    with pytest.raises(EngineError, match=r"'owner/name' could not be loaded \(not found\); set model to a folder"):
+        models.load_base(Settings(model="owner/name"))
+    load.assert_called_once_with("owner/name", local_files_only=not answers)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

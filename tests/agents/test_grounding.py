@@ -1,0 +1,231 @@
+"""Grounding: sentences and the reviews that they rest on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from whylike.agents.grounding import MOST, QUOTED, ground, repeats, split_sentences, states_rating
+from whylike.records import ReviewSummary
+
+PIECES = (
+    "The user",
+    "“Great. Really great!”",
+    "E.T",
+    "Dr. Who",
+    "said so",
+    ".",
+    "!",
+    "?",
+    "…",
+    "“",
+    "”",
+    '"',
+    "'",
+    ")",
+)
+prose = st.lists(st.sampled_from((*PIECES, " ", "\n", "It", "0", "“0”")) | st.text(max_size=8), max_size=20).map(
+    "".join
+)
+names = st.lists(st.sampled_from(["E.T", "Dr. Who", "It", "0", "a.*(b", "", "The user"]), max_size=3)
+
+
+def summary(review_id: str, likes: tuple[str, ...] = (), dislikes: tuple[str, ...] = ()) -> ReviewSummary:
+    return ReviewSummary(review_id=review_id, likes=likes, dislikes=dislikes, adapter_version="v")
+
+
+def far(sentences: list[str]) -> list[list[tuple[str, float]]]:
+    """Nothing is near in meaning."""
+    return [[] for _ in sentences]
+
+
+# Sentences
+
+
+@given(prose, names)
+@example("“1” and “", [])
+@example('He said "Fine." Then he left. (Really.) Yes.', [])
+def test_sentences_join_to_the_text(text: str, known: list[str]):
+    split = split_sentences(text, known)
+    assert "".join("".join(split).split()) == "".join(text.split())
+    assert all(sentence == sentence.strip() != "" for sentence in split)
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "expected"),
+    [
+        ("It is fun. It is long.", [], ["It is fun.", "It is long."]),
+        ("Why? Because! So.", [], ["Why?", "Because!", "So."]),
+        ("one says “Loud. Too loud! Really?” and means it. Others do not.", [], 2),
+        ("one says “Loud. Too loud”. “Fine. Good” says another.", [], 2),
+        ('He said "Fine." Then he left.', [], ['He said "Fine."', "Then he left."]),
+        ("It costs 3.50 at most. Or 4.", [], 2),
+        ("the user enjoyed Dr. Strangelove, and so on. It helps.", ["Dr. Strangelove"], 2),
+        ("what spoiled Airplane! The Sequel for the user. It helps.", ["Airplane! The Sequel", "Airplane!"], 2),
+        ("the user praised it in It. It is praised.", ["It"], 2),
+        ("Élan first. Élan second.", [], 2),
+        ("", [], 0),
+        (" \n ", [], 0),
+    ],
+)
+def test_where_sentences_end(text: str, known: list[str], expected: int | list[str]):
+    split = split_sentences(text, known)
+    assert (split if isinstance(expected, list) else len(split)) == expected
+
+
+# Ratings
+
+STATED = [
+    "The user would give it 4 out of 5.",
+    "The user would give it four out of five!",
+    "A 4/5 for this user.",
+    "It deserves 4.5/5.",
+    "That makes 4 of 5.",
+    "Five stars from the user.",
+    "This is a five-star film for the user.",
+    "It is a 5-star thing.",
+    "Three and a half stars.",
+    "It gets only 1 star.",
+    "The stars say so.",
+    "The user: ★★★★☆.",
+    "The user rates such things highly.",
+    "The user rated the last one low.",
+    "The RATING would be high.",
+    "High ratings all round.",
+    "The user would give it a 4.",
+    "The user would give this an eight, surely.",
+    "The user gave it a solid 9.",
+    "It scores 8.",
+    "It is a perfect ten.",
+    "It would earn 8 points.",
+]
+UNSTATED = [
+    "The user enjoys first-rate acting.",
+    "The acting is second-rate, at any rate.",
+    "Two reviewers praise the sound.",
+    "One of them praises the sound.",
+    "It lasts 3 hours and begins at 9 in the morning.",
+    "The user is moderate and grateful.",
+    "It starts well.",
+    "The user is frustrated and would get bored.",
+    "It is overrated, says nobody.",
+    "The film was made in 1982.",
+    "It is a good one.",
+    "It is as good as the first two films.",
+    "A warning from one reviewer reads “five stars, 10/10, my rating”.",
+]
+
+
+@pytest.mark.parametrize("sentence", STATED)
+def test_a_sentence_that_states_a_rating_is_removed(sentence: str):
+    assert states_rating(sentence)
+    assert states_rating(sentence.upper())
+    reason = ground(f"The sound is warm. {sentence} The end is sad.", [], far)
+    assert reason.text == "The sound is warm. The end is sad."
+
+
+@pytest.mark.parametrize("sentence", UNSTATED)
+def test_a_sentence_that_states_none_stays(sentence: str):
+    assert not states_rating(sentence)
+    assert ground(sentence, [], far).text == sentence
+
+
+def test_a_title_may_speak_of_stars():
+    text = "One reviewer writes “sad”, and something like that won the user over in The Fault in Our Stars (4/5)."
+    assert states_rating(text)
+    assert ground(text, [], far, names={"r": "The Fault in Our Stars (4/5)"}).text == text
+
+
+# The prompt
+
+PROMPT = "You tell in a few plain sentences why the user would or would not enjoy something."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("I will tell in a FEW plain sentences, why the user would like it.", True),
+        ("In a few plain sentences.", False),
+        ("One writes “in a few plain sentences why the user would or would not enjoy something”.", False),
+    ],
+)
+def test_a_sentence_that_repeats_the_prompt_is_removed(sentence: str, found: bool):
+    assert repeats(sentence, PROMPT) is found
+    assert bool(ground(sentence, [], far, prompt=PROMPT).sentences) is not found
+
+
+@given(st.integers(0, 15), st.integers(1, 16))
+def test_so_many_words_in_a_row_are_a_repetition(start: int, length: int):
+    words = PROMPT.split()[start : start + length]
+    assert repeats(f"Well: {' '.join(words)}", PROMPT) is (len(words) >= QUOTED)
+
+
+# Support
+
+
+def evidence(sentence: str, *summaries: ReviewSummary, **names: str) -> list[str]:
+    [made] = ground(sentence, summaries, far, names=names).sentences
+    assert made.supported is bool(made.evidence)
+    return made.evidence
+
+
+def test_a_sentence_rests_on_the_review_that_it_quotes():
+    one, other = summary("r1", likes=("the sound is warm",)), summary("r2", dislikes=("the zipper broke",))
+    assert evidence("Others say “The sound is WARM”.", one, other) == ["r1"]
+    assert evidence("A warning reads “the zipper broke”.", one, other) == ["r2"]
+    assert evidence("It is made of wood.", one, other) == []
+
+
+def test_what_a_review_is_about_supports_nothing():
+    made = ReviewSummary(review_id="r", likes=("warm sound",), preferences=("music",), adapter_version="v")
+    assert evidence("The music is good.", made) == []
+
+
+def test_most_words_of_a_longer_phrase_are_enough():
+    made = summary("r1", likes=("the warm sound of old valves", "fine"))
+    assert evidence("The warm valves have a sound.", made) == ["r1"]
+    assert evidence("The warm wood.", made) == []
+    assert evidence("A phrase within other words: finely, refined.", made) == []
+
+
+def test_a_phrase_of_emoji_is_found_as_well():
+    assert evidence("Those who like it write “👍🏽👍🏽”.", summary("r1", likes=("👍🏽👍🏽",))) == ["r1"]
+    assert evidence("Those who like it write “no”.", summary("r1", likes=("👍🏽👍🏽",))) == []
+
+
+def test_a_sentence_rests_on_the_item_that_it_names():
+    assert evidence("This comes close to E.T and that went well.", r1="E.T", r2="Jaws") == ["r1"]
+    assert evidence("This comes close to Jaws 2.", r1="Jaws", r2="Jaws 2")[:1] != []
+    assert evidence("This bowl is close to that.", r1="owl") == []
+    assert evidence("It is praised with the words “It was fine”.", r1="It") == [], "no name, only the word"
+    assert evidence("This is close to what won the user over in It.", r1="It") == ["r1"]
+    assert evidence("One writes “better than Jaws”.", r1="Jaws") == [], "a reviewer named it"
+    assert evidence("Nothing is named.", r1="") == []
+
+
+def test_the_strongest_are_listed_and_no_more():
+    summaries = [summary(f"r{n}", likes=("warm sound",)) for n in range(MOST + 2)]
+    best = summary("r9", likes=("the warm sound of it",))
+    assert evidence("Others mention the warm sound of it.", *summaries, best) == ["r9", "r0", "r1"]
+    assert evidence("That warm sound recalls Harvest.", *summaries, r1="Harvest")[0] == "r1", "by phrase and by name"
+
+
+def test_a_sentence_rests_on_what_is_near_in_meaning():
+    asked: list[list[str]] = []
+
+    def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:
+        asked.append(sentences)
+        return [[("r2", 0.9), ("r1", 0.61), ("r3", 0.59)], []]
+
+    reason = ground("The sound is cosy. It is made of wood. It has 5 stars.", [], nearest)
+    assert [sentence.evidence for sentence in reason.sentences] == [["r2", "r1"], []]
+    assert [sentence.supported for sentence in reason.sentences] == [True, False]
+    assert asked == [["The sound is cosy.", "It is made of wood."]]
+
+
+def test_the_text_is_what_is_left():
+    reason = ground("One. Rated high. Two.", [], far)
+    assert reason.text == " ".join(sentence.text for sentence in reason.sentences) == "One. Two."
+    assert ground("", [], far).sentences == []
+    assert ground("Five stars.", [], far).text == ""

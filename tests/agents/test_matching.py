@@ -1,0 +1,238 @@
+"""Matching: where a user's tastes meet an item's qualities."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whylike.agents.matching import ALIKE, MOST, Kind, Point, Sides, balance, points
+from whylike.memory.embeddings import Embedder
+from whylike.records import History, Rated, RatingScale, Review, ReviewSummary
+
+SCALE = RatingScale()
+PRAISE = (
+    "the monsters were built by hand",
+    "real puppets instead of computer images",
+    "slimy rubber creatures on wires",
+    "her singing gives me goosebumps",
+    "the sea looks cold and endless",
+    "dry jokes about bureaucrats",
+    "the chase through the market",
+    "the food scenes made me hungry",
+    "a clever twist in the last act",
+)
+BLAME = (
+    "two hours in which nothing happens",
+    "slow scenes where people walk about",
+    "I fell asleep halfway through",
+    "the dialogue is hard to hear",
+    "blood everywhere for no reason",
+    "cheap digital explosions",
+    "the hero is a spoiled brat",
+    "far too many characters to follow",
+    "the ending explains everything twice",
+)
+
+
+def review(review_id: str, user_id: str, item_id: str, rating: float = 3) -> Review:
+    return Review(review_id=review_id, user_id=user_id, item_id=item_id, rating=rating, text="x", timestamp=1)
+
+
+def summary(review_id: str, likes: tuple[str, ...] = (), dislikes: tuple[str, ...] = ()) -> ReviewSummary:
+    return ReviewSummary(review_id=review_id, likes=likes, dislikes=dislikes, adapter_version="v")
+
+
+def sides(
+    user: list[ReviewSummary],
+    item: list[ReviewSummary],
+    texts: dict[str, str] | None = None,
+    ratings: dict[str, float] | None = None,
+    usual: float = 3.0,
+) -> Sides:
+    """A pair in which the user's review `rN` is of the item `iN`."""
+    given_ratings = ratings or {}
+    return Sides(
+        History(
+            user_id="u",
+            item_id="target",
+            before=9,
+            user_reviews=tuple(
+                review(made.review_id, "u", f"i{made.review_id[1:]}", given_ratings.get(made.review_id, 3))
+                for made in user
+            ),
+            item_reviews=tuple(
+                review(made.review_id, f"v{made.review_id}", "target", given_ratings.get(made.review_id, 3))
+                for made in item
+            ),
+            user_rated=Rated(count=len(user), average=usual if user else None),
+        ),
+        user,
+        item,
+        texts or {},
+        SCALE,
+    )
+
+
+def summaries(prefix: str) -> st.SearchStrategy[list[ReviewSummary]]:
+    def lists(pool: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+        return st.lists(st.sampled_from(pool), max_size=3, unique=True).map(tuple)
+
+    one = st.tuples(lists(PRAISE), lists(BLAME))
+    return st.lists(one, max_size=6).map(
+        lambda made: [summary(f"{prefix}{n}", likes, dislikes) for n, (likes, dislikes) in enumerate(made)]
+    )
+
+
+@settings(max_examples=60)
+@given(user=summaries("r"), item=summaries("q"))
+def test_points_are_few_different_and_true(embedder: Embedder, user: list[ReviewSummary], item: list[ReviewSummary]):
+    pair = sides(user, item)
+    chosen = points(pair, embedder)
+    assert points(pair, embedder) == chosen, "the same pair, the same points"
+    assert len(chosen) <= MOST
+    used = [id_ for point in chosen for id_ in (point.quality_review, point.taste_review) if id_]
+    assert len(used) == len(set(used)), "no review is used twice"
+    said = {made.review_id: made for made in (*user, *item)}
+    for point in chosen:
+        listed = said[point.quality_review]
+        liked = point.kind in {Kind.DRAW, Kind.PRAISE}
+        assert point.quality in (listed.likes if liked else listed.dislikes)
+        assert point.strength >= 0
+        if point.kind in {Kind.DRAW, Kind.CLASH}:
+            taste = said[point.taste_review]
+            assert taste in user
+            assert taste.likes if liked else taste.dislikes
+            assert point.taste_item == f"i{point.taste_review[1:]}"
+        else:
+            assert (point.taste_review, point.taste_item) == ("", "")
+    vectors = embedder.embed([point.quality for point in chosen])
+    close = vectors @ vectors.T
+    assert all(close[a, b] < ALIKE for a in range(len(chosen)) for b in range(a))
+    met = [point.kind in {Kind.DRAW, Kind.CLASH} for point in chosen]
+    assert met == sorted(met, reverse=True), "what meets a taste comes first"
+    if not user:
+        assert not any(met)
+
+
+@settings(max_examples=40)
+@given(
+    praised=st.lists(st.sampled_from(PRAISE[:1] + PRAISE[3:]), min_size=1, unique=True),
+    blamed=st.lists(st.sampled_from(BLAME[3:]), min_size=1, unique=True),
+    praise_first=st.booleans(),
+)
+def test_a_newcomer_is_shown_both_sides(
+    embedder: Embedder, praised: list[str], blamed: list[str], praise_first: bool
+) -> None:
+    liked = [summary(f"p{n}", likes=(phrase,)) for n, phrase in enumerate(praised)]
+    disliked = [summary(f"b{n}", dislikes=(phrase,)) for n, phrase in enumerate(blamed)]
+    chosen = points(sides([], liked + disliked if praise_first else disliked + liked), embedder)
+    kinds = [point.kind for point in chosen]
+    assert {Kind.PRAISE, Kind.FAULT} == set(kinds)
+    assert len(kinds) == min(len(praised) + len(blamed), MOST)
+    if min(len(praised), len(blamed)) > 1:
+        assert abs(kinds.count(Kind.PRAISE) - kinds.count(Kind.FAULT)) == 0
+        assert kinds[0] is kinds[2] is not kinds[1], "in turn"
+
+
+def test_what_others_like_meets_what_the_user_likes(embedder: Embedder):
+    user = [summary("r0", likes=PRAISE[:3]), summary("r1", dislikes=BLAME[:3])]
+    item = [
+        summary("q0", likes=("creatures of rubber and wires",)),
+        summary("q1", dislikes=("slow, nothing happens, I fell asleep",)),
+    ]
+    ratings = {"r0": 5.0, "r1": 1.0, "q0": 5.0, "q1": 1.0}
+    chosen = {point.kind: point for point in points(sides(user, item, ratings=ratings), embedder)}
+    assert chosen[Kind.DRAW].quality == "creatures of rubber and wires"
+    assert (chosen[Kind.DRAW].quality_review, chosen[Kind.DRAW].taste_item) == ("q0", "i0")
+    assert (chosen[Kind.CLASH].quality_review, chosen[Kind.CLASH].taste_item) == ("q1", "i1")
+
+
+def test_praise_counts_for_less_in_a_bad_review(embedder: Embedder):
+    user, item = [summary("r0", likes=PRAISE[:3])], [summary("q0", likes=("creatures of rubber and wires",))]
+    [meant] = points(sides(user, item, ratings={"r0": 5, "q0": 5}), embedder)
+    [conceded] = points(sides(user, item, ratings={"r0": 1, "q0": 1}), embedder)
+    assert meant.kind is Kind.DRAW
+    assert conceded.kind is Kind.PRAISE or conceded.strength < meant.strength
+
+
+@pytest.mark.parametrize("empty", ["It is great", "I love this", "One of the best", "I don't like it"])
+def test_what_says_nothing_is_no_point(embedder: Embedder, empty: str):
+    item = [summary("q0", likes=(empty,), dislikes=(empty,)), summary("q1", likes=("creatures of rubber",))]
+    assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1"]
+
+
+def test_a_like_meets_no_dislike(embedder: Embedder):
+    same = PRAISE[:3]
+    chosen = points(sides([summary("r0", dislikes=same)], [summary("q0", likes=same)]), embedder)
+    assert {point.kind for point in chosen} == {Kind.PRAISE}
+
+
+def test_nothing_known_gives_no_points(embedder: Embedder):
+    assert points(sides([], []), embedder) == ()
+    assert points(sides([summary("r0", likes=PRAISE)], []), embedder) == ()
+
+
+# Precedents
+
+TARGET = "Horror. Scientists at an outpost in the ice are hunted by an alien that takes the shape of its victims."
+NEARBY = "Horror. The crew of a spaceship is hunted by an alien creature."
+FAR = "Cookery. A book of Italian recipes for pasta and bread."
+
+
+@pytest.mark.parametrize(
+    ("texts", "rating", "kind"),
+    [
+        ({"target": TARGET, "i0": NEARBY}, 5, Kind.PRECEDENT_FOR),
+        ({"target": TARGET, "i0": NEARBY}, 1, Kind.PRECEDENT_AGAINST),
+        ({"target": TARGET, "i0": NEARBY}, 3, None),
+        ({"target": TARGET, "i0": FAR}, 5, None),
+        ({"target": TARGET}, 5, None),
+        ({"i0": NEARBY}, 5, None),
+    ],
+    ids=["pleased", "disappointed", "as usual", "far away", "past unknown", "target unknown"],
+)
+def test_a_precedent_is_near_and_telling(embedder: Embedder, texts: dict[str, str], rating: float, kind: Kind | None):
+    chosen = points(sides([summary("r0")], [], texts, {"r0": rating}), embedder)
+    assert [point.kind for point in chosen] == ([kind] if kind else [])
+    for point in chosen:
+        assert (point.taste_review, point.taste_item, point.quality) == ("r0", "i0", "")
+
+
+def test_the_nearest_precedent_is_taken(embedder: Embedder):
+    texts = {"target": TARGET, "i0": FAR, "i1": NEARBY}
+    user = [summary("r0"), summary("r1")]
+    [point] = points(sides(user, [], texts, {"r0": 1, "r1": 5}), embedder)
+    assert (point.kind, point.taste_item) == (Kind.PRECEDENT_FOR, "i1")
+
+
+# The balance
+
+OPPOSITE = {
+    Kind.DRAW: Kind.CLASH,
+    Kind.CLASH: Kind.DRAW,
+    Kind.PRECEDENT_FOR: Kind.PRECEDENT_AGAINST,
+    Kind.PRECEDENT_AGAINST: Kind.PRECEDENT_FOR,
+    Kind.PRAISE: Kind.FAULT,
+    Kind.FAULT: Kind.PRAISE,
+}
+some_points = st.lists(st.builds(Point, kind=st.sampled_from(Kind), strength=st.floats(0.01, 1)), max_size=MOST)
+
+
+@given(some_points, summaries("q"))
+def test_the_balance_turns_with_the_sides(chosen: list[Point], item: list[ReviewSummary]):
+    weight = balance(chosen, item)
+    turned = [point.model_copy(update={"kind": OPPOSITE[point.kind]}) for point in chosen]
+    mirrored = [summary(made.review_id, made.dislikes, made.likes) for made in item]
+    assert balance(turned, mirrored) == pytest.approx(-weight)
+    assert abs(weight) <= MOST + 1 / 3
+    draw, clash = (Point(kind=kind, strength=0.4) for kind in (Kind.DRAW, Kind.CLASH))
+    assert balance([*chosen, clash], item) < weight < balance([*chosen, draw], item)
+
+
+def test_what_others_say_counts_less_than_what_meets_the_user():
+    liked = [summary("q0", likes=PRAISE)]
+    assert balance([], []) == 0
+    assert 0 < balance([], liked) < 0.5
+    assert balance([Point(kind=Kind.CLASH, strength=0.5)], liked) < 0
+    assert balance([Point(kind=Kind.FAULT, strength=0.9)], liked) == balance([], liked)

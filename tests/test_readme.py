@@ -1,0 +1,69 @@
+"""The README tells the truth: its commands run, its picture is the graph's, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from whylike.cli import app
+from whylike.graph.pair import compiled
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+
+
+@pytest.fixture
+def own_data(tmp_path, monkeypatch):
+    """A folder with the files that the README's reader brings, and a store of its own."""
+    people = ("ann", "bob", "cy")
+    films = ("alien-1979", "heat-1995")
+    reviews = [
+        {"user_id": user, "item_id": film, "rating": 4, "text": "Slow dread in every room.", "timestamp": 1_600_000_000 + n}
+        for n, (user, film) in enumerate((user, film) for user in people for film in films)
+        if (user, film) != ("ann", "alien-1979")
+    ]
+    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(review) + "\n" for review in reviews))
+    items = [{"item_id": film, "title": film.title()} for film in films]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+
+
+def test_every_command_runs(own_data):
+    assert len(COMMANDS) >= 6
+    for command in COMMANDS:
+        program, *arguments = shlex.split(command)
+        assert program == "whylike"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (command, result.output)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_picture_is_the_graph():
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", README, re.DOTALL)
+    assert picture.strip() == compiled().get_graph().draw_mermaid().strip()
+
+
+def test_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
