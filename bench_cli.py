@@ -63,7 +63,7 @@ def ingest(
     show(bench, None if as_json else ingest_card(bench))
 
 
-@bench_app.command(epilog=examples(TEACHER, f"{TEACHER} --limit 20 --json"))
+@bench_app.command(epilog=examples(TEACHER, f"{TEACHER} --limit 20"))
 def summaries(
     teacher: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's summaries: JSON Lines, gzip.")],
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most reviews.")] = 100,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from whylike import __version__
+from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import fail, log, messages, plain, results
@@ -63,6 +64,7 @@ TIME = "seconds since 1970, or ISO 8601. Default: now."
 review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
+app.add_typer(bench_app, name="bench")
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]

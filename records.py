@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from string import ascii_uppercase, digits
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from whylike.errors import UsageError
 
 MAX_LEVELS = 26
 """Most values that a rating scale may have: each needs a label that is a single token (a digit or a letter)."""
+
+CLOSE = 1e-6
+"""Two ratings nearer than this are the same."""
 
 Number = int | float
 """A number as people write it: whole ones without a point."""
@@ -41,7 +45,7 @@ class RatingScale(Record):
         if not all(map(math.isfinite, (self.minimum, self.maximum, self.step))) or self.maximum <= self.minimum:
             raise ValueError(f"a rating scale needs a minimum below its maximum, not {self.minimum:g}:{self.maximum:g}")
         levels = (self.maximum - self.minimum) / self.step
-        if abs(levels - round(levels)) > 1e-6:
+        if abs(levels - round(levels)) > CLOSE:
             raise ValueError(f"step {self.step:g} does not lead from {self.minimum:g} to {self.maximum:g}")
         if round(levels) + 1 > MAX_LEVELS:
             raise ValueError(
@@ -55,20 +59,17 @@ class RatingScale(Record):
 
         Raises `UsageError` where the text is not a scale.
         """
-        parts = text.split(":")
+        shape = "write MIN:MAX or MIN:MAX:STEP, for example 1:5 or 0.5:5:0.5"
         try:
-            if len(parts) not in (2, 3):
-                raise ValueError("it needs two or three numbers")
-            numbers = [float(part) for part in parts]
-            return cls(minimum=numbers[0], maximum=numbers[1], step=numbers[2] if len(numbers) == 3 else 1.0)
-        except ValueError as error:
-            reason = str(error).splitlines()
-            detail = next(
-                (line.split("Value error, ")[-1].split(" [type")[0] for line in reason if "Value error" in line), ""
-            )
-            raise UsageError(
-                f"{text!r} is not a rating scale{': ' + detail if detail else ''}; write MIN:MAX or MIN:MAX:STEP, for example 1:5 or 0.5:5:0.5"
-            ) from None
+            minimum, maximum, *step = map(float, text.split(":"))
+            (step_,) = step or (1.0,)
+        except ValueError:
+            raise UsageError(f"{text!r} is not a rating scale; {shape}") from None
+        try:
+            return cls(minimum=minimum, maximum=maximum, step=step_)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{text!r} is not a rating scale: {why}; {shape}") from None
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -80,14 +81,13 @@ class RatingScale(Record):
     def labels(self) -> tuple[str, ...]:
         """One single-token label per value, in order: the digit itself on scales like 1-5, else 0-9 or A-Z."""
         values = self.values
-        if all(value.is_integer() and 0 <= value <= 9 for value in values):
-            return tuple(f"{value:g}" for value in values)
-        if len(values) <= 10:
-            return tuple(str(index) for index in range(len(values)))
-        return tuple(chr(ord("A") + index) for index in range(len(values)))
+        itself = tuple(f"{value:g}" for value in values)
+        if set(itself) <= set(digits):
+            return itself
+        return tuple((digits if len(values) <= len(digits) else ascii_uppercase)[: len(values)])
 
     def __contains__(self, rating: float) -> bool:
-        return math.isfinite(rating) and any(abs(rating - value) < 1e-6 for value in self.values)
+        return math.isfinite(rating) and any(abs(rating - value) < CLOSE for value in self.values)
 
     def nearest(self, rating: float) -> float:
         """The value closest to `rating`; of two equally close ones the lower."""

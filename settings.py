@@ -73,7 +73,8 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise UsageError(
-            f"setting {name} = {problem['input']!r} from {origin(name, given)} is not allowed: {problem['msg'].lower()}; "
+            f"setting {name} = {problem['input']!r} from {origin(name, given)} is not allowed: "
+            f"{problem['msg'].lower()}; "
             f"mend it there, or run `whylike doctor` to see every setting"
         ) from None
     except ValueError as error:

@@ -98,7 +98,8 @@ def bench_ingest(rows: int, crowd: Crowd, folder: Path | None = None, told: Told
                 lookups = _lookups(crowd, store, told) if size == rows else None
     except OSError as error:
         raise StoreError(
-            f"the benchmark cannot write its files: {error}; make room, or name another folder with --store"
+            f"the benchmark cannot write its files in {folder or 'the folder of temporary files'}: {error.strerror}; "
+            f"make room, or name another folder with --store"
         ) from None
     assert lookups is not None
     return IngestBench(machine=ran_on, crowd=crowd, sizes=sizes, history=lookups)

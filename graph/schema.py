@@ -1,6 +1,7 @@
 """The published JSON Schema of the document that `whylike explain --json` prints.
 
-`explanation.schema.json` beside this file is written by `python -m whylike.graph.schema`; a test holds it to the record.
+`explanation.schema.json` beside this file is written by `python -m whylike.graph.schema`; a test holds it to
+the record.
 """
 
 from __future__ import annotations

@@ -71,9 +71,7 @@ class Embedder:
 
     def _encode(self, texts: list[str]) -> Vectors:
         """The model's vectors of the texts."""
-        return self._model.encode(
-            texts, batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=True
-        )
+        return self._model.encode(texts, batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True)
 
     def _remember(self, texts: Sequence[str], made: dict[str, Vectors]) -> None:
         """Keep the vectors of short texts, those used last the longest."""
@@ -81,7 +79,7 @@ class Embedder:
             if text in self._known:
                 self._known.move_to_end(text)
             elif len(text) <= SHORT:
-                self._known[text] = made[text].copy()
+                self._known[text] = made[text].copy()  # a view would keep all that was made with it
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
@@ -91,7 +89,7 @@ class Embedder:
         found = find_spec(PACKAGE)
         if found is None or found.origin is None:
             raise StoreError(
-                f"the package {PACKAGE} with the embedding weights is not installed; run `make install` again"
+                f"the package {PACKAGE} with the embedding weights is not installed; run `make setup` again"
             )
         with _quietly():
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import
@@ -109,11 +107,11 @@ def _quietly() -> Generator[None]:
     from transformers.utils import logging as bars  # noqa: PLC0415 - seconds to import
 
     shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
+    bars.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            bars.enable_progress_bar()
+            bars.enable_progress_bar()  # type: ignore[no-untyped-call]
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)

@@ -30,7 +30,13 @@ def own_data(tmp_path, monkeypatch):
     people = ("ann", "bob", "cy")
     films = ("alien-1979", "heat-1995")
     reviews = [
-        {"user_id": user, "item_id": film, "rating": 4, "text": "Slow dread in every room.", "timestamp": 1_600_000_000 + n}
+        {
+            "user_id": user,
+            "item_id": film,
+            "rating": 4,
+            "text": "Slow dread in every room.",
+            "timestamp": 1_600_000_000 + n,
+        }
         for n, (user, film) in enumerate((user, film) for user in people for film in films)
         if (user, film) != ("ann", "alien-1979")
     ]

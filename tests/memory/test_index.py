@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import chromadb
 import numpy as np
 import pytest
+from chromadb.api.client import Client
 
 from whylike.errors import StoreError, UsageError
 from whylike.memory import index as index_module
@@ -153,14 +155,16 @@ def test_adapter_versions_do_not_mix(store: Store, index: Index) -> None:
     assert similar["v1"] < 0.9
 
 
-def test_ids_that_look_alike_when_joined_are_kept_apart(store: Store, index: Index) -> None:
-    store.add_reviews([review('a", "b'), review("a")])
-    store.add_summaries([ReviewSummary(review_id='a", "b', likes=("aaa",), adapter_version="c")])
-    store.add_summaries([ReviewSummary(review_id="a", likes=("zzz",), adapter_version='b", "c')])
+@pytest.mark.parametrize("joint", ['", "', ", ", "", ":", "-"])
+def test_ids_that_are_the_same_when_joined_are_kept_apart(store: Store, index: Index, joint: str) -> None:
+    long, short = f"a{joint}b", "a"
+    store.add_reviews([review(long), review(short)])
+    store.add_summaries([ReviewSummary(review_id=long, likes=("aaa",), adapter_version="c")])
+    store.add_summaries([ReviewSummary(review_id=short, likes=("zzz",), adapter_version=f"b{joint}c")])
     index.sync()
     vectors = Letters().embed([readable(("zzz",), ())])
-    ((_, first),) = index.nearest_summaries(vectors, among=["a"], adapter_version='b", "c', k=1)[0]
-    ((_, second),) = index.nearest_summaries(vectors, among=['a", "b'], adapter_version="c", k=1)[0]
+    ((_, first),) = index.nearest_summaries(vectors, among=[short], adapter_version=f"b{joint}c", k=1)[0]
+    ((_, second),) = index.nearest_summaries(vectors, among=[long], adapter_version="c", k=1)[0]
     assert first > 0.99 > second
 
 
@@ -338,6 +342,34 @@ def test_a_damaged_index_is_rebuilt_from_the_store_with_a_warning(
         add(store, ["new"])
         index.sync()
         assert nearest(index, "new", ["new", "r1"]) == ["new"]
+
+
+def test_threads_that_meet_the_same_damage_rebuild_once(
+    settings: Settings,
+    store: Store,
+    index: Index,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(store, ["r"])
+    index.sync()
+    meet = threading.Barrier(4)
+    reading = index._chroma.reading
+
+    def read_together() -> AbstractContextManager[Client]:
+        if not caplog.messages:
+            meet.wait()
+        return reading()
+
+    monkeypatch.setattr(index._chroma, "reading", read_together)
+
+    def look(_: int) -> list[str]:
+        return nearest(index, "r", ["r"])
+
+    cut_write_off(settings.store)
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(look, range(4))) == [["r"]] * 4
+    assert ["is rebuilt from the store" in message for message in caplog.messages] == [True]
 
 
 def test_a_good_index_is_not_rebuilt(settings: Settings, store: Store, caplog: pytest.LogCaptureFixture) -> None:

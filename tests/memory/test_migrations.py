@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from whylike.errors import StoreError
+from whylike.memory import database
 from whylike.memory.database import FILE
 from whylike.memory.migrations import MIGRATIONS, migrate
 from whylike.memory.schema import metadata
@@ -102,6 +104,14 @@ def test_a_store_of_a_newer_whylike_is_refused_in_one_sentence(tmp_path: Path) -
         connection.execute("INSERT INTO migrations VALUES (99, 'from_the_future', 0)")
     with pytest.raises(StoreError, match=r"written by a newer whylike .* 99, .* update whylike"):
         Store.open(Settings(store=tmp_path))
+
+
+def test_a_store_is_opened_under_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not wait where two processes switch a new file to its log at once: one of them would fail."""
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    with FileLock(tmp_path / "migrations.lock"), pytest.raises(StoreError, match="another whylike has held"):
+        Store.open(Settings(store=tmp_path))
+    Store.open(Settings(store=tmp_path)).close()
 
 
 def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""The commands of `whylike bench`: what they print where."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from whylike.bench_cli import bench_app, pairs_card, summaries_card
+from whylike.evaluation import pairs, summaries
+from whylike.evaluation.machine import EngineSettings, machine
+from whylike.evaluation.metrics import Difference, Error
+from whylike.evaluation.pairs import PairsBench
+from whylike.evaluation.summaries import AspectScore, SummariesBench, Way
+from whylike.graph.services import Services
+from whylike.terminal import results
+
+SETTINGS = EngineSettings(engine="local", model="m", device="cpu", batch=8, history=10, adapters={"reasoner": "base:m"})
+SCORE = AspectScore(precision=0.2, recall=0.3, f1=0.24, verbatim=0.999, found=12, wanted=10, agreeing=3)
+SUMMARIES = SummariesBench(
+    machine=machine(),
+    settings=SETTINGS,
+    reviews=7,
+    judged=Way(score=SCORE, seconds=1.5),
+    written=Way(score=SCORE.model_copy(update={"verbatim": 0.25}), seconds=20),
+)
+PAIRS = PairsBench(
+    machine=machine(),
+    settings=SETTINGS,
+    seed=0,
+    pairs=9,
+    readouts={"uncalibrated_expectation": Error(rmse=1.25, mae=1.0)},
+    baselines={"bias": Error(rmse=1.0, mae=0.75)},
+    differences={"uncalibrated_expectation-bias": Difference(rmse=0.25, low=-0.125, high=0.5)},
+    sentences=40,
+    supported=0.975,
+    without_reason=1,
+    seconds_per_pair=2.5,
+)
+
+
+@pytest.fixture
+def run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a benchmark's command with the scripted engine; tells status, standard output and standard error."""
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+
+    def run(*args: str) -> Any:
+        result = CliRunner().invoke(bench_app, list(args))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+def test_ingest_prints_a_table_or_one_document(run: Any, workplace: Path) -> None:
+    shown = run("ingest", "--rows", "50", "--store", str(workplace))
+    assert shown.exit_code == 0
+    for said in ("rows/s", "memory MiB", "random pairs", f"{machine().cores} cores"):
+        assert said in shown.stdout
+    result = run("ingest", "--rows", "50", "--seed", "4", "--json")
+    document = json.loads(result.stdout)
+    assert set(document) == {"machine", "crowd", "sizes", "history"}
+    assert [size["rows"] for size in document["sizes"]] == [5, 16, 50]
+    assert document["crowd"]["seed"] == 4
+    assert list(workplace.iterdir()) == []
+
+
+def test_summaries_passes_on_what_was_asked(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(summaries, "teacher_rows", lambda *args: calls.append(args) or ["row"])
+    monkeypatch.setattr(summaries, "bench_summaries", lambda *args: calls.append(args[2]) or SUMMARIES)
+    result = run("summaries", "--teacher", "t.gz", "--limit", "5", "--json")
+    assert json.loads(result.stdout) == SUMMARIES.model_dump(mode="json")
+    assert calls == [(Path("t.gz"), 5, 3), ["row"]]
+    missing = run("summaries")
+    assert missing.exit_code == 2
+    assert "--teacher" in missing.stderr
+
+
+def test_pairs_passes_on_what_was_asked(run: Any, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def bench(services: Services, limit: int, seed: int, told: object) -> PairsBench:
+        calls.append((services.store.folder, limit, seed))
+        return PAIRS
+
+    monkeypatch.setattr(pairs, "bench_pairs", bench)
+    result = run("pairs", "--limit", "5", "--seed", "2", "--json")
+    assert json.loads(result.stdout) == PAIRS.model_dump(mode="json")
+    assert calls == [(workplace / "store", 5, 2)]
+
+
+def test_the_cards(capsys: pytest.CaptureFixture[str]) -> None:
+    results().print(summaries_card(SUMMARIES))
+    shown = capsys.readouterr().out
+    for said in ("judged (Summarizer)", "0.240", "100%", "25%", "engine local on cpu, base:m"):
+        assert said in shown
+    results().print(pairs_card(PAIRS))
+    shown = capsys.readouterr().out
+    for said in ("bias (baseline)", "1.250", "+0.250", "-0.125 to +0.500", "98% of 40 sentences", "2.5 seconds a pair"):
+        assert said in shown
+
+
+@pytest.mark.parametrize("command", ["ingest", "summaries", "pairs"])
+def test_help_has_an_example_and_fits(run: Any, command: str) -> None:
+    shown = run(command, "--help").stdout
+    assert f"Example:\n    whylike bench {command}" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_nothing_heavy_and_no_pytest_is_imported() -> None:
+    code = (
+        "import sys, whylike.bench_cli\n"
+        "light = [n for n in 'numpy pydantic rich sqlalchemy torch'.split() if n in sys.modules]\n"
+        "import whylike.evaluation.pairs, whylike.evaluation.summaries, whylike.evaluation.ingesting\n"
+        "print(light, 'pytest' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] False\n"

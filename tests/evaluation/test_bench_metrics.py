@@ -1,0 +1,63 @@
+"""Errors of predictions, the interval of a difference, and what a benchmark says that it ran on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.evaluation.ingesting import latency
+from whylike.evaluation.machine import engine_settings, machine
+from whylike.evaluation.metrics import Difference, difference, error
+from whylike.records import Expert
+from whylike.settings import Settings
+
+REAL = [1.0, 2.0, 5.0, 4.0]
+
+
+def test_errors_are_those_worked_out_by_hand() -> None:
+    off = error([1, 4, 5, 3], REAL)
+    assert off.rmse == pytest.approx(np.sqrt(5 / 4), abs=1e-4)
+    assert off.mae == 0.75
+    assert error(REAL, REAL).rmse == 0
+
+
+def test_the_same_prediction_makes_no_difference() -> None:
+    assert difference([3, 3, 3, 3], [3, 3, 3, 3], REAL, seed=0) == Difference(rmse=0, low=0, high=0)
+
+
+def test_a_better_prediction_is_below_zero_with_all_of_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.uniform(1, 5, 300)
+    near, far = real + rng.normal(0, 0.2, 300), real + rng.normal(0, 1.0, 300)
+    found = difference(near.tolist(), far.tolist(), real.tolist(), seed=0)
+    assert found.low < found.rmse < found.high < 0
+    assert found.rmse == pytest.approx(-0.8, abs=0.1)
+
+
+def test_a_difference_by_chance_has_zero_in_its_interval() -> None:
+    rng = np.random.default_rng(1)
+    real = rng.uniform(1, 5, 300)
+    one, other = (real + rng.normal(0, 1.0, 300) for _ in range(2))
+    found = difference(one.tolist(), other.tolist(), real.tolist(), seed=0)
+    assert found.low < 0 < found.high
+    assert found == difference(one.tolist(), other.tolist(), real.tolist(), seed=0)
+
+
+def test_latency_is_in_milliseconds() -> None:
+    took = latency([n / 1000 for n in range(1, 101)])
+    assert (took.lookups, took.median_ms, took.max_ms) == (100, 50.5, 100)
+    assert 95 <= took.p95_ms <= 96
+
+
+def test_what_a_benchmark_ran_on() -> None:
+    here = machine()
+    assert here.cores >= 1
+    assert here.memory_mib > 100
+    assert here.processor
+    ran = engine_settings(
+        Settings(engine="scripted", database_url="postgresql://ann:secret@there/db"), ScriptedEngine()
+    )
+    assert ran.engine == "scripted"
+    assert set(ran.adapters) == set(Expert)
+    assert "secret" not in ran.model_dump_json()
