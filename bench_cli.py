@@ -142,9 +142,10 @@ def ingest_card(bench: IngestBench) -> RenderableType:
 def summaries_card(bench: SummariesBench) -> RenderableType:
     """What `bench summaries` found, for people."""
     from rich.console import Group
+    from rich.text import Text
 
-    table = _table(f"{bench.reviews} reviews", "F1", "precision", "recall", "word for word", "aspects", "seconds")
-    for name, way in (("judged (Summarizer)", bench.judged), ("written (comparison)", bench.written)):
+    table = _table(f"{bench.reviews} reviews", "F1", "precision", "recall", "in the review", "aspects", "seconds")
+    for name, way in (("judged", bench.judged), ("written", bench.written)):
         shares = (way.score.f1, way.score.precision, way.score.recall)
         table.add_row(
             name,
@@ -153,7 +154,8 @@ def summaries_card(bench: SummariesBench) -> RenderableType:
             f"{way.score.found:,}",
             f"{way.seconds:,.1f}",
         )
-    return Group(table, _ran_on(bench.machine, bench.settings))
+    said = "Judged: the Summarizer. Written: the same model, left to write the lists. In the review: word for word."
+    return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
 
 
 def pairs_card(bench: PairsBench) -> RenderableType:
@@ -176,7 +178,7 @@ def pairs_card(bench: PairsBench) -> RenderableType:
     reasons = (
         "no reasons" if bench.supported is None else f"{bench.supported:.0%} of {bench.sentences:,} sentences supported"
     )
-    said = f"{reasons}; {bench.without_reason:,} pairs without a reason; {bench.seconds_per_pair:.1f} seconds a pair"
+    said = f"{reasons}; pairs without a reason: {bench.without_reason:,}; {bench.seconds_per_pair:.1f} seconds a pair"
     return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
 
 
@@ -193,7 +195,7 @@ def _table(first: str, *others: str) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right")
     return table

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from whylike.agents.closeness import DIGITS
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
 from whylike.records import Reason, ReviewSummary, Sentence
 
 NEAR = 0.6
 """Cosine from which a summary supports a sentence."""
 SHARED = 0.6
-"""Share of a phrase's words, if it has `SEVERAL` or more, that a sentence must hold to be supported by it."""
+"""Share of a phrase's telling words, if it has `SEVERAL` or more, that a sentence must hold to be supported by it."""
 SEVERAL = 3
 MOST = 3
 """Reviews named for one sentence, the nearest first."""
@@ -90,7 +93,7 @@ def ground(
     kept = [one for one in split if not states_rating(one, names.values()) and not repeats(one, prompt)]
     sentences = []
     for sentence, near in zip(kept, nearest(kept) if kept else [], strict=True):
-        support = {review_id: cosine for review_id, cosine in near if cosine >= NEAR}
+        support = {review_id: round(cosine, DIGITS) for review_id, cosine in near if round(cosine, DIGITS) >= NEAR}
         words = _words(sentence)
         for summary in summaries:
             phrases = (*summary.likes, *summary.dislikes)
@@ -125,8 +128,9 @@ def _overlap(sentence: str, words: Sequence[str], phrase: str) -> float:
     wanted = _words(phrase)
     if _holds(words, wanted) or (not wanted and phrase and phrase in sentence):  # some say it all with emoji
         return 1.0 + len(wanted) / 100
-    share = sum(word in words for word in wanted) / max(len(wanted), 1)
-    return share if len(wanted) >= SEVERAL and share >= SHARED else 0.0
+    telling = [word for word in wanted if word not in ENGLISH_STOP_WORDS]
+    share = sum(word in words for word in telling) / max(len(telling), 1)
+    return share if len(telling) >= SEVERAL and share >= SHARED else 0.0
 
 
 def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:

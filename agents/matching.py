@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from whylike.agents.closeness import cosines
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, RatingScale, Record, ReviewSummary
 
@@ -129,7 +130,7 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     for found in [*met, *_alternating(unmet)]:
         ids = {found.point.quality_review, found.point.taste_review} - {""}
         used = {id_ for other in chosen for id_ in (other.point.quality_review, other.point.taste_review)}
-        told = any(float(found.vector @ other.vector) >= ALIKE for other in chosen)
+        told = any(cosines(found.vector[None], other.vector[None]) >= ALIKE for other in chosen)
         if len(chosen) < MOST and not (ids & used) and not told:
             chosen.append(found)
     return tuple(found.point for found in chosen)
@@ -163,7 +164,7 @@ def _aspects(
             meant = 1.0 if place is None else place if liked else 1 - place
             found += [_Aspect(phrase, liked, summary.review_id, LEAST + (1 - LEAST) * meant) for phrase in listed]
     vectors = embedder.embed([aspect.phrase for aspect in found])
-    telling = (vectors @ embedder.embed(EMPTY).T).max(axis=1, initial=-1.0) < GENERIC
+    telling = cosines(vectors, embedder.embed(EMPTY)).max(axis=1, initial=-1.0) < GENERIC
     return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
 
 
@@ -182,10 +183,10 @@ def _meetings(
         if not rows or not columns:
             continue
         weights = np.array([tastes[column].weight for column in columns])
-        close = quality_vectors[rows] @ taste_vectors[columns].T * weights
-        for row, cosines in zip(rows, close, strict=True):
-            nearest = np.argsort(-cosines)[:NEAREST]
-            strength = float(cosines[nearest].sum() / NEAREST) * qualities[row].weight
+        close = cosines(quality_vectors[rows], taste_vectors[columns]) * weights
+        for row, found in zip(rows, close, strict=True):
+            nearest = np.argsort(-found, kind="stable")[:NEAREST]
+            strength = float(found[nearest].sum() / NEAREST) * qualities[row].weight
             taste = tastes[columns[int(nearest[0])]]
             if strength >= MEET:
                 point = Point(
@@ -208,7 +209,7 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     if not target or not past or usual is None:
         return []
     vectors = embedder.embed([target, *(sides.texts[review.item_id] for review in past)])
-    close = vectors[1:] @ vectors[0]
+    close = cosines(vectors[:1], vectors[1:])[0]
     nearest = int(close.argmax())
     review = past[nearest]
     away = (review.rating - usual) / (sides.scale.maximum - sides.scale.minimum)
@@ -228,7 +229,7 @@ def _unmet(qualities: Sequence[_Aspect], vectors: NDArray[np.float32]) -> list[_
     if not qualities:
         return []
     liked = np.array([aspect.liked for aspect in qualities])
-    same_side = np.where(liked[:, None] == liked[None, :], vectors @ vectors.T, 0.0)
+    same_side = np.where(liked[:, None] == liked[None, :], cosines(vectors, vectors), 0.0)
     typical = same_side.sum(axis=1) / len(qualities) * np.array([aspect.weight for aspect in qualities])
     return [
         _Found(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whylike.adapters.engines.base import Engine, Weighing
+from whylike.agents.closeness import cosines
 from whylike.agents.phrases import phrases
 from whylike.agents.prompting import prompt_file, render
 from whylike.memory.embeddings import Embedder
@@ -127,7 +128,7 @@ class Summarizer:
         """What the phrases are about, the clearest first."""
         if not kept:
             return ()
-        close = (self._embedder.embed(CONCERNS) @ self._embedder.embed(kept).T).max(axis=1)
+        close = cosines(self._embedder.embed(CONCERNS), self._embedder.embed(kept)).max(axis=1)
         clearest = np.argsort(-close, kind="stable")[:PREFERENCES]
         return tuple(CONCERNS[int(number)] for number in clearest if close[number] >= ABOUT)
 
@@ -158,7 +159,7 @@ class Summarizer:
         if not found:
             return ()
         vectors = self._embedder.embed(found)
-        close = vectors @ vectors.T
+        close = cosines(vectors, vectors)
         left = np.ones(len(found), dtype=bool)
         themes: list[str] = []
         while left.any() and len(themes) < POINTS:

@@ -16,7 +16,7 @@ from whylike.records import Item, Side
 PAGE = 10_000
 """Rows that are compared at once: memory stays constant however large the store is."""
 
-ALIKE = 60.0
+ALIKE = 70.0
 """Least likeness, of 100, to be offered at all."""
 
 
@@ -57,8 +57,14 @@ def _nearest(store: Store, text: str, n: int, key: Column[str], *more: Column[st
                 text, texts, scorer=fuzz.WRatio, processor=utils.default_process, limit=n, score_cutoff=ALIKE
             ):
                 best[found] = max(likeness, best.get(found, 0.0))
-        best = dict(heapq.nlargest(n, best.items(), key=lambda pair: (pair[1], pair[0])))
-    return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
+        best = dict(heapq.nsmallest(n, best.items(), key=_most_alike))
+    return sorted(best.items(), key=_most_alike)
+
+
+def _most_alike(found: tuple[str, float]) -> tuple[float, str]:
+    """Order by likeness, then by key."""
+    key, likeness = found
+    return -likeness, key
 
 
 def _pages(store: Store, key: Column[str], *more: Column[str]) -> Iterator[list[tuple[str, ...]]]:

@@ -229,3 +229,9 @@ def test_the_text_is_what_is_left():
     assert reason.text == " ".join(sentence.text for sentence in reason.sentences) == "One. Two."
     assert ground("", [], far).sentences == []
     assert ground("Five stars.", [], far).text == ""
+
+
+def test_words_without_meaning_support_nothing():
+    text = "It was a long evening and a late one."
+    assert not ground(text, [summary("r", likes=("a wedding and a boat and a",))], far).sentences[0].supported
+    assert ground(text, [summary("r", likes=("such a long and late evening",))], far).sentences[0].supported

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from whylike.bench_cli import bench_app, pairs_card, summaries_card
+from whylike.bench_cli import bench_app, ingest_card, pairs_card, summaries_card
 from whylike.evaluation import pairs, summaries
+from whylike.evaluation.ingesting import IngestBench, Ingested, Latency, Lookups
 from whylike.evaluation.machine import EngineSettings, machine
 from whylike.evaluation.metrics import Difference, Error
 from whylike.evaluation.pairs import PairsBench
 from whylike.evaluation.summaries import AspectScore, SummariesBench, Way
+from whylike.evaluation.synthetic import Crowd
 from whylike.graph.services import Services
 from whylike.terminal import results
 
@@ -28,6 +30,23 @@ SUMMARIES = SummariesBench(
     reviews=7,
     judged=Way(score=SCORE, seconds=1.5),
     written=Way(score=SCORE.model_copy(update={"verbatim": 0.25}), seconds=20),
+)
+LATENCY = Latency(lookups=1000, median_ms=0.5, p95_ms=2.25, max_ms=12)
+INGEST = IngestBench(
+    machine=machine(),
+    crowd=Crowd(),
+    sizes=[
+        Ingested(
+            rows=1_234_567, file_mib=200, seconds=154.3, rows_per_s=8000, start_mib=55, peak_mib=190, store_mib=900
+        )
+    ],
+    history=Lookups(
+        random_pairs=LATENCY,
+        hottest_item=LATENCY,
+        busiest_user=LATENCY,
+        hottest_item_reviews=25_000,
+        busiest_user_reviews=3000,
+    ),
 )
 PAIRS = PairsBench(
     machine=machine(),
@@ -58,12 +77,8 @@ def run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_ingest_prints_a_table_or_one_document(run: Any, workplace: Path) -> None:
-    shown = run("ingest", "--rows", "50", "--store", str(workplace))
-    assert shown.exit_code == 0
-    for said in ("rows/s", "memory MiB", "random pairs", f"{machine().cores} cores"):
-        assert said in shown.stdout
-    result = run("ingest", "--rows", "50", "--seed", "4", "--json")
+def test_ingest_prints_one_document(run: Any, workplace: Path) -> None:
+    result = run("ingest", "--rows", "50", "--seed", "4", "--json", "--store", str(workplace))
     document = json.loads(result.stdout)
     assert set(document) == {"machine", "crowd", "sizes", "history"}
     assert [size["rows"] for size in document["sizes"]] == [5, 16, 50]
@@ -97,9 +112,13 @@ def test_pairs_passes_on_what_was_asked(run: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_cards(capsys: pytest.CaptureFixture[str]) -> None:
+    results().print(ingest_card(INGEST))
+    shown = capsys.readouterr().out
+    for said in ("1,234,567", "8,000", "memory MiB", "an item with 25,000 reviews", f"{machine().cores} cores"):
+        assert said in shown
     results().print(summaries_card(SUMMARIES))
     shown = capsys.readouterr().out
-    for said in ("judged (Summarizer)", "0.240", "100%", "25%", "engine local on cpu, base:m"):
+    for said in ("judged", "0.240", "100%", "25%", "engine local on cpu, base:m"):
         assert said in shown
     results().print(pairs_card(PAIRS))
     shown = capsys.readouterr().out

@@ -17,8 +17,10 @@ import chromadb
 import numpy as np
 import pytest
 from chromadb.api.client import Client
+from filelock import FileLock
 
 from whylike.errors import StoreError, UsageError
+from whylike.memory import database
 from whylike.memory import index as index_module
 from whylike.memory.chroma import FOLDER, MARK, Embedded
 from whylike.memory.embeddings import Embedder, Vectors
@@ -421,6 +423,15 @@ def test_threads_and_a_second_index_of_the_process_share_the_client(
         with ThreadPoolExecutor(6) as pool:
             assert list(pool.map(work, range(24))) == [[f"r{n}"] for n in range(24)]
     assert nearest(index, "r1", ["r1"]) == ["r1"]
+
+
+def test_nothing_is_read_while_another_process_writes(
+    settings: Settings, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
+    with FileLock(settings.store / "chroma.lock"), pytest.raises(StoreError, match="another whylike has held"):
+        nearest(index, "r", ["r"])
+    assert nearest(index, "r", ["r"]) == []
 
 
 def test_an_index_that_cannot_be_made_says_so(

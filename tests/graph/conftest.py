@@ -1,0 +1,130 @@
+"""A small invented corpus in a real store, with the real index and sentence vectors; only the model is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whylike.adapters.engines.base import Engine
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.graph.pair import Services
+from whylike.memory.embeddings import Embedder
+from whylike.memory.store import Store
+from whylike.records import Explanation, Item, RatedPair, Review
+from whylike.settings import Settings
+
+NOW = 2_000
+"""The time at which questions are asked; the corpus is from 100 to 1,500."""
+
+ITEMS = (
+    Item(
+        item_id="ice",
+        title="The Long Ice",
+        description="Scientists at an outpost in the ice are hunted by an alien.",
+        categories=("Horror",),
+    ),
+    Item(
+        item_id="ship",
+        title="Dr. Hull's Deep Ship",
+        description="The crew of a spaceship is hunted by an alien creature.",
+        categories=("Horror",),
+    ),
+    Item(item_id="waltz", title="Waltz of the Clerks", description="Bureaucrats fall in love.", categories=("Comedy",)),
+    Item(item_id="tarts", title="Tarts at Dawn", description="A baker and her oven.", categories=("Drama",)),
+    Item(item_id="field"),
+)
+
+
+_ROWS = (
+    (1, "ann", "ship", 5, "Rubber!", "The monster was built by hand. Slimy rubber creatures on wires."),
+    (2, "ben", "ship", 2, "", "Blood everywhere for no reason. The dialogue is hard to hear."),
+    (3, "ann", "waltz", 2, "Slow", "Two hours in which nothing happens, and I fell asleep halfway through."),
+    (4, "cam", "waltz", 5, "", "Dry jokes about bureaucrats. The dancing clerks made me laugh out loud."),
+    (5, "ben", "ice", 4, "Cold", "The wind never stops howling. A creature made of slimy rubber and wires."),
+    (6, "cam", "ice", 2, "", "Nothing happens for an hour, I fell asleep. The dog was the best actor."),
+    (7, "dee", "ice", 5, "wow", "Monsters built by hand instead of computer images! The ending gave me chills."),
+    (8, "ann", "tarts", 3, "", "The bread looked warm. The baker talks too much about her oven."),
+    (9, "dee", "tarts", 4, "", "The food scenes made me hungry. A quiet, warm film about work."),
+    (10, "ann", "field", 1, "", "Someone stands in a field for two hours. Cheap digital explosions at the end."),
+    (11, "eve", "ice", 1, "No.", "Far too bloody for me. I left before the ending, feeling sick."),
+    (12, "ben", "waltz", 4, "", "The clerks are charming. The waltz at the end is clever and sad."),
+    (13, "ann", "ice", 5, "My own", "Whoever reads this knows what I gave it, zanzibar."),
+    (15, "fay", "ice", 3, "Late", "This came too late to be known, timbuktu."),
+)
+REVIEWS = tuple(
+    Review(
+        review_id=f"r{number}",
+        user_id=user_id,
+        item_id=item_id,
+        rating=rating,
+        title=title,
+        text=text,
+        timestamp=100 * number,
+    )
+    for number, user_id, item_id, rating, title, text in _ROWS
+)
+"""`ann` has reviewed everything, `ice` at 1,300; `fay` came after that."""
+
+
+@pytest.fixture(scope="session")
+def _embedder() -> Embedder:
+    return Embedder()
+
+
+@pytest.fixture(autouse=True)
+def _one_embedder(_embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whylike.graph.services.Embedder", lambda: _embedder)
+
+
+@pytest.fixture
+def corpus() -> tuple[Review, ...]:
+    return REVIEWS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def fill() -> Callable[..., None]:
+    """Puts the corpus into a store: all reviews, or others."""
+
+    def filled(store: Store, *more: Review, but: str = "") -> None:
+        store.add_items(ITEMS)
+        store.add_reviews([*(review for review in REVIEWS if review.review_id != but), *more])
+        store.add_rated_pairs([RatedPair(user_id="mute", item_id="unread", rating=3, source="test")])
+
+    return filled
+
+
+@pytest.fixture
+def opened(folder: Path, fill: Callable[..., None]) -> Callable[..., AbstractContextManager[Services]]:
+    """Opens services on a store with the corpus."""
+
+    @contextmanager
+    def services(engine: Engine | None = None, *more: Review, but: str = "", at: Path = folder) -> Iterator[Services]:
+        new = not at.exists()
+        with Services.open(Settings(store=at, engine="scripted"), engine=engine or ScriptedEngine()) as made:
+            if new:
+                fill(made.store, *more, but=but)
+            yield replace(made, now=lambda: NOW)
+
+    return services
+
+
+@pytest.fixture
+def services(opened: Callable[..., AbstractContextManager[Services]]) -> Iterator[Services]:
+    with opened() as made:
+        yield made
+
+
+@pytest.fixture
+def said() -> Callable[[Explanation], dict[str, Any]]:
+    """All of an answer but how long it took."""
+    return lambda explanation: explanation.model_dump(mode="json", exclude={"seconds"})

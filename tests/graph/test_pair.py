@@ -1,0 +1,418 @@
+"""One pair, end to end: what is asked for, what it rests on, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from whylike.adapters.engines.base import Weighing, Writing
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.phrases import phrases
+from whylike.agents.router import Route
+from whylike.errors import EngineError
+from whylike.graph.pair import Event, Services, compiled, explain
+from whylike.graph.schema import FILE, published
+from whylike.memory.history import history
+from whylike.records import Expert, Explanation, Profile, Review, Side
+
+Opened = Callable[..., AbstractContextManager[Services]]
+Said = Callable[[Explanation], dict[str, Any]]
+
+PAIRS = {
+    "known": ("dee", "waltz"),
+    "own": ("ann", "ice"),
+    "unknown user": ("zoe", "ice"),
+    "unknown item": ("ann", "nowhere"),
+    "user without reviews": ("mute", "ice"),
+    "item without reviews": ("ann", "unread"),
+    "both unknown": ("zoe", "nowhere"),
+    "both without reviews": ("mute", "unread"),
+}
+
+
+def well_formed(explanation: Explanation) -> None:
+    """What holds for every answer."""
+    document = json.loads(explanation.model_dump_json())
+    jsonschema.validate(document, json.loads(FILE.read_text(encoding="utf-8")))
+    assert Explanation.model_validate(document) == explanation
+    rating = explanation.rating
+    assert sum(rating.distribution.values()) == pytest.approx(1, abs=1e-3)
+    assert rating.scale[0] <= rating.interval[0] <= rating.interval[1] <= rating.scale[1]
+    assert rating.scale[0] <= rating.expectation <= rating.scale[1]
+    ids = [evidence.id for evidence in explanation.evidence]
+    assert len(set(ids)) == len(ids)
+    for evidence in explanation.evidence:
+        assert evidence.timestamp < explanation.as_of
+        assert (evidence.user_id == explanation.user_id) is not (evidence.item_id == explanation.item_id)
+    if explanation.reason:
+        assert explanation.reason.text == " ".join(sentence.text for sentence in explanation.reason.sentences)
+        for sentence in explanation.reason.sentences:
+            assert sentence.supported is bool(sentence.evidence)
+            assert set(sentence.evidence) <= {*ids, "profile:user:pro", "profile:item:pro"}
+
+
+def test_the_published_schema_is_that_of_the_record():
+    assert FILE.read_text(encoding="utf-8") == published(), "run `python -m whylike.graph.schema`"
+    jsonschema.Draft202012Validator.check_schema(json.loads(published()))
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=list(PAIRS))
+@pytest.mark.parametrize("with_reason", [True, False], ids=["reason", "no reason"])
+def test_every_pair_gets_a_well_formed_answer(services: Services, pair: tuple[str, str], with_reason: bool):
+    explanation = explain(services, *pair, with_reason=with_reason)
+    well_formed(explanation)
+    assert (explanation.user_id, explanation.item_id) == pair
+    assert explanation.engine == "scripted"
+    assert explanation.adapters == dict.fromkeys(("summarizer", "reasoner", "predictor"), "base:scripted")
+    assert set(explanation.seconds) == {"summarize", "reason", "predict"}
+    if not with_reason:
+        assert explanation.reason is None
+        assert explanation.evidence == []
+        assert explanation.rating.expectation == pytest.approx(explanation.rating.bias_baseline, abs=0.001)
+        assert not services.engine.history, "the averages need no model"  # type: ignore[attr-defined]
+
+
+def test_a_known_pair(services: Services):
+    explanation = explain(services, "dee", "waltz")
+    known = history(services.store, "dee", "waltz", explanation.as_of)
+    assert explanation.as_of == 2_000
+    assert [evidence.id for evidence in explanation.evidence] == ["r9", "r7", "r12", "r4", "r3"]
+    assert explanation.evidence[0].model_dump() == {
+        "id": "r9",
+        "user_id": "dee",
+        "item_id": "tarts",
+        "rating": 4,
+        "timestamp": 900,
+        "summary": {
+            name: list(getattr(services.store.summaries(["r9"], "base:scripted")["r9"], name))
+            for name in ("likes", "dislikes", "preferences")
+        },
+    }
+    assert [review.review_id for review in (*known.user_reviews, *known.item_reviews)] == [
+        evidence.id for evidence in explanation.evidence
+    ]
+    assert explanation.reason
+    assert explanation.reason.sentences
+    assert all(sentence.supported for sentence in explanation.reason.sentences)
+    assert explanation.notes == []
+    lists = (explanation.profiles.user.likes, explanation.profiles.user.dislikes, explanation.profiles.item.likes)
+    assert any(lists)
+
+
+def test_the_profiles_are_those_of_the_two_sides(services: Services):
+    explanation = explain(services, "dee", "waltz")
+    for side, listed, ids in (
+        (Side.USER, explanation.profiles.user, ("r9", "r7")),
+        (Side.ITEM, explanation.profiles.item, ("r12", "r4", "r3")),
+    ):
+        summaries = services.store.summaries(ids, "base:scripted").values()
+        assert set(listed.likes) <= {phrase for summary in summaries for phrase in summary.likes}
+        assert set(listed.dislikes) <= {phrase for summary in summaries for phrase in summary.dislikes}
+        kept = services.store.latest_profile(side, "dee" if side is Side.USER else "waltz")
+        assert kept
+        assert (list(kept.likes), list(kept.dislikes)) == (listed.likes, listed.dislikes)
+
+
+def test_the_users_own_review_is_not_used(services: Services, opened: Opened, tmp_path: Path, said: Said):
+    explanation = explain(services, "ann", "ice")
+    assert explanation.as_of == 1_300, "just before the user's own review"
+    assert "r13" not in {evidence.id for evidence in explanation.evidence}
+    assert "r15" not in {evidence.id for evidence in explanation.evidence}
+    assert "zanzibar" not in explanation.model_dump_json()
+    assert any("reviewed this item" in note for note in explanation.notes)
+    with opened(None, but="r13", at=tmp_path / "other") as without:
+        blind = explain(without, "ann", "ice", as_of=1_300)
+    assert said(explanation) | {"notes": []} == said(blind)
+
+
+def test_the_users_own_review_is_not_used_later_either(services: Services, opened: Opened, tmp_path: Path, said: Said):
+    seeing = explain(services, "ann", "ice", as_of=1_900)
+    assert {evidence.id for evidence in seeing.evidence} >= {"r15", "r11"}
+    assert "r13" not in {evidence.id for evidence in seeing.evidence}
+    with opened(None, but="r13", at=tmp_path / "other") as without:
+        blind = explain(without, "ann", "ice", as_of=1_900)
+    assert said(seeing) == said(blind), "not even in the mean of all ratings"
+
+
+@pytest.mark.parametrize("as_of", [100, 101, 500, 1_300])
+def test_nothing_later_is_used(services: Services, opened: Opened, tmp_path: Path, said: Said, as_of: int):
+    explanation = explain(services, "dee", "ice", as_of=as_of)
+    well_formed(explanation)
+    assert explanation.as_of == as_of
+    with opened(None, at=tmp_path / "other") as other:
+        explain(other, "dee", "ice")  # later things are summarised and in the index
+        assert said(explain(other, "dee", "ice", as_of=as_of)) == said(explanation)
+
+
+def test_the_past_knows_less(services: Services):
+    assert explain(services, "ann", "ice", as_of=100).reason is None
+    assert [evidence.id for evidence in explain(services, "ann", "ice", as_of=201).evidence] == ["r1"]
+    assert [evidence.id for evidence in explain(services, "ann", "ice", as_of=500).evidence] == ["r3", "r1"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "way", "told"),
+    [
+        (("zoe", "ice"), Route.NEW_USER, ["no reviews before this time", "no user 'zoe'"]),
+        (("mute", "ice"), Route.NEW_USER, ["no reviews before this time"]),
+        (("ann", "nowhere"), Route.NEW_ITEM, ["Nothing is known about the item", "no item 'nowhere'"]),
+        (("ann", "unread"), Route.NEW_ITEM, ["Nobody else has reviewed"]),
+        (("zoe", "nowhere"), Route.NOTHING, ["no user 'zoe'", "no item 'nowhere'"]),
+        (("annn", "icee"), Route.NOTHING, ["did you mean 'ann'", "did you mean 'ice' (The Long Ice)"]),
+        (("dee", "waltz"), Route.KNOWN, []),
+    ],
+)
+def test_what_is_not_known_is_told(services: Services, pair: tuple[str, str], way: Route, told: list[str]):
+    explanation = explain(services, *pair)
+    notes = " ".join(explanation.notes)
+    assert all(part in notes for part in told)
+    assert bool(notes) is bool(told)
+    ids = {"zoe", "mute", "annn"}
+    if way is Route.NEW_USER:
+        assert {evidence.item_id for evidence in explanation.evidence} == {"ice"}
+        assert explanation.profiles.user.likes == []
+    elif way is Route.NEW_ITEM:
+        assert {evidence.user_id for evidence in explanation.evidence} == {"ann"}
+    elif way is Route.NOTHING:
+        assert explanation.reason is None
+        assert explanation.evidence == []
+    assert not any(services.store.has_user(user_id) for user_id in ids - {"mute"}), "asking makes nobody known"
+    assert services.store.item("nowhere") is None
+
+
+# Ready-made profiles
+
+
+def ready(side: Side, average: float | None = 4.5) -> Profile:
+    return Profile(
+        side=side,
+        subject_id="pro",
+        likes=("slimy rubber creatures on wires", "monsters built by hand"),
+        dislikes=("nothing happens for an hour",),
+        adapter_version="imported:exp3rt",
+        average=average,
+    )
+
+
+def test_a_ready_made_profile_stands_in_for_reviews(services: Services):
+    services.store.add_profiles([ready(Side.USER), ready(Side.ITEM, 1.5)])
+    by_user, by_item, both = (explain(services, *pair) for pair in (("pro", "ice"), ("ann", "pro"), ("pro", "pro")))
+    for explanation in (by_user, by_item, both):
+        well_formed(explanation)
+        assert explanation.reason
+        assert sum("ready-made" in note for note in explanation.notes) == 1
+    assert by_user.profiles.user.likes == ["slimy rubber creatures on wires", "monsters built by hand"]
+    assert by_item.profiles.item.dislikes == ["nothing happens for an hour"]
+    assert {evidence.item_id for evidence in by_user.evidence} == {"ice"}
+    assert by_user.rating.bias_baseline > explain(services, "zoe", "ice").rating.bias_baseline
+    assert by_item.rating.bias_baseline < explain(services, "ann", "unread").rating.bias_baseline
+    assert both.evidence == []
+
+
+def test_a_ready_made_profile_gives_way_to_reviews_and_is_not_lost(services: Services, said: Said):
+    services.store.add_profiles([ready(Side.USER)])
+    before = explain(services, "pro", "ice", as_of=1_600)
+    services.store.add_reviews(
+        [Review(review_id="n", user_id="pro", item_id="tarts", rating=2, text="The oven is dull.", timestamp=1_700)]
+    )
+    now = explain(services, "pro", "ice")
+    assert "n" in {evidence.id for evidence in now.evidence}
+    assert not any("ready-made" in note for note in now.notes)
+    assert "slimy rubber creatures on wires" not in now.profiles.user.likes
+    assert said(explain(services, "pro", "ice", as_of=1_600)) == said(before), "later reviews do not change the past"
+
+
+# What is kept
+
+
+def test_a_second_run_asks_the_model_nothing(services: Services, said: Said):
+    engine = services.engine
+    assert isinstance(engine, ScriptedEngine)
+    first = explain(services, "dee", "waltz")
+    asked = len(engine.history)
+    assert {request.expert for request in engine.history} == {Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR}
+    assert said(explain(services, "dee", "waltz")) == said(first)
+    assert len(engine.history) == asked
+
+
+def test_what_was_worked_out_survives_reopening(opened: Opened, said: Said):
+    with opened() as made:
+        first = explain(made, "dee", "waltz")
+    silent = ScriptedEngine(fail_on=range(1, 100))
+    with opened(silent) as made:
+        assert said(explain(made, "dee", "waltz")) == said(first)
+    assert not silent.history
+
+
+def test_summaries_are_shared_by_pairs(services: Services):
+    engine = services.engine
+    assert isinstance(engine, ScriptedEngine)
+    explain(services, "dee", "waltz")
+    asked = len(engine.history)
+    explain(services, "ben", "waltz")
+    prompts = [request.prompt.prefill for request in engine.history[asked:] if request.expert is Expert.SUMMARIZER]
+    assert prompts, "ben's reviews are new"
+    assert len(prompts) == len(set(prompts))
+    old = {request.prompt.prefill for request in engine.history[:asked] if request.expert is Expert.SUMMARIZER}
+    assert not old & set(prompts)
+
+
+def test_a_new_review_is_taken_into_account(services: Services):
+    first = explain(services, "dee", "waltz")
+    services.store.add_reviews(
+        [
+            Review(
+                review_id="n", user_id="fay", item_id="waltz", rating=1, text="The clerks sing badly.", timestamp=1_800
+            )
+        ]
+    )
+    second = explain(services, "dee", "waltz")
+    assert {evidence.id for evidence in second.evidence} - {evidence.id for evidence in first.evidence} == {"n"}
+    assert second.rating.bias_baseline < first.rating.bias_baseline
+
+
+def test_another_adapter_version_works_everything_out_again(opened: Opened):
+    class Trained(ScriptedEngine):
+        def adapter_version(self, expert: Expert) -> str:
+            return f"{expert}:2"
+
+    with opened() as made:
+        explain(made, "dee", "waltz")
+    trained = Trained()
+    with opened(trained) as made:
+        explanation = explain(made, "dee", "waltz")
+    well_formed(explanation)
+    assert {request.expert for request in trained.history} == {Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR}
+    assert explanation.adapters["reasoner"] == "reasoner:2"
+
+
+# Failure
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_a_failing_model_loses_nothing_that_was_worked_out(
+    opened: Opened, corpus: tuple[Review, ...], tmp_path: Path, said: Said, call: int
+):
+    with opened(None, at=tmp_path / "other") as made:
+        undisturbed = explain(made, "ann", "ice")
+    failing = ScriptedEngine(fail_on=[call])
+    with opened(failing) as made:
+        with pytest.raises(EngineError, match=f"fail on call {call}"):
+            explain(made, "ann", "ice")
+        kept = made.store.summaries([review.review_id for review in corpus], "base:scripted")
+        failing.history.clear()
+        assert said(explain(made, "ann", "ice")) == said(undisturbed)
+    again = {request.prompt.prefill for request in failing.history}
+    for review in corpus:
+        if review.review_id in kept:
+            assert not again & {f"{phrase} ->" for phrase in phrases(review.title, review.text)}
+
+
+@pytest.mark.parametrize("expert", [Expert.REASONER, Expert.PREDICTOR])
+def test_what_was_summarised_before_a_failure_is_kept(opened: Opened, expert: Expert):
+    class Failing(ScriptedEngine):
+        broken = True
+
+        def _fail(self, asked: Expert) -> None:
+            if self.broken and asked is expert:
+                raise EngineError(f"the {expert} is broken")
+
+        def weigh(self, requests: Any) -> Any:
+            self._fail(requests[0].expert)
+            return super().weigh(requests)
+
+        def stream(self, request: Any, on_text: Any) -> Any:
+            self._fail(request.expert)
+            return super().stream(request, on_text)
+
+    engine = Failing()
+    with opened(engine) as made:
+        with pytest.raises(EngineError, match="is broken"):
+            explain(made, "dee", "waltz")
+        assert made.store.counts().summaries == 5
+        engine.broken = False
+        engine.history.clear()
+        well_formed(explain(made, "dee", "waltz"))
+        asked = {request.expert for request in engine.history}
+        assert asked == ({Expert.REASONER, Expert.PREDICTOR} if expert is Expert.REASONER else {Expert.PREDICTOR})
+
+
+# Progress
+
+
+def test_events_come_in_order_and_the_pieces_join_to_the_text(services: Services):
+    events: list[Event] = []
+    explanation = explain(services, "ann", "ice", on_event=events.append)
+    assert [event.node for event in events] == sorted(
+        (event.node for event in events), key=["summarize", "reason", "predict"].index
+    )
+    summarised = [(event.done, event.total) for event in events if event.node == "summarize"]
+    assert [done for done, _ in summarised] == sorted({done for done, _ in summarised})
+    assert summarised[-1] == (8, 8)
+    assert len(summarised) > 1
+    assert explanation.reason
+    pieces = [event.text for event in events if event.node == "reason"]
+    assert len(pieces) > 3
+    assert "".join(pieces) == explanation.reason.text
+    assert [(event.done, event.total) for event in events if event.node == "predict"] == [(1, 1)]
+    events.clear()
+    explain(services, "ann", "ice", on_event=events.append)
+    assert "".join(event.text for event in events if event.node == "reason") == explanation.reason.text
+
+
+def test_an_error_of_the_listener_is_not_swallowed(services: Services):
+    def listen(event: Event) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        explain(services, "ann", "ice", on_event=listen)
+    well_formed(explain(services, "ann", "ice"))
+
+
+# State
+
+
+@pytest.mark.parametrize("pair", [("ann", "ice"), ("zoe", "nowhere"), ("pro", "ice")])
+def test_the_state_is_plain_json(services: Services, pair: tuple[str, str]):
+    services.store.add_profiles([ready(Side.USER)])
+    saver = InMemorySaver()
+    graph = compiled().builder.compile(checkpointer=saver)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    start = {"user_id": pair[0], "item_id": pair[1], "with_reason": True}
+    graph.invoke(start, config, context=services)
+    values = [snapshot.values for snapshot in graph.get_state_history(config)]
+    assert len(values) >= 6
+    for value in values:
+        assert json.loads(json.dumps(value, allow_nan=False)) == value
+    assert {"history", "summaries", "rating", "notes", "seconds"} <= set(values[0])
+
+
+# Several at once
+
+
+def test_several_at_once_get_the_answers_they_get_alone(opened: Opened, tmp_path: Path, said: Said):
+    pairs = [*PAIRS.values(), ("ben", "tarts"), ("cam", "ship")]
+    with opened(None, at=tmp_path / "alone") as made:
+        alone = [said(explain(made, *pair)) for pair in pairs]
+    with opened() as made, ThreadPoolExecutor(5) as pool:
+        together = list(pool.map(lambda pair: said(explain(made, *pair)), pairs))
+        again = list(pool.map(lambda pair: said(explain(made, *pair)), pairs * 2))
+    assert together == alone
+    assert again == alone * 2
+
+
+def test_requests_are_of_the_kinds_that_engines_know(services: Services):
+    explain(services, "ann", "ice")
+    engine = services.engine
+    assert isinstance(engine, ScriptedEngine)
+    for request in engine.history:
+        assert type(request).model_validate_json(request.model_dump_json()) == request
+        assert isinstance(request, Weighing | Writing)
