@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from whylike.agents.closeness import DIGITS
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from whylike.agents.closeness import DIGITS
 from whylike.records import Reason, ReviewSummary, Sentence
 
 NEAR = 0.6

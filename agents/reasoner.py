@@ -60,8 +60,8 @@ _TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("an unhappy reviewer says “", "”"),
     ),
 }
-UNNAMED = "something reviewed earlier"
-"""What an item without a title is called: ids are not for readers."""
+UNNAMED = ("something reviewed earlier", "another item", "yet another item")
+"""What items without a title are called, one after the other: ids are not for readers."""
 
 
 class Reasoner:
@@ -116,7 +116,7 @@ def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) ->
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
         turns = _TURNS[point.kind][taken.get(point.kind, 0) :: total[point.kind]] or _TURNS[point.kind]
         taken[point.kind] = taken.get(point.kind, 0) + 1
-        taste = quoted(titles.get(point.taste_item, "")) or UNNAMED
+        taste = quoted(titles.get(point.taste_item, "")) or UNNAMED[number % len(UNNAMED)]
         quality = quoted(point.quality)
         wordings = [f"{before.format(taste=taste)}{quality}{after.format(taste=taste)}." for before, after in turns]
         rules.append([wording[0].upper() + wording[1:] for wording in wordings] if number else wordings)

@@ -91,17 +91,17 @@ def bench_ingest(rows: int, crowd: Crowd, folder: Path | None = None, told: Told
     ran_on = machine()
     sizes: list[Ingested] = []
     try:
-        with TemporaryDirectory(prefix="whylike-bench-", dir=folder, ignore_cleanup_errors=True) as made:
-            for size in sorted({max(rows // part, 1) for part in PARTS}):
-                store = Path(made) / f"store-{size}"
+        for size in sorted({max(rows // part, 1) for part in PARTS}):
+            with TemporaryDirectory(prefix="whylike-bench-", dir=folder, ignore_cleanup_errors=True) as made:
+                store = Path(made) / "store"
                 sizes.append(_ingested(size, crowd, store, told))
-                lookups = _lookups(crowd, store, told) if size == rows else None
+                if size == rows:
+                    lookups = _lookups(crowd, store, told)
     except OSError as error:
         raise StoreError(
             f"the benchmark cannot write its files in {folder or 'the folder of temporary files'}: {error.strerror}; "
             f"make room, or name another folder with --store"
         ) from None
-    assert lookups is not None
     return IngestBench(machine=ran_on, crowd=crowd, sizes=sizes, history=lookups)
 
 
@@ -113,7 +113,7 @@ def latency(seconds: Sequence[float]) -> Latency:
 
 def _ingested(rows: int, crowd: Crowd, store: Path, told: Told) -> Ingested:
     """Write a file, ingest it, remove it."""
-    file = store.with_name(f"{rows}-reviews.jsonl.gz")
+    file = store.with_name("reviews.jsonl.gz")
     write_reviews(file, rows, crowd, lambda done, total: told(f"inventing {rows:,} reviews", done, total))
     file_size = file.stat().st_size
     result = _run(file, store, lambda done: told(f"ingesting {rows:,} reviews", done, rows))

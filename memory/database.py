@@ -24,8 +24,6 @@ from whylike.settings import Settings
 FILE = "whylike.sqlite3"
 """The SQLite file in the store's folder."""
 
-V = TypeVar("V", str, int)
-
 BUSY_SECONDS = 30
 """How long a write waits for another process's write."""
 
@@ -51,6 +49,9 @@ WRITER_PRAGMAS = {
 Reviews land all over the indexes, and a page is better written once than often. The log grows to 64 MiB between
 checkpoints.
 """
+
+
+V = TypeVar("V", str, int)
 
 
 class Database:

@@ -7,15 +7,18 @@ A write of a summary or a profile also notes in the outbox, in the same transact
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.reviewed import add_missing
 from whylike.memory.schema import Collection, answers, outbox, profiles, record, records, review_summaries, row
-from whylike.records import Profile, ReviewSummary, Side
+from whylike.records import Profile, Record, ReviewSummary, Side
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R", bound=Record)
 
 
 class Distilled:
@@ -23,22 +26,25 @@ class Distilled:
 
     database: Database
 
-    def add_summaries(self, summaries: Iterable[ReviewSummary]) -> None:
+    def add_summaries(self, new: Iterable[ReviewSummary]) -> None:
         """Add review summaries; the same adapter's later summary of a review replaces the earlier.
 
         Raises:
             StoreError: A summary's review is not in the store; none is added.
         """
-        rows = [row(summary) for summary in summaries]
-        if not rows:
+        latest = {(each.review_id, each.adapter_version): each for each in new}
+        if not latest:
             return
         upsert = self.database.insert(review_summaries)
         lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences")}
+        replace = upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists)
         with self.database.write() as connection:
-            connection.execute(
-                upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists), rows
-            )
-            _notify(connection, Collection.SUMMARIES, ((each["review_id"], each["adapter_version"]) for each in rows))
+            for chunk in chunks({review_id for review_id, _ in latest}):
+                query = select(review_summaries).where(review_summaries.c.review_id.in_(chunk))
+                _drop_known(latest, records(ReviewSummary, connection.execute(query).mappings()))
+            if latest:
+                connection.execute(replace, [row(each) for each in latest.values()])
+                _notify(connection, Collection.SUMMARIES, latest)
 
     def summaries(self, review_ids: Iterable[str], adapter_version: str) -> dict[str, ReviewSummary]:
         """The adapter version's summaries of the reviews, by review id; reviews without one are left out."""
@@ -57,23 +63,22 @@ class Distilled:
         One whose side, subject, adapter version and source are there already replaces that and counts as the latest,
         but one that differs in nothing changes nothing.
         """
-        rows = [{**row(profile), "created_at": int(time.time())} for profile in new]
-        if not rows:
+        latest = {(each.side, each.subject_id, each.adapter_version, each.source): each for each in new}
+        if not latest:
             return
-        key = [profiles.c[name] for name in ("side", "subject_id", "adapter_version", "source")]
-        content = [profiles.c[name] for name in ("likes", "dislikes", "average")]
-        outdated = delete(profiles).where(
-            *(column == bindparam(f"new_{column.name}", type_=column.type) for column in key),
-            or_(*(column.is_distinct_from(bindparam(f"new_{column.name}", type_=column.type)) for column in content)),
-        )
-        subjects: dict[Side, set[str]] = defaultdict(set)
-        for each in rows:
-            subjects[each["side"]].add(each["subject_id"])
+        key = ("side", "subject_id", "adapter_version", "source")
+        outdated = delete(profiles).where(*(profiles.c[name] == bindparam(f"old_{name}") for name in key))
         with self.database.write() as connection:
-            add_missing(self.database, connection, subjects[Side.USER], subjects[Side.ITEM])
-            connection.execute(outdated, [{f"new_{c.name}": each[c.name] for c in (*key, *content)} for each in rows])
-            connection.execute(self.database.insert(profiles).on_conflict_do_nothing(), rows)
-            _notify(connection, Collection.PROFILES, ((each["subject_id"], each["side"]) for each in rows))
+            for chunk in chunks({subject_id for _, subject_id, *_ in latest}):
+                query = select(profiles).where(profiles.c.subject_id.in_(chunk))
+                _drop_known(latest, records(Profile, connection.execute(query).mappings()))
+            if latest:
+                rows = [{**row(each), "created_at": int(time.time())} for each in latest.values()]
+                subjects = {side: {each["subject_id"] for each in rows if each["side"] is side} for side in Side}
+                add_missing(self.database, connection, subjects[Side.USER], subjects[Side.ITEM])
+                connection.execute(outdated, [{f"old_{name}": each[name] for name in key} for each in rows])
+                connection.execute(insert(profiles), rows)
+                _notify(connection, Collection.PROFILES, ((subject_id, side) for side, subject_id, *_ in latest))
 
     def profile(self, side: Side, subject_id: str, adapter_version: str, source: str) -> Profile | None:
         """The profile of this subject that this adapter version made from this source."""
@@ -121,8 +126,15 @@ class Distilled:
             )
 
 
+def _drop_known(new: dict[K, R], known: Iterable[R]) -> None:
+    """Take out what is in the store just as it is: it need not be written or followed again."""
+    same = set(known)
+    for key in [key for key, each in new.items() if each in same]:
+        del new[key]
+
+
 def _notify(connection: Connection, collection: Collection, changed: Iterable[tuple[str, str]]) -> None:
-    """Note in the outbox that the index has to follow these keys."""
+    """Note in the outbox that the index has to follow these subjects and variants."""
     connection.execute(
         insert(outbox),
         [{"collection": collection.value, "subject": subject, "variant": variant} for subject, variant in changed],

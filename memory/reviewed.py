@@ -139,7 +139,7 @@ class Reviewed:
         )
         with self.database.read() as connection:
             parts = [connection.execute(query).one() for query in (days, rest)]
-        count = sum(part[0] or 0 for part in parts)
+        count = int(sum(part[0] or 0 for part in parts))  # PostgreSQL sums whole numbers as decimals
         return Rated(count=count, average=sum(part[1] or 0.0 for part in parts) / count if count else None)
 
 

@@ -1,7 +1,7 @@
 """A process that imports what is slow once and forks a child for each question of `test_pair_processes.py`.
 
-It reads questions from standard input, a line of JSON each. A child that `stops` says on standard output where it is, at
-each event and around each request to the model, and waits there for a line on standard input.
+It reads questions from standard input, a list in JSON on a line. A child that `stops` says on standard output where it
+is, at each event and around each request to the model, and waits there for a line on standard input.
 """
 
 from __future__ import annotations

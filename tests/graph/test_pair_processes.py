@@ -22,12 +22,10 @@ Opened = Callable[..., AbstractContextManager[Services]]
 PAIR = {"user": "ann", "item": "ice"}
 KILLS = {
     "before anything": ("asked summarizer", 1),
-    "summaries being made": ("answered summarizer", 2),
+    "summaries made and not kept": ("answered summarizer", 2),
     "some summaries kept": ("event summarize", 1),
-    "before the reason": ("asked reasoner", 1),
     "reason written and not kept": ("answered reasoner", 1),
     "within the reason": ("event reason", 3),
-    "before the rating": ("asked predictor", 1),
     "rating made and not kept": ("answered predictor", 1),
     "at the end": ("event predict", 1),
 }
@@ -119,9 +117,6 @@ def test_a_child_that_stops_everywhere_answers_the_same(asking: Asking, store: P
     assert out.read_text() == undisturbed
     for where, times in KILLS.values():
         assert places.count(where) >= times
-    assert places.index("event summarize") < len(places) - places[::-1].index("asked summarizer"), (
-        "the first summaries are kept before the last are asked for, or a kill between them shows nothing"
-    )
 
 
 def test_a_kill_costs_no_more_than_what_was_under_way(

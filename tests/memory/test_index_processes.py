@@ -107,7 +107,7 @@ def ids(numbers: range) -> list[str]:
 def test_processes_that_sync_at_once_succeed_and_see_what_the_others_wrote(tmp_path: Path) -> None:
     """Without the lock and the mark, vectors of one process are missed by another, and lost when that one writes.
 
-    That would be noticed and mended, so what is told here is that nothing had to be: the collections are the first ones.
+    That would be noticed and mended; what is told here is that nothing had to be, the collections being the first ones.
     """
     settings = Settings(store=tmp_path)
     children = [child(tmp_path, first, first + 1200, 200) for first in (0, 1200)]

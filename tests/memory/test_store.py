@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from whylike.errors import StoreError, UsageError
 from whylike.memory import database
+from whylike.memory.outbox import Outbox
 from whylike.memory.store import Store
 from whylike.records import Item, Profile, Rated, RatedPair, RatingScale, Review, ReviewSummary, Side
 from whylike.settings import Settings
@@ -134,6 +135,24 @@ def test_a_later_summary_replaces_that_of_the_same_adapter_only(store: Store) ->
     store.add_summaries([summary("r1", "v1", likes=("c",))])
     assert store.summaries(["r1", "r2"], "v1") == {"r1": summary("r1", "v1", likes=("c",))}
     assert store.summaries(["r1"], "v2") == {"r1": summary("r1", "v2", likes=("b",))}
+
+
+def test_what_is_there_already_is_not_written_nor_followed_by_the_index_again(store: Store) -> None:
+    def profile(*likes: str) -> Profile:
+        return Profile(side=Side.USER, subject_id="u", likes=likes, adapter_version="v1")
+
+    def add(*likes: str) -> int:
+        store.add_summaries([summary("r1"), summary("r1", likes=likes)])
+        store.add_profiles([profile(), profile(*likes)])
+        return Outbox(store.database).remaining()
+
+    store.add_reviews([review("r1")])
+    assert add("a") == 2
+    assert add("a") == 2
+    assert add("b") == 4
+    assert store.summaries(["r1"], "v1")["r1"].likes == ("b",)
+    assert store.latest_profile(Side.USER, "u") == profile("b")
+    assert store.counts().profiles == store.counts().summaries == 1
 
 
 def test_a_summary_of_no_review_is_refused_with_all_that_came_with_it(store: Store) -> None:
