@@ -46,7 +46,8 @@ _logger = logging.getLogger(__name__)
 class Index:
     """Nearest summaries and profiles of a store; use it as a context manager, from as many threads as you like.
 
-    Every method raises `StoreError` where neither the index nor its rebuilding works.
+    What the store has noted is found once `sync` has carried it over, by whichever process; while the index is being
+    rebuilt, that is a part only. Every method raises `StoreError` where neither the index nor its rebuilding works.
     """
 
     def __init__(self, store: Store, embedder: Embedder, chroma: Chroma) -> None:

@@ -119,7 +119,7 @@ def test_whatever_is_quoted_the_sentences_keep_their_form(
         assert sentence.endswith(".")
         assert re.findall("“[^”]*”", sentence) == ([f"“{quoted(one.quality)}”"] if one.kind not in PRECEDENTS else [])
         if one.taste_item:
-            assert shown[int(one.taste_item[1:])] in sentence
+            assert called(number, one) in sentence
         assert not states_rating(sentence, shown)
     # What is not quoted is the same as if harmless words stood there.
     tame = [each.model_copy(update={"quality": each.quality and "Q"}) for each in points]

@@ -366,6 +366,8 @@ def test_threads_that_meet_the_same_damage_rebuild_once(
     monkeypatch.setattr(index._chroma, "reading", read_together)
 
     def look(_: int) -> list[str]:
+        nearest(index, "r", ["r"])
+        index.sync()
         return nearest(index, "r", ["r"])
 
     cut_write_off(settings.store)
