@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whylike.adapters.engines import grammar as grammars
@@ -54,10 +54,10 @@ def test_compiled_grammars_are_kept_within_bounds(compiled: Grammars, monkeypatc
         "LLMatcher",
         lambda tokenizer, grammar, **rest: made.append(grammar) or matcher(tokenizer, grammar, **rest),
     )
-    names = [f'start: "{letter}"' for letter in "ababcaba"]
+    names = [f'start: "{letter}"' for letter in "abacab"]
     for name in names:
         compiled.guide(name)
-    assert "".join(name[8] for name in made) == "abcab"
+    assert "".join(name[8] for name in made) == "abcb"
     assert len(compiled._compiled) == 2
 
 
@@ -71,6 +71,7 @@ def test_a_grammar_that_does_not_compile_is_not_kept(compiled: Grammars):
 STOPS = st.lists(st.text("abé😀", min_size=1, max_size=3), max_size=3).map(tuple)
 
 
+@settings(deadline=None)
 @given(text=st.text("abé😀", max_size=30), stops=STOPS, cuts=st.sets(st.integers(1, 80)))
 def test_pieces_join_to_the_text_before_the_first_stop_string_however_the_bytes_are_cut(
     text: str, stops: tuple[str, ...], cuts: set[int]

@@ -339,6 +339,8 @@ def test_a_stream_that_nobody_reads_any_more_leaves_the_batch(engine: LocalEngin
 
 def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(tiny: Path, adapters):
     program = f"""
+import atexit, threading
+atexit.register(lambda: print([thread.name for thread in threading.enumerate() if "whylike" in thread.name]))
 from pathlib import Path
 from whylike.adapters.engines.base import Message, Prompt, Writing
 from whylike.adapters.engines.grammar import Guide
@@ -350,7 +352,7 @@ prompt = Prompt(messages=(Message(role="user", content="Good."),))
 print(engine.write([Writing(expert="reasoner", prompt=prompt, max_tokens=3)])[0].tokens)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n[]\n", "")
 
 
 def test_a_model_that_is_missing_is_refused_at_the_first_request_with_a_mend(tmp_path: Path, prompt):

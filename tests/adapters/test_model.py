@@ -85,7 +85,7 @@ def packaged(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def start(site: Path, program: str, cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, str(cache)],
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,9 +145,13 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_is_taken_for_whole(pack
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     assert not (tmp_path / NAME).exists()
-    assert list(tmp_path.glob("*.partial")), "it was killed in the middle"
-    assert is_whole(models.packaged_folder(tmp_path))
-    assert not list(tmp_path.glob("*.partial"))
+    partial = tmp_path / f"{NAME}.partial"
+    assert (partial / "model.safetensors").exists(), "it was killed in the middle"
+    (partial / "stray").touch()
+    folder = models.packaged_folder(tmp_path)
+    assert is_whole(folder)
+    assert not partial.exists()
+    assert not (folder / "stray").exists()
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
