@@ -178,7 +178,10 @@ def pairs_card(bench: PairsBench) -> RenderableType:
     reasons = (
         "no reasons" if bench.supported is None else f"{bench.supported:.0%} of {bench.sentences:,} sentences supported"
     )
-    said = f"{reasons}; pairs without a reason: {bench.without_reason:,}; {bench.seconds_per_pair:.1f} seconds a pair"
+    said = (
+        f"{reasons}; pairs without a reason: {bench.without_reason:,}\n"
+        f"{bench.seconds_per_pair:.1f} seconds a pair, {bench.summaries_made:,} new review summaries among it"
+    )
     return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
 
 

@@ -17,7 +17,7 @@ from whylike.errors import WhylikeError
 from whylike.evaluation.machine import MIB
 from whylike.memory.ingest import Progress, ingest
 from whylike.memory.store import Store
-from whylike.settings import Settings
+from whylike.settings import Settings, load
 
 
 def peak_mib() -> float:
@@ -30,8 +30,17 @@ def peak_mib() -> float:
     return peak / MIB if sys.platform == "darwin" else peak * 1024 / MIB
 
 
+def own_settings(store: Path) -> Settings:
+    """The settings with an SQLite store in the folder `store`: invented reviews do not belong in a real database.
+
+    Raises:
+        UsageError: A setting is not allowed.
+    """
+    return load({"store": store}).model_copy(update={"database_url": None})
+
+
 def main(file: Path, store: Path) -> int:
-    """Ingest `file` into the SQLite store in the folder `store`, whatever database the settings name.
+    """Ingest `file` into the SQLite store in the folder `store`.
 
     Returns:
         The exit status.
@@ -41,7 +50,7 @@ def main(file: Path, store: Path) -> int:
         _tell("rows", news.rows)
 
     try:
-        with Store.open(Settings(store=store, database_url=None)) as opened:
+        with Store.open(own_settings(store)) as opened:
             before = peak_mib()
             began = time.perf_counter()
             report = ingest(opened, file, progress=progress).reviews

@@ -17,12 +17,12 @@ import numpy as np
 from pydantic import Field
 
 from whylike.errors import StoreError, WhylikeError
+from whylike.evaluation.ingest_child import own_settings
 from whylike.evaluation.machine import MIB, Machine, machine
 from whylike.evaluation.synthetic import SPAN, START, Crowd, item_id, user_id, write_reviews
 from whylike.memory.history import history
 from whylike.memory.store import Store
 from whylike.records import Record
-from whylike.settings import Settings
 
 PARTS = (10, 3, 1)
 """The files are these parts of the rows asked for."""
@@ -164,7 +164,7 @@ def _lookups(crowd: Crowd, folder: Path, told: Told) -> Lookups:
         "busiest_user": [(busy, item) for _, item in pairs[-HOT_LOOKUPS:]],
     }
     took: dict[str, Latency] = {}
-    with Store.open(Settings(store=folder, database_url=None)) as store:
+    with Store.open(own_settings(folder)) as store:
         for done, (part, asked) in enumerate(parts.items(), start=1):
             took[part] = latency([_seconds(store, user, item) for user, item in asked])
             told("looking up histories", done, len(parts))

@@ -253,7 +253,7 @@ def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
         write_corpus(tmp_path, "more", 3, first=AS_OF),
         write_corpus(tmp_path, "most", 4, first=AS_OF),
         EXPLAIN,
-        EXPLAIN | {"user": "u3"},
+        EXPLAIN | {"user": "u3", "item": "i4"},
     ]
     one_by_one, at_once = tmp_path / "one-by-one", tmp_path / "at-once"
     for store in (one_by_one, at_once):

@@ -25,6 +25,7 @@ class Text:
         found = [(at + len(stop), at) for stop in self._stop if (at := self.text.find(stop, start)) >= 0]
         if found:
             self.text = self.text[: min(found)[1]]
+            self._decoder.reset()  # it may hold the beginning of a character behind the stop string
         return bool(found)
 
     def news(self, final: bool = False) -> str:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from whylike.adapters.engines import grammar as grammars
@@ -71,7 +71,8 @@ def test_a_grammar_that_does_not_compile_is_not_kept(compiled: Grammars):
 STOPS = st.lists(st.text("abé😀", min_size=1, max_size=3), max_size=3).map(tuple)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
+@example(text="aé", stops=("a",), cuts={2})
 @given(text=st.text("abé😀", max_size=30), stops=STOPS, cuts=st.sets(st.integers(1, 80)))
 def test_pieces_join_to_the_text_before_the_first_stop_string_however_the_bytes_are_cut(
     text: str, stops: tuple[str, ...], cuts: set[int]

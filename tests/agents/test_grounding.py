@@ -189,6 +189,10 @@ def test_most_words_of_a_longer_phrase_are_enough():
     assert evidence("A phrase within other words: finely, refined.", made) == []
 
 
+def test_one_word_in_common_is_too_little():
+    assert evidence("A sound cottage.", summary("r1", likes=("the sound of it",))) == []
+
+
 def test_a_phrase_of_emoji_is_found_as_well():
     assert evidence("Those who like it write “👍🏽👍🏽”.", summary("r1", likes=("👍🏽👍🏽",))) == ["r1"]
     assert evidence("Those who like it write “no”.", summary("r1", likes=("👍🏽👍🏽",))) == []

@@ -90,10 +90,16 @@ def test_a_phrase_is_cut_no_further(text: str):
         ("👍🏽👍🏽", ["👍🏽👍🏽"]),
         ("ok", ["ok"]),
         ("…", []),
+        (f"Warm deep sound. {'x' * 200} {'y' * 200}.", ["Warm deep sound"]),
     ],
 )
 def test_examples(text: str, expected: list[str]):
     assert phrases("", text) == expected
+
+
+def test_only_the_first_are_read():
+    words = [f"{a}{b}" for a in ("oak", "elm", "fir", "yew", "bay") for b in ("leaf", "bark", "root", "seed", "wood")]
+    assert phrases("", " ".join(f"Fine {word}." for word in words)) == [f"Fine {word}" for word in words[:MOST]]
 
 
 def test_the_headline_comes_first_and_is_not_repeated():

@@ -59,6 +59,7 @@ PAIRS = PairsBench(
     sentences=40,
     supported=0.975,
     without_reason=1,
+    summaries_made=180,
     seconds_per_pair=2.5,
 )
 

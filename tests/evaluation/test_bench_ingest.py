@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from whylike.errors import StoreError
+from whylike.errors import StoreError, WhylikeError
 from whylike.evaluation import ingest_child
 from whylike.evaluation.ingesting import bench_ingest
 from whylike.evaluation.synthetic import SPAN, START, Crowd, item_id, user_id, write_reviews
@@ -105,3 +105,10 @@ def test_the_peak_is_in_mib() -> None:
     ballast = b"x" * (200 * 2**20)
     assert ingest_child.peak_mib() >= max(before, 200)
     del ballast
+
+
+def test_a_setting_that_is_not_allowed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYLIKE_BATCH", "many")
+    with pytest.raises(WhylikeError, match="WHYLIKE_BATCH"):
+        bench_ingest(10, CROWD, tmp_path)
+    assert list(tmp_path.iterdir()) == []
