@@ -159,7 +159,7 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
         "Expected rating ",
         (f"{rating.expectation:.1f}", "bold"),
         f" on a scale of {lowest:g} to {highest:g}{steps}\n"
-        f"Most likely {rating.mode:g}; with {COVERED:.0%} probability between {low:g} and {high:g}",
+        f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:g} and {high:g}",
     )
     rows = Table.grid(padding=(0, 1))
     rows.add_column(justify="right")

@@ -59,7 +59,8 @@ def _group(name: str, help_: str, example: str) -> typer.Typer:
 
 EXPLAIN = "whylike explain --user ann --item the-thing-1982"
 ADD = "whylike review add --user ann --item the-thing-1982 --rating 5 --text Fun"
-TIME = "seconds since 1970, or ISO 8601. Default: now."
+MOMENT = "seconds since 1970, or ISO 8601."
+TIME = f"{MOMENT} Default: now."
 
 review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
@@ -160,7 +161,13 @@ def explain(
     item: ItemId,
     as_json: Json = False,
     no_reason: Annotated[bool, typer.Option("--no-reason", help="Only the rating: faster.")] = False,
-    as_of: Annotated[str | None, typer.Option(metavar="TIME", help=f"Leave out what came later: {TIME}")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help=f"Leave out what came later: {MOMENT} Default: just before the user's own review, else now.",
+        ),
+    ] = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:

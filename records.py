@@ -45,7 +45,7 @@ class RatingScale(Record):
         if not all(map(math.isfinite, (self.minimum, self.maximum, self.step))) or self.maximum <= self.minimum:
             raise ValueError(f"a rating scale needs a minimum below its maximum, not {self.minimum:g}:{self.maximum:g}")
         levels = (self.maximum - self.minimum) / self.step
-        if abs(levels - round(levels)) > CLOSE:
+        if not math.isfinite(levels) or abs(levels - round(levels)) > CLOSE:
             raise ValueError(f"step {self.step:g} does not lead from {self.minimum:g} to {self.maximum:g}")
         if round(levels) + 1 > MAX_LEVELS:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -45,8 +45,11 @@ class Settings(BaseSettings):
     """Most requests that the local engine puts in one batch."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
-    seed: int = 0
-    """Seed of everything that is sampled."""
+
+    @field_validator("store", "cache")
+    @classmethod
+    def _at_home(cls, folder: Path) -> Path:
+        return folder.expanduser()
 
     @classmethod
     def settings_customise_sources(

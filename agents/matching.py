@@ -213,7 +213,10 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     nearest = int(close.argmax())
     review = past[nearest]
     away = (review.rating - usual) / (sides.scale.maximum - sides.scale.minimum)
-    if close[nearest] < NEAR or abs(away) < TELLING:
+    middle = (sides.scale.maximum + sides.scale.minimum) / 2
+    # Less than a generous user's usual is no disappointment yet, nor more than a harsh one's a success.
+    told = review.rating > middle if away > 0 else review.rating <= middle
+    if close[nearest] < NEAR or abs(away) < TELLING or not told:
         return []
     point = Point(
         kind=Kind.PRECEDENT_FOR if away > 0 else Kind.PRECEDENT_AGAINST,

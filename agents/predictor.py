@@ -18,7 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
-from whylike.agents.prompting import one_line
+from whylike.agents.prompting import inert
 from whylike.records import Expert, History, Number, Rated, Rating, RatingScale, Record
 
 DAMPING = 5.0
@@ -171,7 +171,7 @@ def _weighing(reason: str, history: History, scale: RatingScale) -> Weighing:
         for shot in file.examples
     ]
     query = Template(file.query).substitute(
-        usual=label(history.user_rated.average), others=label(history.item_rated.average), reason=one_line(reason)
+        usual=label(history.user_rated.average), others=label(history.item_rated.average), reason=inert(reason)
     )
     messages: Sequence[Message] = (
         Message(role="system", content=Template(file.system).substitute(low=labels[0], high=labels[-1])),

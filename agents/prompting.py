@@ -52,6 +52,11 @@ def one_line(text: str, words: int | None = None) -> str:
     return " ".join(parts[:words])
 
 
+def inert(text: str) -> str:
+    """`text` on one line and without the arrow that stands before an answer in the prompts' lists."""
+    return one_line(text).replace("->", ",").replace("=>", ",")
+
+
 def render(name: str, **data: str) -> Prompt:
     """Fill the prompt file `name` with `data`, one value a slot.
 
@@ -59,7 +64,7 @@ def render(name: str, **data: str) -> Prompt:
         KeyError: the file has a slot that `data` does not fill.
     """
     file = prompt_file(name)
-    values = {slot: one_line(value) for slot, value in data.items()}
+    values = {slot: inert(value) for slot, value in data.items()}
     messages = [Message(role="system", content=file.system.strip())]
     for example in file.examples:
         messages += [

@@ -9,7 +9,7 @@ an untaught base model write them (`whylike bench summaries`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -169,8 +169,3 @@ class Summarizer:
             themes.append(found[centre])
             left &= close[centre] < SAME
         return tuple(themes)
-
-
-def read_of(summaries: Mapping[str, ReviewSummary], reviews: Sequence[Review]) -> list[ReviewSummary]:
-    """The summaries of `reviews`, in their order, for those that have one."""
-    return [summaries[review.review_id] for review in reviews if review.review_id in summaries]

@@ -22,7 +22,7 @@ from whylike.agents.reasoner import quoted
 from whylike.agents.router import Route, route
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
-from whylike.memory.history import history
+from whylike.memory.history import general, history
 from whylike.memory.nearest import not_found
 from whylike.records import History, Profile, Rated, Review, ReviewSummary, Side
 
@@ -76,6 +76,7 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
     found = store.summaries([review.review_id for review in reviews], services.summarizer.version)
     return {
         "began": time.perf_counter(),
+        "current": as_of >= services.now(),
         "as_of": as_of,
         "route": way.value,
         "history": known.model_dump(mode="json"),
@@ -120,7 +121,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
         if not reviews and (ready := _ready_made(services, side, subject_id)):
             made = ready
         else:
-            made = _profile(services, side, subject_id, _summaries(state, reviews))
+            made = _profile(services, side, subject_id, _summaries(state, reviews), keep=state["current"])
         profiles[side.value] = {"likes": list(made.likes), "dislikes": list(made.dislikes)}
     services.index.sync()
     return {"profiles": profiles, "seconds": {"summarize": time.perf_counter() - state["began"]}}
@@ -148,8 +149,10 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
-        written = services.reasoner.write(asked, lambda text: _tell(runtime, Event(node="reason", text=text))).text
-        services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
+        answer = services.reasoner.write(asked, lambda text: _tell(runtime, Event(node="reason", text=text)))
+        written = answer.text
+        if answer.finish == "stop":  # what the model's context cut off may come out whole another time
+            services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
     else:
         _tell(runtime, Event(node="reason", text=written))
     return {
@@ -191,7 +194,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     grounded = state.get("reason")
     text = str(grounded["text"]) if grounded else None
-    everything = _everything(services, known)
+    everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
     averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated, everything)]
     key = _key("rating", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
@@ -217,21 +220,6 @@ def _ready_made(services: Services, side: Side, subject_id: str) -> Profile | No
     return services.store.profile(side, subject_id, READY_MADE, "")
 
 
-def _everything(services: Services, known: History) -> Rated:
-    """Count and mean of all earlier ratings, but for the user's own of this item."""
-    store = services.store
-    rated = store.mean_rating(known.before)
-    if rated.average is None or store.review_of(known.user_id, known.item_id) is None:
-        return rated
-    own = [
-        review.rating
-        for review in store.user_reviews(known.user_id, rated.count)
-        if review.item_id == known.item_id and review.timestamp < known.before
-    ]
-    left = rated.count - len(own)
-    return Rated(count=left, average=(rated.average * rated.count - sum(own)) / left) if left else Rated()
-
-
 def _rated(rated: Rated, ready: Profile | None, services: Services) -> Rated:
     """The averages; where there are no ratings, the average that came with a ready-made profile."""
     if rated.count or ready is None or ready.average is None:
@@ -253,7 +241,8 @@ def _notes(services: Services, known: History, way: Route, ready: dict[Side, Pro
     reviewed = {Side.USER: known.user_reviews, Side.ITEM: known.item_reviews}
     if any(ready[side] and not reviewed[side] for side in reviewed):
         notes.append(
-            "A profile came ready-made with the imported data; sentences that rest on it name it, not a review."
+            "A profile came ready-made with the imported data, which does not say when it was made: it may know of "
+            "later reviews. Sentences that rest on it name it, not a review."
         )
     return notes
 
@@ -284,13 +273,16 @@ def _sides(state: PairState, services: Services) -> tuple[list[ReviewSummary], l
     return sides[0], sides[1]
 
 
-def _profile(services: Services, side: Side, subject_id: str, made: Sequence[ReviewSummary]) -> Profile:
-    """The profile that these summaries add up to, from the store if they are the same as before."""
+def _profile(services: Services, side: Side, subject_id: str, made: Sequence[ReviewSummary], *, keep: bool) -> Profile:
+    """The profile that these summaries add up to, from the store if they are the same as before.
+
+    A profile as of the past is not kept: the newest kept one is what `whylike profile show` shows.
+    """
     version = services.summarizer.version
     source = _key("profile", version, [summary.model_dump(mode="json") for summary in made])
     found = services.store.profile(side, subject_id, version, source)
     if found is None:
         found = services.summarizer.profile(side, subject_id, made, source)
-        if made:
+        if made and keep:
             services.store.add_profiles([found])
     return found

@@ -27,6 +27,8 @@ class PairState(TypedDict, total=False):
     item_id: str
     as_of: int
     with_reason: bool
+    current: bool
+    """Whether the answer is as of now, not of a moment in the past."""
     began: float
     """Clock (`time.perf_counter`) when the summaries were begun."""
     route: str

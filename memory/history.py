@@ -46,6 +46,24 @@ def history(store: Store, user_id: str, item_id: str, before: int, limit: int = 
         )
 
 
+def general(store: Store, user_id: str, item_id: str, before: int) -> Rated:
+    """The count and mean of all ratings strictly earlier than `before`, but for the user's own of the item.
+
+    Raises:
+        StoreError: The database failed.
+    """
+    rated = store.mean_rating(before)
+    own = select(func.count(), func.coalesce(func.sum(reviews.c.rating), 0.0)).where(
+        reviews.c.user_id == user_id, reviews.c.item_id == item_id, reviews.c.timestamp < before
+    )
+    with store.database.read() as connection:
+        count, total = connection.execute(own).one()
+    left = rated.count - count
+    if rated.average is None or left <= 0:
+        return Rated()
+    return Rated(count=left, average=(rated.average * rated.count - total) / left)
+
+
 class _Side:
     """The two questions about one side of a pair."""
 

@@ -193,7 +193,7 @@ def test_what_it_says() -> None:
         "Alien",
         "for text, as of 14 November 2023",
         "Expected rating 4.2 on a scale of 1 to 5",
-        "Most likely 5; with 80% probability between 3 and 5",
+        "Most likely 5; with at least 80% probability between 3 and 5",
         "text [1][2] Perhaps. [no evidence] So it says. [profile]",
         "[1] text on Up: 4 of 5, 13 September 2020",
         "liked “text”, “slow”; disliked “text”; cares about “text”",

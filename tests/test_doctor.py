@@ -49,11 +49,11 @@ def test_a_whole_installation_is_well(workplace: Path) -> None:
 
 def test_every_setting_is_there_with_its_origin(workplace: Path) -> None:
     (workplace / "whylike.toml").write_text("history = 5\n")
-    shown = origins(seed=7)
+    shown = origins(batch=7)
     assert set(shown) == set(Settings.model_fields)
     assert shown["store"] == (str(workplace / "store"), "WHYLIKE_STORE")
     assert shown["history"] == (5, "whylike.toml")
-    assert shown["seed"] == (7, "--seed")
+    assert shown["batch"] == (7, "--batch")
     assert shown["engine"] == ("local", "default")
 
 

@@ -168,6 +168,12 @@ def test_a_like_meets_no_dislike(embedder: Embedder):
     assert {point.kind for point in chosen} == {Kind.PRAISE}
 
 
+def test_what_is_far_from_every_taste_meets_none(embedder: Embedder):
+    user, item = [summary("r0", likes=PRAISE[:3])], [summary("q0", likes=("the bread tasted of butter",))]
+    [point] = points(sides(user, item, ratings={"r0": 5, "q0": 5}), embedder)
+    assert point.kind is Kind.PRAISE
+
+
 def test_nothing_known_gives_no_points(embedder: Embedder):
     assert points(sides([], []), embedder) == ()
     assert points(sides([summary("r0", likes=PRAISE)], []), embedder) == ()
@@ -181,19 +187,32 @@ FAR = "Cookery. A book of Italian recipes for pasta and bread."
 
 
 @pytest.mark.parametrize(
-    ("texts", "rating", "kind"),
+    ("texts", "rating", "usual", "kind"),
     [
-        ({"target": TARGET, "i0": NEARBY}, 5, Kind.PRECEDENT_FOR),
-        ({"target": TARGET, "i0": NEARBY}, 1, Kind.PRECEDENT_AGAINST),
-        ({"target": TARGET, "i0": NEARBY}, 3, None),
-        ({"target": TARGET, "i0": FAR}, 5, None),
-        ({"target": TARGET}, 5, None),
-        ({"i0": NEARBY}, 5, None),
+        ({"target": TARGET, "i0": NEARBY}, 5, 3, Kind.PRECEDENT_FOR),
+        ({"target": TARGET, "i0": NEARBY}, 1, 3, Kind.PRECEDENT_AGAINST),
+        ({"target": TARGET, "i0": NEARBY}, 3, 3, None),
+        ({"target": TARGET, "i0": NEARBY}, 4, 5, None),
+        ({"target": TARGET, "i0": NEARBY}, 2, 1, None),
+        ({"target": TARGET, "i0": FAR}, 5, 3, None),
+        ({"target": TARGET}, 5, 3, None),
+        ({"i0": NEARBY}, 5, 3, None),
     ],
-    ids=["pleased", "disappointed", "as usual", "far away", "past unknown", "target unknown"],
+    ids=[
+        "pleased",
+        "disappointed",
+        "as usual",
+        "a generous user",
+        "a harsh user",
+        "far away",
+        "past unknown",
+        "target unknown",
+    ],
 )
-def test_a_precedent_is_near_and_telling(embedder: Embedder, texts: dict[str, str], rating: float, kind: Kind | None):
-    chosen = points(sides([summary("r0")], [], texts, {"r0": rating}), embedder)
+def test_a_precedent_is_near_and_telling(
+    embedder: Embedder, texts: dict[str, str], rating: float, usual: float, kind: Kind | None
+):
+    chosen = points(sides([summary("r0")], [], texts, {"r0": rating}, usual), embedder)
     assert [point.kind for point in chosen] == ([kind] if kind else [])
     for point in chosen:
         assert (point.taste_review, point.taste_item, point.quality) == ("r0", "i0", "")

@@ -30,7 +30,7 @@ ITEMS = (
     ),
     Item(
         item_id="ship",
-        title="Dr. Hull's Deep Ship",
+        title="Dr. Hull's “Deep” Ship",
         description="The crew of a spaceship is hunted by an alien creature.",
         categories=("Horror",),
     ),

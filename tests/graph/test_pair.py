@@ -107,6 +107,14 @@ def test_a_known_pair(services: Services):
     assert any(lists)
 
 
+def test_a_sentence_rests_on_the_item_that_it_names(services: Services):
+    explanation = explain(services, "ann", "ice")
+    assert explanation.reason
+    [named] = [sentence for sentence in explanation.reason.sentences if "Dr. Hull's 'Deep' Ship" in sentence.text]
+    assert named.text.endswith("."), "it is not cut at the full stop in the title"
+    assert "r1" in named.evidence
+
+
 def test_the_profiles_are_those_of_the_two_sides(services: Services):
     explanation = explain(services, "dee", "waltz")
     for side, listed, ids in (
@@ -119,6 +127,16 @@ def test_the_profiles_are_those_of_the_two_sides(services: Services):
         kept = services.store.latest_profile(side, "dee" if side is Side.USER else "waltz")
         assert kept
         assert (list(kept.likes), list(kept.dislikes)) == (listed.likes, listed.dislikes)
+
+
+def test_what_was_summarised_is_in_the_index(services: Services):
+    explanation = explain(services, "dee", "waltz")
+    ids = [evidence.id for evidence in explanation.evidence]
+    vectors = services.embedder.embed(["Dry jokes about bureaucrats"])
+    [near] = services.index.nearest_summaries(vectors, among=ids, adapter_version="base:scripted", k=9)
+    assert {review_id for review_id, _ in near} == set(ids)
+    profiles = services.index.nearest_profiles(vectors[0], Side.ITEM, 9)
+    assert [item_id for item_id, _ in profiles] == ["waltz"]
 
 
 def test_the_users_own_review_is_not_used(services: Services, opened: Opened, tmp_path: Path, said: Said):
@@ -186,6 +204,14 @@ def test_what_is_not_known_is_told(services: Services, pair: tuple[str, str], wa
         assert explanation.evidence == []
     assert not any(services.store.has_user(user_id) for user_id in ids - {"mute"}), "asking makes nobody known"
     assert services.store.item("nowhere") is None
+
+
+def test_a_profile_of_the_past_is_not_the_latest(services: Services):
+    past = explain(services, "ann", "ice", as_of=500)
+    assert any((past.profiles.user.likes, past.profiles.user.dislikes))
+    assert services.store.latest_profile(Side.USER, "ann") is None
+    explain(services, "ann", "unread")
+    assert services.store.latest_profile(Side.USER, "ann")
 
 
 # Ready-made profiles

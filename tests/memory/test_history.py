@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from whylike.memory.history import history
+from whylike.memory.history import general, history
 from whylike.memory.store import Store
 from whylike.records import History, Rated, Review
 from whylike.settings import Settings
@@ -126,6 +126,16 @@ def test_the_rating_to_predict_is_in_nothing_even_where_it_is_earlier(store: Sto
     store.add_reviews(made([("u", "i", 1, 1.0), ("u", "i", 2, 5.0)], "target-"))
     answer = history(store, "target-u", "target-i", 10)
     assert answer == History(user_id="target-u", item_id="target-i", before=10)
+
+
+def test_the_general_mean_is_of_earlier_ratings_without_the_pairs_own(tmp_path: Path) -> None:
+    rows = [("u", "i", 1, 5.0), ("u", "j", 2, 2.0), ("v", "i", 3, 3.0), ("v", "j", 9, 5.0)]
+    rows += [("u", f"later{n}", 20 + n, 5.0) for n in range(5)]
+    with Store.open(Settings(store=tmp_path)) as store:
+        store.add_reviews(made(rows, ""))
+        assert general(store, "u", "i", 5) == Rated(count=2, average=2.5)
+        assert general(store, "u", "i", 1) == Rated()
+        assert general(store, "w", "i", 5) == Rated(count=3, average=10 / 3)
 
 
 def test_nobody_knows_of_strangers(store: Store) -> None:
