@@ -194,6 +194,8 @@ def test_what_is_not_known_is_told(services: Services, pair: tuple[str, str], wa
     assert all(part in notes for part in told)
     assert bool(notes) is bool(told)
     ids = {"zoe", "mute", "annn"}
+    if explanation.reason:
+        assert ("has written no reviews yet" in explanation.reason.text) is (way is Route.NEW_USER)
     if way is Route.NEW_USER:
         assert {evidence.item_id for evidence in explanation.evidence} == {"ice"}
         assert explanation.profiles.user.likes == []
