@@ -247,7 +247,7 @@ def test_bad_settings_end_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 SLOW = """
-import sys, time
+import signal, sys
 sys.path.insert(0, sys.argv.pop(1))
 import test_cli
 class Slow(test_cli.Graph):
@@ -271,7 +271,7 @@ def _started(body: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
-    with _started("print('ready', flush=True); time.sleep(60)", tmp_path) as process:
+    with _started("print('ready', flush=True); signal.pause()", tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)

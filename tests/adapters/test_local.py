@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,8 +224,8 @@ def test_waiting_requests_are_joined_into_batches(open_local: Callable[..., Loca
         first = pool.submit(engine.weigh, [weighing(prompt("Good."))])
         assert watched.entered.wait(30)
         rest = [pool.submit(engine.weigh, [weighing(prompt(f"Good {index}."))]) for index in range(9)]
-        while len(engine._waiting) < 9:
-            time.sleep(0.01)
+        with engine._changed:
+            assert engine._changed.wait_for(lambda: len(engine._waiting) == 9, 30)
         watched.gate.set()
         assert all(future.result() for future in [first, *rest])
     assert [rows for rows, _ in watched.calls] == [1, 4, 4, 1]
@@ -308,11 +307,10 @@ def test_closing_ends_what_runs_and_what_waits(fresh: LocalEngine, watched: Watc
         running = pool.submit(fresh.write, [writing(prompt("Good.", shared=0), max_tokens=50)])
         assert watched.entered.wait(30)
         waiting = pool.submit(fresh.weigh, [weighing(prompt("Good."))])
-        while not fresh._waiting:
-            time.sleep(0.01)
+        with fresh._changed:
+            assert fresh._changed.wait_for(lambda: fresh._waiting, 30)
         closing = pool.submit(fresh.close)
-        while not fresh._closed.is_set():
-            time.sleep(0.01)
+        assert fresh._closed.wait(30)
         watched.gate.set()
         closing.result(30)
         for future in (running, waiting):

@@ -119,19 +119,19 @@ from whylike.adapters.engines.model import packaged_folder
 print(packaged_folder(Path(sys.argv[1])).name)
 """
 SLOWLY = """
-import sys, time
+import sys, signal
 from transformers import PreTrainedModel
 save = PreTrainedModel.save_pretrained
 def save_slowly(model, folder):
     save(model, folder)
     print("half", flush=True)
-    time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    WAIT
 PreTrainedModel.save_pretrained = save_slowly
 """
 
 
 def test_two_processes_at_once_both_get_the_whole_model_and_show_nothing(site: Path, tmp_path: Path):
-    processes = [start(site, SLOWLY + CONVERT, tmp_path) for _ in range(2)]
+    processes = [start(site, SLOWLY.replace("WAIT", "") + CONVERT, tmp_path) for _ in range(2)]
     output = [process.communicate(timeout=120) for process in processes]
     assert sorted(out for out, _ in output) == [f"half\n{NAME}\n", f"{NAME}\n"], "exactly one of them converts"
     assert [error for _, error in output] == ["", ""]
@@ -139,7 +139,7 @@ def test_two_processes_at_once_both_get_the_whole_model_and_show_nothing(site: P
 
 
 def test_a_conversion_that_is_killed_leaves_nothing_that_is_taken_for_whole(packaged: Path, tmp_path: Path):
-    process = start(packaged, SLOWLY.replace("else 1", "else 60") + CONVERT, tmp_path)
+    process = start(packaged, SLOWLY.replace("WAIT", "signal.pause()") + CONVERT, tmp_path)
     assert process.stdout
     assert process.stdout.readline() == "half\n"
     process.send_signal(signal.SIGKILL)
