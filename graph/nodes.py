@@ -230,7 +230,8 @@ def _rated(rated: Rated, ready: Profile | None, services: Services) -> Rated:
 def _notes(services: Services, known: History, way: Route, ready: dict[Side, Profile | None]) -> list[str]:
     notes = []
     if way in {Route.NEW_USER, Route.NOTHING}:
-        told = "The user has no reviews before this time, so the answer rests on what others say"
+        left = "the answer rests on what others say" if way is Route.NEW_USER else "only the general mean is left"
+        told = f"The user has no reviews before this time, so {left}"
         if not services.store.has_user(known.user_id):
             told += f" ({not_found(services.store, Side.USER, known.user_id)})"
         notes.append(f"{told}.")

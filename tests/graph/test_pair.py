@@ -444,3 +444,9 @@ def test_requests_are_of_the_kinds_that_engines_know(services: Services):
     for request in engine.history:
         assert type(request).model_validate_json(request.model_dump_json()) == request
         assert isinstance(request, Weighing | Writing)
+
+
+def test_where_nothing_is_known_no_others_are_named(services: Services):
+    explanation = explain(services, "stranger", "nowhere")
+    assert "only the general mean is left" in explanation.notes[0]
+    assert "what others say" in explain(services, "stranger", "waltz").notes[0]
