@@ -24,8 +24,8 @@ from whylike.records import Expert, History, Number, Rated, Rating, RatingScale,
 DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 TRUST = 0.25
-"""Power of the model's evidence against the prior. On Digital Music no power lowers the error below the prior's
-(`whylike bench pairs`); at this one what the reason says is heard and costs nothing that can be measured."""
+"""Power of the model's evidence against the prior: low, since the untaught model does not bring the forecast nearer
+(`whylike bench pairs`), and above 0, so that what the reason says is heard."""
 COVERED = 0.8
 """Share of the distribution within the interval."""
 
