@@ -114,10 +114,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     services = runtime.context
     known = History.model_validate(state["history"])
     profiles = {}
-    for side, subject_id, reviews in (
-        (Side.USER, known.user_id, known.user_reviews),
-        (Side.ITEM, known.item_id, known.item_reviews),
-    ):
+    for side, subject_id, reviews in _both(known):
         if not reviews and (ready := _ready_made(services, side, subject_id)):
             made = ready
         else:
@@ -133,7 +130,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     services = runtime.context
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
-        return {"written": "", "points": [], "told": ""}
+        return {"written": "", "told": ""}
     user, item = _sides(state, services)
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
@@ -156,8 +153,6 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     else:
         _tell(runtime, Event(node="reason", text=written))
     return {
-        "points": [point.model_dump(mode="json") for point in chosen],
-        "balance": weight,
         "told": asked.prompt.messages[0].content,
         "written": written,
     }
@@ -248,6 +243,11 @@ def _notes(services: Services, known: History, way: Route, ready: dict[Side, Pro
     return notes
 
 
+def _both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...]], ...]:
+    """Either side of a pair: whose it is, and the reviews that are known of it."""
+    return (Side.USER, known.user_id, known.user_reviews), (Side.ITEM, known.item_id, known.item_reviews)
+
+
 def _summaries(state: PairState, reviews: Sequence[Review]) -> list[ReviewSummary]:
     made = state["summaries"]
     return [ReviewSummary.model_validate(made[review.review_id]) for review in reviews if review.review_id in made]
@@ -257,10 +257,7 @@ def _sides(state: PairState, services: Services) -> tuple[list[ReviewSummary], l
     """The evidence of the user's side and of the item's; a ready-made profile stands in where there are no reviews."""
     known = History.model_validate(state["history"])
     sides = []
-    for side, subject_id, reviews in (
-        (Side.USER, known.user_id, known.user_reviews),
-        (Side.ITEM, known.item_id, known.item_reviews),
-    ):
+    for side, subject_id, reviews in _both(known):
         found = _summaries(state, reviews)
         if not reviews and (ready := _ready_made(services, side, subject_id)):
             stand_in = ReviewSummary(

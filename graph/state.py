@@ -36,8 +36,6 @@ class PairState(TypedDict, total=False):
     missing: list[str]
     summaries: Annotated[Json, merged]
     profiles: Json
-    points: list[Json]
-    balance: float
     told: str
     """What the Reasoner was asked, in words: grounding keeps the reason from repeating it."""
     written: str

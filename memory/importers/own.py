@@ -7,6 +7,8 @@ Reviews: `user_id`, `item_id`, `rating`, `text` and `timestamp` are required; `r
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whylike.memory.importers import values
 from whylike.memory.importers.base import JSON, Fields, Format, Layout
 from whylike.memory.importers.columns import ReviewColumns
@@ -51,14 +53,4 @@ JSONL = Format(
     items=take_item,
 )
 
-CSV = Format(
-    name="csv",
-    title="whylike's own",
-    layouts=frozenset((Layout.DELIMITED,)),
-    scale=RatingScale(),
-    own_scale=True,
-    review_columns=COLUMNS.needed,
-    reviews=COLUMNS.reader,
-    item_columns=(("item_id",), ("title", "description", "categories")),
-    items=take_item,
-)
+CSV = replace(JSONL, name="csv", layouts=frozenset((Layout.DELIMITED,)))
