@@ -112,7 +112,10 @@ def pairs(
 
     log(verbose)
     settings = load({"store": store})
-    with Services.open(settings) as services, Watch(messages(), "loading the model") as watch:
+    with (
+        Watch(messages(), "loading the model") as watch,
+        Services.open(settings, told=watch.index) as services,
+    ):
         bench = bench_pairs(services, limit, seed, _told(watch))
     show(bench, None if as_json else pairs_card(bench))
 

@@ -104,7 +104,8 @@ def profile_card(profile: Profile, name: str) -> RenderableType:
     whose = "user" if profile.side is Side.USER else "item"
     lists = AspectLists(likes=list(profile.likes), dislikes=list(profile.dislikes))
     likes, dislikes = ("likes", "dislikes") if profile.side is Side.USER else ("liked for", "disliked for")
-    made = Text(f"Written by {_version(profile.adapter_version)}.", style="dim")
+    rests = "" if profile.as_of is None else f" from reviews up to {_day(profile.as_of)}"
+    made = Text(f"Written by {_version(profile.adapter_version)}{rests}.", style="dim")
     parts = [Text.assemble((_name(name), "bold"), f" ({whose})"), _points(likes, lists.likes, "green")]
     return Narrow(Group(*parts, _points(dislikes, lists.dislikes, "red"), made))
 
@@ -185,7 +186,8 @@ def _reason(reason: Reason | None, cited: Mapping[str, int]) -> Text:
     text = Text()
     for sentence in reason.sentences:
         text.append(plain(sentence.text).strip())
-        marks = "".join(f"[{cited.get(each, 'profile')}]" for each in sentence.evidence)
+        marks = "".join(f"[{cited[each]}]" for each in sentence.evidence if each in cited)
+        marks += "".join(f"[{side}'s profile]" for side in sentence.profiles)
         if not sentence.supported:
             text.append(" [no evidence]", style="yellow")
         elif marks:
@@ -257,7 +259,8 @@ def _makers(explanation: Explanation) -> RenderableType:
 
 
 def _version(version: str) -> str:
-    """What a version says about itself, plainly where nothing has been trained."""
+    """What a version says about itself, plainly where nothing has been trained; a recipe is not for readers."""
+    version = version.rsplit("+", 1)[0]
     if version.startswith(BASE):
         return f"base model {plain(version.removeprefix(BASE))} with few-shot prompts, no adapter trained yet"
     return f"adapter {plain(version)}"

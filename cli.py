@@ -100,7 +100,7 @@ def demo(store: Store = None, verbose: Verbose = 0) -> None:
             from whylike.graph.pair import Services, explain
             from whylike.memory.ingest import ingest
 
-            services = stack.enter_context(Services.open(settings))
+            services = stack.enter_context(Services.open(settings, told=watch.index))
             ingest(services.store, corpus / "reviews.jsonl", items_file=corpus / "items.jsonl", progress=watch.file)
         seconds = {"starting and reading the corpus": time.monotonic() - began}
         out.print(DEMO)
@@ -181,7 +181,7 @@ def explain(
         from whylike.graph.pair import Services
         from whylike.graph.pair import explain as explain_pair
 
-        with Services.open(settings) as services:
+        with Services.open(settings, told=watch.index) as services:
             explanation = explain_pair(
                 services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
             )
@@ -274,8 +274,8 @@ def rebuild(store: Store = None, verbose: Verbose = 0) -> None:
         from whylike.memory.embeddings import Embedder
         from whylike.memory.index import Index
 
-        with Index.open(settings, truth, Embedder(), watch.index) as index:
-            made = index.rebuild(watch.index)
+        with Index.open(settings, truth, Embedder(), watch.index, anew=True) as index:
+            made = index.count()
     results().print(f"The index is rebuilt from the store: {made:,} vectors.")
 
 

@@ -133,6 +133,7 @@ class ReviewSummary(Record):
     dislikes: Aspects = ()
     preferences: Aspects = ()
     adapter_version: str
+    """What wrote it: the adapter version, and after `+` the recipe (prompts and constants) that it was used with."""
 
 
 class Side(StrEnum):
@@ -150,10 +151,13 @@ class Profile(Record):
     likes: Aspects = ()
     dislikes: Aspects = ()
     adapter_version: str
+    """What wrote it, as in a review summary."""
     source: str = ""
-    """Hash of the summaries that it was made from; a profile whose source has changed is stale."""
+    """Hash of all that it was made from; a profile whose source has changed is stale."""
     average: float | None = None
-    """The average rating that came with an imported profile, where no ratings did."""
+    """The mean of all ratings known when it was made, or the one that came with an imported profile."""
+    as_of: int | None = None
+    """When the newest review that it rests on was written; an imported profile does not say."""
 
 
 class RatedPair(Record):
@@ -229,6 +233,11 @@ class Sentence(Record):
 
     text: str
     evidence: list[str]
+    profiles: list[Side] = Field(
+        default=[],
+        exclude_if=lambda sides: not sides,
+        description="Sides whose imported profile it rests on: that side's reviews are not known",
+    )
     supported: bool
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents.closeness import DIGITS
-from whylike.records import Reason, ReviewSummary, Sentence
+from whylike.records import Reason, ReviewSummary, Sentence, Side
 
 NEAR = 0.6
 """Cosine from which a summary supports a sentence."""
@@ -77,6 +77,7 @@ def ground(
     nearest: Nearest,
     *,
     names: Mapping[str, str] | None = None,
+    profiles: Mapping[str, Side] | None = None,
     prompt: str = "",
 ) -> Reason:
     """The reason with the reviews that each sentence rests on, strongest support first.
@@ -86,9 +87,11 @@ def ground(
         summaries: The evidence that it was given.
         nearest: The summaries nearest to each of some sentences, with their cosine.
         names: For each review by this user what a reason calls its item: a sentence that names it rests on it.
+        profiles: Ids among the summaries that stand for the imported profile of a side, not for a review.
         prompt: The instructions that the Reasoner was given, which no sentence may repeat.
     """
     names = names or {}
+    profiles = profiles or {}
     split = split_sentences(text, names.values())
     kept = [one for one in split if not states_rating(one, names.values()) and not repeats(one, prompt)]
     sentences = []
@@ -103,8 +106,15 @@ def ground(
         for review_id, name in names.items():
             if _named(sentence, name):
                 support[review_id] = 1.0 + support.get(review_id, 0.0)
-        evidence = sorted(support, key=lambda review_id: -support[review_id])[:MOST]
-        sentences.append(Sentence(text=sentence, evidence=evidence, supported=bool(evidence)))
+        found = sorted(support, key=lambda review_id: -support[review_id])[:MOST]
+        sentences.append(
+            Sentence(
+                text=sentence,
+                evidence=[review_id for review_id in found if review_id not in profiles],
+                profiles=[profiles[review_id] for review_id in found if review_id in profiles],
+                supported=bool(found),
+            )
+        )
     return Reason(text=" ".join(kept), sentences=sentences)
 
 

@@ -49,6 +49,7 @@ EMPTY = (
     "a must have",
     "works fine",
     "it is bad",
+    "I am happy with this purchase",
     "I do not like it",
     "disappointing",
     "not worth the money",
@@ -76,6 +77,7 @@ class Kind(StrEnum):
 
 FOR = {Kind.DRAW, Kind.PRECEDENT_FOR}
 AGAINST = {Kind.CLASH, Kind.PRECEDENT_AGAINST}
+POSITIVE = FOR | {Kind.PRAISE}
 
 
 class Point(Record):
@@ -87,8 +89,12 @@ class Point(Record):
     quality: str = ""
     """What a reviewer of the item wrote, in the reviewer's words; empty for a precedent."""
     quality_review: str = ""
+    """The review with it, or what stands for an imported profile."""
+    imported: bool = False
+    """Whether the quality is of an imported profile: no reviewer is known who wrote it."""
     taste_review: str = ""
-    taste_item: str = ""
+    taste: str = ""
+    """What the user's imported profile says, where the taste is of that and not of a review."""
 
 
 class Sides(NamedTuple):
@@ -106,6 +112,7 @@ class _Aspect(NamedTuple):
     phrase: str
     liked: bool
     review_id: str
+    imported: bool
     weight: float
     """How much the review meant it: praise within a bad review is a concession."""
 
@@ -122,18 +129,27 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     """
     tastes, taste_vectors = _aspects(sides, sides.user, embedder)
     qualities, quality_vectors = _aspects(sides, sides.item, embedder)
-    items = {review.review_id: review.item_id for review in sides.history.user_reviews}
-    met = _meetings(qualities, quality_vectors, tastes, taste_vectors, items) + _precedent(sides, embedder)
+    met = _meetings(qualities, quality_vectors, tastes, taste_vectors) + _precedent(sides, embedder)
     met.sort(key=lambda found: -found.point.strength)
     unmet = sorted(_unmet(qualities, quality_vectors), key=lambda found: -found.point.strength)
-    chosen: list[_Found] = []
-    for found in [*met, *_alternating(unmet)]:
+    ranked = [*met, *_alternating(unmet)]
+    chosen = _take(MOST - 1, ranked, [])
+    heard = {found.point.kind in POSITIVE for found in chosen}
+    if len(heard) == 1:  # the last place is the other side's, which has not been heard
+        ranked.sort(key=lambda found: (found.point.kind in POSITIVE) in heard)
+    return tuple(found.point for found in _take(MOST, ranked, chosen))
+
+
+def _take(most: int, ranked: Sequence[_Found], taken: Sequence[_Found]) -> list[_Found]:
+    """Those taken and as many more as there is room for, the first of the ranked first; no review is used twice."""
+    chosen = list(taken)
+    for found in ranked:
         ids = {found.point.quality_review, found.point.taste_review} - {""}
         used = {id_ for other in chosen for id_ in (other.point.quality_review, other.point.taste_review)}
         told = any(cosines(found.vector[None], other.vector[None]) >= ALIKE for other in chosen)
-        if len(chosen) < MOST and not (ids & used) and not told:
+        if len(chosen) < most and not (ids & used) and not told:
             chosen.append(found)
-    return tuple(found.point for found in chosen)
+    return chosen
 
 
 def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
@@ -162,7 +178,8 @@ def _aspects(
         place = places.get(summary.review_id)
         for liked, listed in ((True, summary.likes), (False, summary.dislikes)):
             meant = 1.0 if place is None else place if liked else 1 - place
-            found += [_Aspect(phrase, liked, summary.review_id, LEAST + (1 - LEAST) * meant) for phrase in listed]
+            weight = LEAST + (1 - LEAST) * meant
+            found += [_Aspect(phrase, liked, summary.review_id, place is None, weight) for phrase in listed]
     vectors = embedder.embed([aspect.phrase for aspect in found])
     telling = cosines(vectors, embedder.embed(EMPTY)).max(axis=1, initial=-1.0) < GENERIC
     return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
@@ -173,7 +190,6 @@ def _meetings(
     quality_vectors: NDArray[np.float32],
     tastes: Sequence[_Aspect],
     taste_vectors: NDArray[np.float32],
-    items: Mapping[str, str],
 ) -> list[_Found]:
     """Likes of others that meet the user's likes, and dislikes that meet the user's dislikes."""
     met = []
@@ -194,8 +210,9 @@ def _meetings(
                     strength=strength,
                     quality=qualities[row].phrase,
                     quality_review=qualities[row].review_id,
+                    imported=qualities[row].imported,
                     taste_review=taste.review_id,
-                    taste_item=items.get(taste.review_id, ""),
+                    taste=taste.phrase if taste.imported else "",
                 )
                 met.append(_Found(point, quality_vectors[row]))
     return met
@@ -222,7 +239,6 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
         kind=Kind.PRECEDENT_FOR if away > 0 else Kind.PRECEDENT_AGAINST,
         strength=float(close[nearest]),
         taste_review=review.review_id,
-        taste_item=review.item_id,
     )
     return [_Found(point, vectors[1 + nearest])]
 
@@ -241,6 +257,7 @@ def _unmet(qualities: Sequence[_Aspect], vectors: NDArray[np.float32]) -> list[_
                 strength=max(float(typical[row]), 0.0),
                 quality=aspect.phrase,
                 quality_review=aspect.review_id,
+                imported=aspect.imported,
             ),
             vectors[row],
         )

@@ -8,6 +8,7 @@ difference moves a prior that knows the averages.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
 from whylike.agents.prompting import inert
+from whylike.agents.recipe import constants
 from whylike.records import Expert, History, Number, Rated, Rating, RatingScale, Record
 
 DAMPING = 5.0
@@ -58,7 +60,7 @@ class Predictor:
     @property
     def recipe(self) -> list[object]:
         """All that a rating is made by, whatever the pair: with another recipe, a rating that was kept is stale."""
-        return [self.version, _file().model_dump(mode="json"), DAMPING, TRUST, COVERED]
+        return [self.version, _file().model_dump(mode="json"), constants(sys.modules[__name__])]
 
     def predict(self, reason: str | None, history: History, everything: Rated, scale: RatingScale) -> Rating:
         """The rating that the user of `history` would give. Without a reason the averages alone speak.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.agents.matching import Kind, Point
@@ -60,8 +61,11 @@ _TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("an unhappy reviewer says “", "”"),
     ),
 }
-UNNAMED = ("something reviewed earlier", "another item", "yet another item")
-"""What items without a title are called, one after the other: ids are not for readers."""
+_MET: dict[Kind, tuple[str, str, str]] = {
+    Kind.DRAW: ("one reviewer writes", "its profile says", "something like that won the user over in {taste}"),
+    Kind.CLASH: ("somebody complains", "its profile warns of", "much the same spoiled {taste} for the user"),
+}
+"""Where an imported profile has a part: what leads to a reviewer's words, what to the profile's, and a review's end."""
 
 
 class Reasoner:
@@ -75,8 +79,15 @@ class Reasoner:
         """The adapter version that writes a reason now."""
         return self._engine.adapter_version(Expert.REASONER)
 
-    def request(self, points: Sequence[Point], balance: float, titles: Mapping[str, str], *, newcomer: bool) -> Writing:
-        """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them."""
+    def request(self, points: Sequence[Point], balance: float, names: Mapping[str, str], *, newcomer: bool) -> Writing:
+        """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them.
+
+        Args:
+            points: What the reason has to say, in this order.
+            balance: How far they speak for or against the item.
+            names: For each review by this user what its item is called.
+            newcomer: Whether the user has no reviews.
+        """
         stance = "newcomer" if newcomer else "for" if balance >= CLEAR else "against" if balance <= -CLEAR else "even"
         pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
         cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.FAULT}]
@@ -85,7 +96,7 @@ class Reasoner:
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
-        grammar, longest = _grammar(points, stance, titles)
+        grammar, longest = _grammar(points, stance, names)
         return Writing(
             expert=Expert.REASONER,
             prompt=render("reason", points=told or "Nothing is known."),
@@ -104,7 +115,26 @@ def quoted(text: str) -> str:
     return line[:LONGEST].strip().rstrip(".")
 
 
-def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) -> tuple[str, int]:
+def called(title: str, timestamp: int) -> str:
+    """What a reason calls an item that the user reviewed at a time: its title, else when that was."""
+    when = datetime.fromtimestamp(timestamp, UTC)
+    return quoted(title) or f"an item reviewed on {when.day} {when:%B %Y}"
+
+
+def _turns(point: Point) -> tuple[tuple[str, str], ...]:
+    """The wordings of a point: before the quality's words and after them."""
+    if not point.imported and not point.taste:
+        return _TURNS[point.kind]
+    if point.kind in _MET:
+        reviewer, profile, review = _MET[point.kind]
+        begin = profile if point.imported else reviewer
+        whose = "the user's" if point.imported else "the user's profile"
+        return ((f"{begin} “", f"”, and {whose} has “{{taste}}”" if point.taste else f"”, and {review}"),)
+    verb = "liked" if point.kind is Kind.PRAISE else "disliked"
+    return ((f"it is {verb} for “", "”"), (f"among what is {verb} in it is “", "”"))
+
+
+def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> tuple[str, int]:
     """A Lark grammar: the lead and the first point, then a sentence a point; no turn of phrase is used twice.
 
     Also the bytes of the longest text that it lets through, which no tokenizer makes more tokens of.
@@ -114,9 +144,9 @@ def _grammar(points: Sequence[Point], stance: str, titles: Mapping[str, str]) ->
     rules = []
     for number, point in enumerate(points):
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
-        turns = _TURNS[point.kind][taken.get(point.kind, 0) :: total[point.kind]] or _TURNS[point.kind]
+        turns = _turns(point)[taken.get(point.kind, 0) :: total[point.kind]] or _turns(point)
         taken[point.kind] = taken.get(point.kind, 0) + 1
-        taste = quoted(titles.get(point.taste_item, "")) or UNNAMED[number % len(UNNAMED)]
+        taste = quoted(point.taste) or names.get(point.taste_review, "")
         quality = quoted(point.quality)
         wordings = [f"{before.format(taste=taste)}{quality}{after.format(taste=taste)}." for before, after in turns]
         rules.append([wording[0].upper() + wording[1:] for wording in wordings] if number else wordings)

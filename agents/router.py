@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
-from whylike.records import History
+from whylike.records import History, Record, Side
 
 
 class Route(StrEnum):
@@ -20,10 +21,44 @@ class Route(StrEnum):
     """Neither: only the general mean is left."""
 
 
-def route(history: History, *, user_profiled: bool = False, item_profiled: bool = False) -> Route:
-    """The way of a pair. A profile that came ready-made counts as having been reviewed."""
-    user = bool(history.user_reviews) or user_profiled
-    item = bool(history.item_reviews) or item_profiled
+class Plan(Record):
+    """The way of one query."""
+
+    route: Route
+    missing: tuple[str, ...] = ()
+    """Reviews that have to be summarized: those without a summary, and those whose summary is stale."""
+    stale: tuple[str, ...] = ()
+    """Those of them whose summary was made by another adapter version or recipe."""
+
+
+def route(history: History, imported: Collection[Side] = ()) -> Route:
+    """The way of a pair. A side whose profile was imported counts as having been reviewed."""
+    user = bool(history.user_reviews) or Side.USER in imported
+    item = bool(history.item_reviews) or Side.ITEM in imported
     if user:
         return Route.KNOWN if item else Route.NEW_ITEM
     return Route.NEW_USER if item else Route.NOTHING
+
+
+def plan(
+    history: History,
+    *,
+    fresh: Collection[str],
+    summarized: Collection[str],
+    imported: Collection[Side] = (),
+    with_reason: bool = True,
+) -> Plan:
+    """Which way a query goes and what it has to read.
+
+    Args:
+        history: What is known of the pair before its time.
+        fresh: Ids of the reviews that the store has a summary of, by the adapter version and recipe that answer now.
+        summarized: Ids of the reviews that it has a summary of, by whatever version.
+        imported: Sides that have a profile instead of reviews.
+        with_reason: Whether a reason is asked for; without one nothing needs to be read.
+    """
+    read = (*history.user_reviews, *history.item_reviews) if with_reason else ()
+    missing = tuple(review.review_id for review in read if review.review_id not in fresh)
+    return Plan(
+        route=route(history, imported), missing=missing, stale=tuple(id_ for id_ in missing if id_ in summarized)
+    )

@@ -9,17 +9,19 @@ an untaught base model write them (`whylike bench summaries`).
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from whylike.adapters.engines.base import Engine, Weighing
+from whylike.agents import phrases
 from whylike.agents.closeness import cosines
-from whylike.agents.phrases import phrases
 from whylike.agents.prompting import prompt_file, render
+from whylike.agents.recipe import constants, recipe
 from whylike.memory.embeddings import Embedder
-from whylike.records import Expert, Profile, RatingScale, Review, ReviewSummary, Side
+from whylike.records import Expert, Profile, Rated, RatingScale, Review, ReviewSummary, Side
 
 KEPT = 4
 """Phrases kept in each list of a summary."""
@@ -84,15 +86,26 @@ class Summarizer:
         self._engine = engine
         self._embedder = embedder
         self._lean: dict[str, float] = {}
+        self._recipe = recipe(
+            prompt_file("phrase_tone").model_dump(mode="json"),
+            constants(phrases),
+            constants(sys.modules[__name__]),
+            embedder.name,
+        )
 
     @property
     def version(self) -> str:
-        """The adapter version that a summary made now is marked with."""
+        """The adapter version that summarizes now."""
         return self._engine.adapter_version(Expert.SUMMARIZER)
+
+    @property
+    def mark(self) -> str:
+        """What a summary or a profile made now is marked with; one with another mark is stale."""
+        return f"{self.version}+{self._recipe}"
 
     def summarize(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         """A summary of each review, in order. Raises `EngineError`."""
-        cut = [phrases(review.title, review.text) for review in reviews]
+        cut = [phrases.phrases(review.title, review.text) for review in reviews]
         tones = iter(self._tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
@@ -101,16 +114,32 @@ class Summarizer:
             summaries.append(self._summary(review, toned))
         return summaries
 
-    def profile(self, side: Side, subject_id: str, summaries: Sequence[ReviewSummary], source: str) -> Profile:
-        """The profile that the summaries add up to: for each theme its most typical phrase, commonest themes first."""
+    def profile(
+        self, side: Side, subject_id: str, reviews: Sequence[Review], summaries: Sequence[ReviewSummary], rated: Rated
+    ) -> Profile:
+        """The profile that the summaries add up to: for each theme its most typical phrase, commonest themes first.
+
+        Args:
+            side: Whose profile.
+            subject_id: The user or the item.
+            reviews: What was summarized; the newest of them dates the profile.
+            summaries: Their summaries.
+            rated: All ratings of the subject known at that time.
+        """
         return Profile(
             side=side,
             subject_id=subject_id,
             likes=self._themes([phrase for summary in summaries for phrase in summary.likes]),
             dislikes=self._themes([phrase for summary in summaries for phrase in summary.dislikes]),
-            adapter_version=self.version,
-            source=source,
+            adapter_version=self.mark,
+            source=self.source(summaries, rated),
+            average=rated.average,
+            as_of=max((review.timestamp for review in reviews), default=None),
         )
+
+    def source(self, summaries: Sequence[ReviewSummary], rated: Rated) -> str:
+        """The hash of what a profile is made from: the same source makes the same profile."""
+        return recipe([summary.model_dump(mode="json") for summary in summaries], rated.model_dump())
 
     def _summary(self, review: Review, toned: Sequence[Toned]) -> ReviewSummary:
         clear = sorted((each for each in toned if abs(each.tone) >= FAINT), key=lambda each: -abs(each.tone))
@@ -121,7 +150,7 @@ class Summarizer:
             likes=tuple(likes),
             dislikes=tuple(dislikes),
             preferences=self._concerns([*likes, *dislikes]),
-            adapter_version=self.version,
+            adapter_version=self.mark,
         )
 
     def _concerns(self, kept: Sequence[str]) -> tuple[str, ...]:

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Literal, ParamSpec
 
 from langgraph.runtime import Runtime
-from langgraph.types import Send
+from langgraph.types import Command, Send
 
 from whylike.agents.grounding import ground
 from whylike.agents.matching import Sides, balance, points
-from whylike.agents.reasoner import quoted
-from whylike.agents.router import Route, route
+from whylike.agents.reasoner import called
+from whylike.agents.router import Route, plan
+from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
 from whylike.memory.history import general, history
 from whylike.memory.nearest import not_found
-from whylike.records import History, Profile, Rated, Review, ReviewSummary, Side
+from whylike.records import History, Profile, Side
 
 AT_ONCE = 4
 """Reviews that one summarize node is sent; the engine joins what waits into larger batches."""
-READY_MADE = "imported:exp3rt"
-"""Adapter version of profiles that came with imported data."""
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
@@ -49,7 +51,7 @@ def timed(step: str) -> Callable[[Callable[P, Json]], Callable[P, Json]]:
 
 
 def recall(state: PairState, runtime: Runtime[Services]) -> Json:
-    """Look up what is known of the pair before its time, and choose the way."""
+    """Look up what is known of the pair before its time."""
     services = runtime.context
     store = services.store
     user_id, item_id = state["user_id"], state["item_id"]
@@ -62,41 +64,56 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
             notes.append(
                 "The user has reviewed this item; the answer is as of just before, and does not use that review."
             )
+    current = as_of >= services.now()
     known = history(store, user_id, item_id, as_of, services.settings.history)
-    ready = {side: _ready_made(services, side, id_) for side, id_ in ((Side.USER, user_id), (Side.ITEM, item_id))}
-    known = known.model_copy(
-        update={
-            "user_rated": _rated(known.user_rated, ready[Side.USER], services),
-            "item_rated": _rated(known.item_rated, ready[Side.ITEM], services),
-        }
-    )
-    way = route(known, user_profiled=ready[Side.USER] is not None, item_profiled=ready[Side.ITEM] is not None)
-    notes += _notes(services, known, way, ready)
-    reviews = [*known.user_reviews, *known.item_reviews] if state["with_reason"] else []
-    found = store.summaries([review.review_id for review in reviews], services.summarizer.version)
+    stand_ins = sides.imported(services, known)
+    if stand_ins and not current:
+        notes.append(
+            "A profile was imported, but does not say when it was made: it is not used for a time in the past."
+        )
+        stand_ins = {}
+    known = sides.rated(known, stand_ins, services.settings.history)
+    ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
+    found = store.summaries(ids, services.summarizer.mark)
     return {
         "began": time.perf_counter(),
-        "current": as_of >= services.now(),
+        "current": current,
         "as_of": as_of,
-        "route": way.value,
         "history": known.model_dump(mode="json"),
+        "imported": {side.value: profile.model_dump(mode="json") for side, profile in stand_ins.items()},
         "summaries": {id_: summary.model_dump(mode="json") for id_, summary in found.items()},
-        "missing": [review.review_id for review in reviews if review.review_id not in found],
         "notes": notes,
     }
 
 
-def spread(state: PairState) -> list[Send] | Literal["profile", "predict"]:
-    """Where the query goes after recall: to as many summarize nodes as needed, or past them."""
+def router(state: PairState, runtime: Runtime[Services]) -> Command[Literal["summarize", "profile", "predict"]]:
+    """Choose the way by what is known, and send the query: to as many summarize nodes as needed, or past them."""
+    services = runtime.context
+    known = History.model_validate(state["history"])
+    stand_ins = sides.profiles_of(state)
+    ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
+    way = plan(
+        known,
+        fresh=state["summaries"].keys(),
+        summarized=services.store.summarized(ids),
+        imported=stand_ins.keys(),
+        with_reason=state["with_reason"],
+    )
+    _log.info("%s: %d reviews to summarize, %d of them again", way.route, len(way.missing), len(way.stale))
+    goto: list[Send] | Literal["profile", "predict"]
     if not state["with_reason"]:
-        return "predict"
-    missing = state["missing"]
-    if not missing:
-        return "profile"
-    return [
-        Send("summarize", Batch(review_ids=missing[start : start + AT_ONCE]))
-        for start in range(0, len(missing), AT_ONCE)
-    ]
+        goto = "predict"
+    elif not way.missing:
+        goto = "profile"
+    else:
+        starts = range(0, len(way.missing), AT_ONCE)
+        goto = [Send("summarize", Batch(review_ids=list(way.missing[start : start + AT_ONCE]))) for start in starts]
+    update = {
+        "route": way.route.value,
+        "missing": list(way.missing),
+        "notes": _notes(services, known, way.route, stand_ins),
+    }
+    return Command(update=update, goto=goto)
 
 
 def summarize(state: Batch, runtime: Runtime[Services]) -> Json:
@@ -112,14 +129,10 @@ def summarize(state: Batch, runtime: Runtime[Services]) -> Json:
 def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     """Draw the summaries of either side together; a profile made from the same summaries is reused."""
     services = runtime.context
-    known = History.model_validate(state["history"])
-    profiles = {}
-    for side, subject_id, reviews in _both(known):
-        if not reviews and (ready := _ready_made(services, side, subject_id)):
-            made = ready
-        else:
-            made = _profile(services, side, subject_id, _summaries(state, reviews), keep=state["current"])
-        profiles[side.value] = {"likes": list(made.likes), "dislikes": list(made.dislikes)}
+    stand_ins = sides.profiles_of(state)
+    profiles = {
+        side.value: sides.plain(stand_ins.get(side) or sides.profile_of(services, state, side)) for side in Side
+    }
     services.index.sync()
     return {"profiles": profiles, "seconds": {"summarize": time.perf_counter() - state["began"]}}
 
@@ -131,7 +144,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": ""}
-    user, item = _sides(state, services)
+    user, item = sides.evidence_of(state)
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
     texts = {
@@ -140,9 +153,10 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         if about.categories or about.description
     }
     chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
-    titles = {item_id: about.title for item_id, about in found.items()}
     weight = balance(chosen, item)
-    asked = services.reasoner.request(chosen, weight, titles, newcomer=state["route"] == Route.NEW_USER)
+    asked = services.reasoner.request(
+        chosen, weight, _names(services, known), newcomer=state["route"] == Route.NEW_USER
+    )
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
@@ -165,20 +179,18 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     if not state["written"]:
         return {"reason": None}
     known = History.model_validate(state["history"])
-    user, item = _sides(state, services)
+    user, item = sides.evidence_of(state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:
         return services.index.nearest_summaries(
-            services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.version, k=3
+            services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=3
         )
 
-    names = {
-        review.review_id: quoted(found.title)
-        for review in known.user_reviews
-        if (found := services.store.item(review.item_id)) and found.title
-    }
-    grounded = ground(state["written"], [*user, *item], nearest, names=names, prompt=state["told"])
+    names = _names(services, known)
+    grounded = ground(
+        state["written"], [*user, *item], nearest, names=names, profiles=sides.stand_in_ids(state), prompt=state["told"]
+    )
     return {"reason": grounded.model_dump(mode="json") if grounded.sentences else None}
 
 
@@ -210,19 +222,14 @@ def _key(kind: str, version: str, made_from: object) -> str:
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _ready_made(services: Services, side: Side, subject_id: str) -> Profile | None:
-    """The profile that came with imported data; one that was made since does not hide it from an earlier time."""
-    return services.store.profile(side, subject_id, READY_MADE, "")
+def _names(services: Services, known: History) -> dict[str, str]:
+    """For each review by the user what a reason calls its item."""
+    items = {review.item_id: services.store.item(review.item_id) for review in known.user_reviews}
+    titles = {item_id: item.title for item_id, item in items.items() if item}
+    return {review.review_id: called(titles.get(review.item_id, ""), review.timestamp) for review in known.user_reviews}
 
 
-def _rated(rated: Rated, ready: Profile | None, services: Services) -> Rated:
-    """The averages; where there are no ratings, the average that came with a ready-made profile."""
-    if rated.count or ready is None or ready.average is None:
-        return rated
-    return Rated(count=services.settings.history, average=ready.average)
-
-
-def _notes(services: Services, known: History, way: Route, ready: dict[Side, Profile | None]) -> list[str]:
+def _notes(services: Services, known: History, way: Route, imported: Mapping[Side, Profile]) -> list[str]:
     notes = []
     if way in {Route.NEW_USER, Route.NOTHING}:
         left = "the answer rests on what others say" if way is Route.NEW_USER else "only the general mean is left"
@@ -234,53 +241,9 @@ def _notes(services: Services, known: History, way: Route, ready: dict[Side, Pro
         notes.append(f"Nothing is known about the item ({not_found(services.store, Side.ITEM, known.item_id)}).")
     elif way in {Route.NEW_ITEM, Route.NOTHING}:
         notes.append("Nobody else has reviewed the item before this time.")
-    reviewed = {Side.USER: known.user_reviews, Side.ITEM: known.item_reviews}
-    if any(ready[side] and not reviewed[side] for side in reviewed):
+    if imported:
         notes.append(
-            "A profile came ready-made with the imported data, which does not say when it was made: it may know of "
-            "later reviews. Sentences that rest on it name it, not a review."
+            "A profile was imported ready-made and does not say when it was made: it may know of later reviews. "
+            "Sentences that rest on it name it, not a review."
         )
     return notes
-
-
-def _both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...]], ...]:
-    """Either side of a pair: whose it is, and the reviews that are known of it."""
-    return (Side.USER, known.user_id, known.user_reviews), (Side.ITEM, known.item_id, known.item_reviews)
-
-
-def _summaries(state: PairState, reviews: Sequence[Review]) -> list[ReviewSummary]:
-    made = state["summaries"]
-    return [ReviewSummary.model_validate(made[review.review_id]) for review in reviews if review.review_id in made]
-
-
-def _sides(state: PairState, services: Services) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
-    """The evidence of the user's side and of the item's; a ready-made profile stands in where there are no reviews."""
-    known = History.model_validate(state["history"])
-    sides = []
-    for side, subject_id, reviews in _both(known):
-        found = _summaries(state, reviews)
-        if not reviews and (ready := _ready_made(services, side, subject_id)):
-            stand_in = ReviewSummary(
-                review_id=f"profile:{side}:{subject_id}",
-                likes=ready.likes,
-                dislikes=ready.dislikes,
-                adapter_version=ready.adapter_version,
-            )
-            found = [stand_in]
-        sides.append(found)
-    return sides[0], sides[1]
-
-
-def _profile(services: Services, side: Side, subject_id: str, made: Sequence[ReviewSummary], *, keep: bool) -> Profile:
-    """The profile that these summaries add up to, from the store if they are the same as before.
-
-    A profile as of the past is not kept: the newest kept one is what `whylike profile show` shows.
-    """
-    version = services.summarizer.version
-    source = _key("profile", version, [summary.model_dump(mode="json") for summary in made])
-    found = services.store.profile(side, subject_id, version, source)
-    if found is None:
-        found = services.summarizer.profile(side, subject_id, made, source)
-        if made and keep:
-            services.store.add_profiles([found])
-    return found

@@ -29,16 +29,17 @@ __all__ = ["Event", "Services", "compiled", "explain"]
 
 @cache
 def compiled() -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The state machine: recall, summarize what has no summary yet, profile, reason, ground, predict."""
+    """The state machine: recall, router, summarize what has no fresh summary, profile, reason, ground, predict."""
     graph = StateGraph(PairState, context_schema=Services)
     graph.add_node("recall", nodes.recall)
+    graph.add_node("router", nodes.router)
     graph.add_node("summarize", nodes.summarize)
     graph.add_node("profile", nodes.profile)
     graph.add_node("reason", nodes.reason)
     graph.add_node("ground", nodes.grounding)
     graph.add_node("predict", nodes.predict)
     graph.add_edge(START, "recall")
-    graph.add_conditional_edges("recall", nodes.spread, ["summarize", "profile", "predict"])
+    graph.add_edge("recall", "router")
     graph.add_edge("summarize", "profile")
     graph.add_edge("profile", "reason")
     graph.add_edge("reason", "ground")

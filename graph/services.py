@@ -14,7 +14,7 @@ from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.summarizer import Summarizer
 from whylike.memory.embeddings import Embedder
-from whylike.memory.index import Index
+from whylike.memory.index import Index, Progress
 from whylike.memory.store import Store
 from whylike.settings import Settings
 
@@ -35,8 +35,13 @@ class Services:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, *, engine: Engine | None = None) -> Generator[Self]:
-        """Open what `settings` name and close it at the end; `engine`: another engine than they name.
+    def open(cls, settings: Settings, *, engine: Engine | None = None, told: Progress | None = None) -> Generator[Self]:
+        """Open what `settings` name and close it at the end.
+
+        Args:
+            settings: Where the store is, and which engine answers.
+            engine: Another engine than they name.
+            told: Told of progress where the index has to follow the store first.
 
         Raises:
             StoreError: The store or its index cannot be opened.
@@ -44,7 +49,7 @@ class Services:
         with ExitStack() as stack:
             store = stack.enter_context(Store.open(settings))
             embedder = Embedder()
-            index = stack.enter_context(Index.open(settings, store, embedder))
+            index = stack.enter_context(Index.open(settings, store, embedder, told))
             used = engine or stack.enter_context(closing(open_engine(settings)))
             yield cls(
                 settings=settings,

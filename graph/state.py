@@ -33,6 +33,8 @@ class PairState(TypedDict, total=False):
     """Clock (`time.perf_counter`) when the summaries were begun."""
     route: str
     history: Json
+    imported: Json
+    """By side: the imported profile that stands in for reviews."""
     missing: list[str]
     summaries: Annotated[Json, merged]
     profiles: Json

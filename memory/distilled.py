@@ -57,6 +57,15 @@ class Distilled:
                     found[summary.review_id] = summary
         return found
 
+    def summarized(self, review_ids: Iterable[str]) -> set[str]:
+        """Those of the reviews that have a summary, by whatever adapter version."""
+        found: set[str] = set()
+        with self.database.read() as connection:
+            for chunk in chunks(review_ids):
+                query = select(review_summaries.c.review_id).where(review_summaries.c.review_id.in_(chunk)).distinct()
+                found.update(connection.execute(query).scalars())
+        return found
+
     def add_profiles(self, new: Iterable[Profile]) -> None:
         """Add profiles, with their users and items where these are missing.
 

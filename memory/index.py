@@ -59,8 +59,23 @@ class Index:
         self._opened: tuple[Client, dict[str, str], Collections] | None = None
 
     @classmethod
-    def open(cls, settings: Settings, store: Store, embedder: Embedder, progress: Progress | None = None) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        store: Store,
+        embedder: Embedder,
+        progress: Progress | None = None,
+        *,
+        anew: bool = False,
+    ) -> Self:
         """Open the store's index and bring it up to date; it is made or rebuilt where it is missing or damaged.
+
+        Args:
+            settings: Where Chroma's server is, if there is one.
+            store: What the index follows.
+            embedder: Makes the vectors.
+            progress: Told of the changes that are carried over.
+            anew: Whether to throw the index away first and make it again from the store.
 
         Raises:
             StoreError: The index cannot be made, or the Chroma server does not answer.
@@ -68,7 +83,10 @@ class Index:
         """
         index = cls(store, embedder, Server(settings.chroma_url) if settings.chroma_url else Embedded.of(store.folder))
         try:
-            index.sync(progress)
+            if anew:
+                index.rebuild(progress)
+            else:
+                index.sync(progress)
         except BaseException:
             index.close()
             raise
@@ -109,6 +127,10 @@ class Index:
         with self._store.database.exclusive("index"):
             self._replace()
         return self._drain(progress)
+
+    def count(self) -> int:
+        """How many vectors the index holds."""
+        return self._read(lambda collections: sum(each.count() for each in collections.values()))
 
     def nearest_summaries(
         self, vectors: Vectors, *, among: Sequence[str], adapter_version: str, k: int
@@ -168,7 +190,7 @@ class Index:
             assert metadatas is not None
             assert distances is not None
             pairs = zip(metadatas[0], distances[0], strict=True)
-            return [(str(metadata["subject_id"]), 1.0 - distance) for metadata, distance in pairs]
+            return [(str(metadata[f"{side}_id"]), 1.0 - distance) for metadata, distance in pairs]
 
         return self._read(look_up)
 

@@ -117,7 +117,12 @@ def first_tables(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+def times_of_profiles(connection: Connection) -> None:
+    """When the newest review that a profile rests on was written."""
+    connection.execute(text("ALTER TABLE profiles ADD COLUMN as_of BIGINT"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles)
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
 _log = Table(

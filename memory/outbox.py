@@ -141,7 +141,15 @@ def _profiles(connection: Connection, subject_ids: Iterable[str]) -> list[Docume
         for row in connection.execute(query).mappings():
             profile = record(Profile, row)
             side = profile.side.value
-            metadata = {"side": side, "subject_id": profile.subject_id, "adapter_version": profile.adapter_version}
+            metadata: dict[str, str | int | float] = {
+                "side": side,
+                f"{side}_id": profile.subject_id,
+                "adapter_version": profile.adapter_version,
+            }
+            if profile.average is not None:
+                metadata["rating"] = profile.average
+            if profile.as_of is not None:
+                metadata["timestamp"] = profile.as_of
             documents.append(
                 Document(
                     Collection.PROFILES, profile.subject_id, side, readable(profile.likes, profile.dislikes), metadata

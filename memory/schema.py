@@ -125,6 +125,7 @@ profiles = Table(
     Column("dislikes", Strings, nullable=False),
     Column("average", Double),
     Column("created_at", BigInteger, nullable=False),
+    Column("as_of", BigInteger),
     UniqueConstraint("side", "subject_id", "adapter_version", "source"),
     sqlite_autoincrement=True,
 )

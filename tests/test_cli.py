@@ -76,7 +76,7 @@ class Graph(ModuleType):
         class Services:
             @staticmethod
             @contextmanager
-            def open(settings: Any) -> Iterator[SimpleNamespace]:
+            def open(settings: Any, told: Any) -> Iterator[SimpleNamespace]:
                 with Store.open(settings) as store:
                     yield SimpleNamespace(store=store, settings=settings)
 

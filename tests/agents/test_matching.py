@@ -103,9 +103,10 @@ def test_points_are_few_different_and_true(embedder: Embedder, user: list[Review
             taste = said[point.taste_review]
             assert taste in user
             assert taste.likes if liked else taste.dislikes
-            assert point.taste_item == f"i{point.taste_review[1:]}"
         else:
-            assert (point.taste_review, point.taste_item) == ("", "")
+            assert point.taste_review == ""
+        assert not point.imported
+        assert point.taste == ""
     vectors = embedder.embed([point.quality for point in chosen])
     close = vectors @ vectors.T
     assert all(close[a, b] < ALIKE for a in range(len(chosen)) for b in range(a))
@@ -144,8 +145,30 @@ def test_what_others_like_meets_what_the_user_likes(embedder: Embedder):
     ratings = {"r0": 5.0, "r1": 1.0, "q0": 5.0, "q1": 1.0}
     chosen = {point.kind: point for point in points(sides(user, item, ratings=ratings), embedder)}
     assert chosen[Kind.DRAW].quality == "creatures of rubber and wires"
-    assert (chosen[Kind.DRAW].quality_review, chosen[Kind.DRAW].taste_item) == ("q0", "i0")
-    assert (chosen[Kind.CLASH].quality_review, chosen[Kind.CLASH].taste_item) == ("q1", "i1")
+    assert (chosen[Kind.DRAW].quality_review, chosen[Kind.DRAW].taste_review) == ("q0", "r0")
+    assert (chosen[Kind.CLASH].quality_review, chosen[Kind.CLASH].taste_review) == ("q1", "r1")
+
+
+def test_the_last_place_is_the_other_sides(embedder: Embedder):
+    tastes = [summary(f"r{n}", likes=(phrase,)) for n, phrase in enumerate(PRAISE)]
+    qualities = [summary(f"q{n}", likes=(phrase,)) for n, phrase in enumerate(PRAISE)]
+    ratings = {made.review_id: 5.0 for made in (*tastes, *qualities)}
+    praised = points(sides(tastes, qualities, ratings=ratings), embedder)
+    assert [point.kind for point in praised] == [Kind.DRAW] * MOST, "nobody says anything else"
+    blamed = summary("b", dislikes=("the bread tasted of soap",))
+    heard = points(sides(tastes, [*qualities, blamed], ratings=ratings), embedder)
+    assert heard[: MOST - 1] == praised[: MOST - 1]
+    assert (heard[-1].kind, heard[-1].quality_review) == (Kind.FAULT, "b")
+
+
+def test_imported_profiles_are_told_from_reviews(embedder: Embedder):
+    """What stands for a profile has no review in the history."""
+    pair = sides([], [])
+    user, item = summary("of-user", likes=PRAISE[:3]), summary("of-item", likes=("creatures of rubber and wires",))
+    [met] = points(pair._replace(user=[user], item=[item]), embedder)
+    assert met.kind is Kind.DRAW
+    assert met.imported
+    assert met.taste in PRAISE[:3]
 
 
 def test_praise_counts_for_less_in_a_bad_review(embedder: Embedder):
@@ -215,14 +238,14 @@ def test_a_precedent_is_near_and_telling(
     chosen = points(sides([summary("r0")], [], texts, {"r0": rating}, usual), embedder)
     assert [point.kind for point in chosen] == ([kind] if kind else [])
     for point in chosen:
-        assert (point.taste_review, point.taste_item, point.quality) == ("r0", "i0", "")
+        assert (point.taste_review, point.quality) == ("r0", "")
 
 
 def test_the_nearest_precedent_is_taken(embedder: Embedder):
     texts = {"target": TARGET, "i0": FAR, "i1": NEARBY}
     user = [summary("r0"), summary("r1")]
     [point] = points(sides(user, [], texts, {"r0": 1, "r1": 5}), embedder)
-    assert (point.kind, point.taste_item) == (Kind.PRECEDENT_FOR, "i1")
+    assert (point.kind, point.taste_review) == (Kind.PRECEDENT_FOR, "r1")
 
 
 # The balance

@@ -13,7 +13,7 @@ from whylike.adapters.engines.base import Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.grounding import ground, split_sentences, states_rating
 from whylike.agents.matching import FOR, MOST, Kind, Point
-from whylike.agents.reasoner import CLEAR, LONGEST, UNNAMED, Reasoner, quoted
+from whylike.agents.reasoner import CLEAR, LONGEST, Reasoner, called, quoted
 from whylike.errors import EngineError
 from whylike.records import Expert, ReviewSummary
 
@@ -66,7 +66,6 @@ def point(kind: Kind, number: int, quality: str = "warm sound") -> Point:
         quality="" if kind in PRECEDENTS else quality,
         quality_review="" if kind in PRECEDENTS else f"q{number}",
         taste_review=f"r{number}" if past else "",
-        taste_item=f"i{number}" if past else "",
     )
 
 
@@ -79,8 +78,12 @@ def some_points(draw: st.DrawFn, quality: st.SearchStrategy[str] = qualities) ->
 
 
 def request(points: Sequence[Point], balance: float = 0, titles: Sequence[str] = (), newcomer: bool = False) -> Writing:
-    named = {f"i{n}": title for n, title in enumerate(titles)}
-    return Reasoner(ScriptedEngine()).request(points, balance, named, newcomer=newcomer)
+    return Reasoner(ScriptedEngine()).request(points, balance, names_of(titles), newcomer=newcomer)
+
+
+def names_of(titles: Sequence[str]) -> dict[str, str]:
+    """What the items of the user's reviews are called, each reviewed a day after the one before."""
+    return {f"r{n}": called(title, n * 86_400) for n, title in enumerate(titles)}
 
 
 def allows(asked: Writing, text: str) -> bool:
@@ -107,30 +110,27 @@ def test_whatever_is_quoted_the_sentences_keep_their_form(
     points: list[Point], named: list[str], balance: float, newcomer: bool
 ):
     text = written(request(points, balance, named, newcomer))
-    shown = [quoted(title) or UNNAMED[number % len(UNNAMED)] for number, title in enumerate(named)]
+    names = names_of(named)
+    shown = list(names.values())
     sentences = split_sentences(text, shown)
     assert len(sentences) == max(len(points), 1), "one sentence a point"
     assert len(text.splitlines()) == 1
 
-    def called(number: int, one: Point) -> str:
-        return quoted(named[int(one.taste_item[1:])]) or UNNAMED[number % len(UNNAMED)]
-
     assert not points or text.partition(": ")[2][0].islower(), "the first point goes on after the lead"
-    for number, (sentence, one) in enumerate(zip(sentences, points, strict=False)):
+    for sentence, one in zip(sentences, points, strict=False):
         assert sentence.endswith(".")
         assert sentence[0].isupper()
         assert re.findall("“[^”]*”", sentence) == ([f"“{quoted(one.quality)}”"] if one.kind not in PRECEDENTS else [])
-        if one.taste_item:
-            assert called(number, one) in sentence
+        if one.taste_review:
+            assert names[one.taste_review] in sentence
         assert not states_rating(sentence, shown)
     # What is not quoted is the same as if harmless words stood there.
     tame = [each.model_copy(update={"quality": each.quality and "Q"}) for each in points]
     frames = every_sentence(request(tame, balance, ["[0]", "[1]", "[2]", "[3]"], newcomer))
     for number, sentence in enumerate(sentences):
         allowed = frames
-        if points and (item := points[number].taste_item):
-            name = called(number, points[number])
-            allowed = {frame.replace(f"[{item[1:]}]", name) for frame in frames}
+        if points and (past := points[number].taste_review):
+            allowed = {frame.replace(f"[{past[1:]}]", names[past]) for frame in frames}
         assert re.sub("“[^”]*”", "“Q”", sentence) in allowed
 
 
@@ -218,10 +218,27 @@ def test_what_is_quoted_has_no_quotation_marks_of_its_own(text: str):
     assert quoted(line) == line
 
 
-def test_an_item_without_a_title_is_not_called_by_its_id():
+def test_an_item_without_a_title_is_called_by_when_it_was_reviewed():
     text = written(request([point(Kind.PRECEDENT_FOR, 0)], 1, [" \n "]))
-    assert UNNAMED[0] in text
-    assert "i0" not in text
+    assert "an item reviewed on 1 January 1970" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "imported", "taste", "allowed"),
+    [
+        (Kind.DRAW, True, "", "its profile says “oak”, and something like that won the user over in Jaws."),
+        (Kind.DRAW, False, "elm", "one reviewer writes “oak”, and the user's profile has “elm”."),
+        (Kind.CLASH, True, "elm", "its profile warns of “oak”, and the user's has “elm”."),
+        (Kind.PRAISE, True, "", "it is liked for “oak”."),
+        (Kind.FAULT, True, "", "among what is disliked in it is “oak”."),
+    ],
+)
+def test_what_an_imported_profile_says_is_no_reviewers_word(kind: Kind, imported: bool, taste: str, allowed: str):
+    one = point(kind, 0, "oak").model_copy(update={"imported": imported, "taste": taste})
+    sentences = every_sentence(request([one], 0, ["Jaws"]))
+    assert any(sentence.endswith(f": {allowed}") for sentence in sentences), sentences
+    if imported:
+        assert not any("reviewer" in sentence or "them" in sentence for sentence in sentences)
 
 
 @settings(max_examples=30)
@@ -240,7 +257,7 @@ def test_every_sentence_is_grounded_in_its_point(points: list[Point], named: lis
         for one in points
         if one.quality_review
     ]
-    names = {one.taste_review: quoted(named[n]) for n, one in enumerate(points) if one.taste_review}
+    names = {one.taste_review: names_of(named)[one.taste_review] for one in points if one.taste_review}
     asked = request(points, 0, named)
     reason = ground(
         text, summaries, lambda all_: [[] for _ in all_], names=names, prompt=asked.prompt.messages[0].content
@@ -249,7 +266,7 @@ def test_every_sentence_is_grounded_in_its_point(points: list[Point], named: lis
     for sentence, one in zip(reason.sentences, points, strict=False):
         if one.quality_review:
             assert one.quality_review in sentence.evidence or len(sentence.evidence) > 1
-        if one.taste_review and names[one.taste_review]:
+        if one.taste_review:
             assert sentence.supported
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import combinations
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,13 @@ from hypothesis import strategies as st
 
 from whylike.adapters.engines.base import Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents import phrases as cutting
+from whylike.agents import summarizer
 from whylike.agents.phrases import phrases
+from whylike.agents.prompting import prompt_file
 from whylike.agents.summarizer import CONCERNS, KEPT, POINTS, PREFERENCES, SAME, Summarizer
 from whylike.memory.embeddings import Embedder
-from whylike.records import Expert, RatingScale, Review, ReviewSummary, Side
+from whylike.records import Expert, Rated, RatingScale, Review, ReviewSummary, Side
 
 SCALE = RatingScale()
 SENTENCES = (
@@ -79,8 +84,7 @@ def test_the_rating_pulls_the_tone(embedder: Embedder):
 
 
 def test_the_rating_is_read_on_the_stores_scale(embedder: Embedder):
-    summarizer = Summarizer(toned(), embedder)
-    [made] = summarizer.summarize([review(rating=5)], RatingScale(minimum=0, maximum=10))
+    [made] = Summarizer(toned(), embedder).summarize([review(rating=5)], RatingScale(minimum=0, maximum=10))
     assert made.likes == (), "5 of 10 is no praise"
 
 
@@ -92,10 +96,10 @@ def test_what_the_model_leans_to_is_taken_off(embedder: Embedder):
 
 def test_the_leaning_is_asked_for_once(embedder: Embedder):
     engine = ScriptedEngine()
-    summarizer = Summarizer(engine, embedder)
-    summarizer.summarize([review()], SCALE)
+    asked = Summarizer(engine, embedder)
+    asked.summarize([review()], SCALE)
     first = len(engine.history)
-    summarizer.summarize([review()], SCALE)
+    asked.summarize([review()], SCALE)
     assert len(engine.history) - first == len(phrases("", TEXT)) < first
 
 
@@ -141,18 +145,38 @@ def test_the_version_is_recorded(embedder: Embedder):
         def adapter_version(self, expert: Expert) -> str:
             return f"{expert}-7"
 
-    summarizer = Summarizer(Trained(), embedder)
-    [made] = summarizer.summarize([review()], SCALE)
-    profile = summarizer.profile(Side.USER, "u", [made], "hash")
-    assert made.adapter_version == profile.adapter_version == summarizer.version == "summarizer-7"
-    assert profile.source == "hash"
+    trained = Summarizer(Trained(), embedder)
+    [made] = trained.summarize([review()], SCALE)
+    profile = trained.profile(Side.USER, "u", [review()], [made], Rated(count=1, average=4))
+    assert made.adapter_version == profile.adapter_version == trained.mark
+    assert trained.mark.startswith("summarizer-7+")
+    assert trained.version == "summarizer-7"
+    assert (profile.average, profile.as_of) == (4, 1)
+
+
+@pytest.mark.parametrize(("where", "name"), [(summarizer, "FAINT"), (summarizer, "CONCERNS"), (cutting, "_SENTENCE")])
+def test_another_recipe_leaves_another_mark(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch, where: ModuleType, name: str
+):
+    before = Summarizer(ScriptedEngine(), embedder).mark
+    assert Summarizer(ScriptedEngine(), embedder).mark == before
+    changed = {"FAINT": 0.3, "CONCERNS": ("story",), "_SENTENCE": re.compile(r"[.]+")}[name]
+    monkeypatch.setattr(where, name, changed)
+    assert Summarizer(ScriptedEngine(), embedder).mark != before
+
+
+def test_another_prompt_leaves_another_mark(embedder: Embedder, monkeypatch: pytest.MonkeyPatch):
+    before = Summarizer(ScriptedEngine(), embedder).mark
+    other = prompt_file("phrase_tone").model_copy(update={"neutral": ("it is a thing",)})
+    monkeypatch.setattr(summarizer, "prompt_file", lambda _: other)
+    assert Summarizer(ScriptedEngine(), embedder).mark != before
 
 
 def test_nothing_to_summarise(embedder: Embedder):
     engine = ScriptedEngine()
     assert summarize(engine, embedder) == []
     [made] = summarize(engine, embedder, review("…", title="!"))
-    assert made == ReviewSummary(review_id="r1", adapter_version="base:scripted")
+    assert made == ReviewSummary(review_id="r1", adapter_version=Summarizer(engine, embedder).mark)
     assert not engine.history, "there was nothing to ask"
 
 
@@ -176,7 +200,7 @@ def summary(likes: Sequence[str] = (), dislikes: Sequence[str] = (), review_id: 
 
 def test_a_profile_is_about_five_points_no_two_alike(embedder: Embedder):
     summaries = [summary(theme, theme[:1], f"r{number}") for number, theme in enumerate(THEMES)]
-    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.ITEM, "i", summaries, "")
+    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.ITEM, "i", [], summaries, Rated())
     assert (profile.side, profile.subject_id) == (Side.ITEM, "i")
     for listed in (profile.likes, profile.dislikes):
         assert len(listed) == POINTS
@@ -191,17 +215,28 @@ def test_a_profile_is_about_five_points_no_two_alike(embedder: Embedder):
 @given(st.lists(st.lists(st.sampled_from([phrase for theme in THEMES for phrase in theme]), max_size=4), max_size=6))
 def test_profiles_are_phrases_of_the_summaries_and_always_the_same(embedder: Embedder, lists: list[list[str]]):
     summaries = [summary(listed, review_id=f"r{number}") for number, listed in enumerate(lists)]
-    summarizer = Summarizer(ScriptedEngine(), embedder)
-    profile = summarizer.profile(Side.USER, "u", summaries, "")
+    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.USER, "u", [], summaries, Rated())
     assert set(profile.likes) <= {phrase for listed in lists for phrase in listed}
     assert bool(profile.likes) is any(lists)
     assert len(set(profile.likes)) == len(profile.likes) <= POINTS
     assert profile.dislikes == ()
     assert profile == Summarizer(ScriptedEngine(), Embedder() if not any(lists) else embedder).profile(
-        Side.USER, "u", summaries, ""
+        Side.USER, "u", [], summaries, Rated()
     )
 
 
 def test_a_profile_of_nothing_is_empty(embedder: Embedder):
-    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.USER, "u", [], "")
+    profile = Summarizer(ScriptedEngine(), embedder).profile(Side.USER, "u", [], [], Rated())
     assert (profile.likes, profile.dislikes) == ((), ())
+    assert (profile.average, profile.as_of) == (None, None)
+
+
+def test_what_a_profile_is_made_from_has_a_hash_of_its_own(embedder: Embedder):
+    made = Summarizer(ScriptedEngine(), embedder)
+    sources = [
+        made.source([summary(("a",))], Rated(count=1, average=4)),
+        made.source([summary(("b",))], Rated(count=1, average=4)),
+        made.source([summary(("a",))], Rated(count=2, average=4)),
+    ]
+    assert len(set(sources)) == len(sources)
+    assert made.profile(Side.USER, "u", [], [summary(("a",))], Rated(count=1, average=4)).source == sources[0]

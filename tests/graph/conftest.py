@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.graph.pair import Services
+from whylike.graph.schema import FILE
 from whylike.memory.embeddings import Embedder
 from whylike.memory.store import Store
-from whylike.records import Explanation, Item, RatedPair, Review
+from whylike.records import Explanation, Item, Profile, RatedPair, Review, Side
 from whylike.settings import Settings
 
 NOW = 2_000
@@ -128,3 +131,46 @@ def services(opened: Callable[..., AbstractContextManager[Services]]) -> Iterato
 def said() -> Callable[[Explanation], dict[str, Any]]:
     """All of an answer but how long it took."""
     return lambda explanation: explanation.model_dump(mode="json", exclude={"seconds"})
+
+
+@pytest.fixture
+def imported() -> Callable[..., Profile]:
+    """Makes a profile as EXP3RT's released pairs have them."""
+
+    def made(side: Side, average: float | None = 4.5) -> Profile:
+        return Profile(
+            side=side,
+            subject_id="pro",
+            likes=("slimy rubber creatures on wires", "monsters built by hand"),
+            dislikes=("nothing happens for an hour",),
+            adapter_version="imported:exp3rt",
+            average=average,
+        )
+
+    return made
+
+
+@pytest.fixture
+def well_formed() -> Callable[[Explanation], None]:
+    """Checks what holds for every answer."""
+    return _well_formed
+
+
+def _well_formed(explanation: Explanation) -> None:
+    document = json.loads(explanation.model_dump_json())
+    jsonschema.validate(document, json.loads(FILE.read_text(encoding="utf-8")))
+    assert Explanation.model_validate(document) == explanation
+    rating = explanation.rating
+    assert sum(rating.distribution.values()) == pytest.approx(1, abs=1e-3)
+    assert rating.scale[0] <= rating.interval[0] <= rating.interval[1] <= rating.scale[1]
+    assert rating.scale[0] <= rating.expectation <= rating.scale[1]
+    ids = [evidence.id for evidence in explanation.evidence]
+    assert len(set(ids)) == len(ids)
+    for evidence in explanation.evidence:
+        assert evidence.timestamp < explanation.as_of
+        assert (evidence.user_id == explanation.user_id) is not (evidence.item_id == explanation.item_id)
+    if explanation.reason:
+        assert explanation.reason.text == " ".join(sentence.text for sentence in explanation.reason.sentences)
+        for sentence in explanation.reason.sentences:
+            assert sentence.supported is bool(sentence.evidence or sentence.profiles)
+            assert set(sentence.evidence) <= set(ids)

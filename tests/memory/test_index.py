@@ -190,7 +190,9 @@ def test_what_chroma_holds(settings: Settings, store: Store, index: Index) -> No
     store.add_summaries(
         [ReviewSummary(review_id="r", likes=("a",), dislikes=("b",), preferences=("c",), adapter_version="v")]
     )
-    store.add_profiles([Profile(side=Side.ITEM, subject_id="something", likes=("d",), adapter_version="w")])
+    dated = Profile(side=Side.ITEM, subject_id="something", likes=("d",), adapter_version="w", average=2.5, as_of=77)
+    undated = Profile(side=Side.USER, subject_id="someone", likes=("e",), adapter_version="x")
+    store.add_profiles([dated, undated])
     index.sync()
     index.close()
     summaries, profiles = raw(settings, "summaries"), raw(settings, "profiles")
@@ -199,8 +201,11 @@ def test_what_chroma_holds(settings: Settings, store: Store, index: Index) -> No
     assert summaries["metadatas"] == [
         {"user_id": "someone", "item_id": "something", "rating": 2.5, "timestamp": 77, "adapter_version": "v"}
     ]
-    assert profiles["documents"] == ["Liked: d."]
-    assert profiles["metadatas"] == [{"side": "item", "subject_id": "something", "adapter_version": "w"}]
+    assert profiles["documents"] == ["Liked: d.", "Liked: e."]
+    assert profiles["metadatas"] == [
+        {"side": "item", "item_id": "something", "rating": 2.5, "timestamp": 77, "adapter_version": "w"},
+        {"side": "user", "user_id": "someone", "adapter_version": "x"},
+    ]
     Embedded.of(settings.store)  # for the fixture to close
 
 

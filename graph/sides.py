@@ -1,0 +1,100 @@
+"""The two sides of a pair in a query's state: whose they are, what is summarized of them, and their profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whylike.graph.services import Services
+from whylike.graph.state import Json, PairState
+from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
+from whylike.records import History, Profile, Rated, Review, ReviewSummary, Side
+
+
+def both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:
+    """Either side of a pair: whose it is, the reviews that are known of it, and all its ratings."""
+    return (
+        (Side.USER, known.user_id, known.user_reviews, known.user_rated),
+        (Side.ITEM, known.item_id, known.item_reviews, known.item_rated),
+    )
+
+
+def imported(services: Services, known: History) -> dict[Side, Profile]:
+    """The imported profile of each side that has one, but no reviews: it stands in for them."""
+    return {
+        side: profile
+        for side, subject_id, reviews, _ in both(known)
+        if not reviews and (profile := services.store.profile(side, subject_id, IMPORTED, ""))
+    }
+
+
+def rated(known: History, stand_ins: dict[Side, Profile], count: int) -> History:
+    """The history with an imported profile's average, as of `count` ratings, on a side that has no ratings."""
+    changes = {}
+    for side, _, _, ratings in both(known):
+        average = stand_ins[side].average if side in stand_ins else None
+        if not ratings.count and average is not None:
+            changes[f"{side}_rated"] = Rated(count=count, average=average)
+    return known.model_copy(update=changes)
+
+
+def profiles_of(state: PairState) -> dict[Side, Profile]:
+    """The imported profiles that stand in for reviews in this query."""
+    return {Side(side): Profile.model_validate(profile) for side, profile in state["imported"].items()}
+
+
+def summaries_of(state: PairState, reviews: Sequence[Review]) -> list[ReviewSummary]:
+    """The summaries of these reviews, as far as the query has them."""
+    made = state["summaries"]
+    return [ReviewSummary.model_validate(made[review.review_id]) for review in reviews if review.review_id in made]
+
+
+def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    """What the user's side and the item's rest on: summaries of reviews, or an imported profile in their place."""
+    known = History.model_validate(state["history"])
+    stand_ins = profiles_of(state)
+    sides = [
+        [_stand_in(side, stand_ins[side])] if side in stand_ins else summaries_of(state, reviews)
+        for side, _, reviews, _ in both(known)
+    ]
+    return sides[0], sides[1]
+
+
+def stand_in_ids(state: PairState) -> dict[str, Side]:
+    """The side of each id that stands for an imported profile where the ids of reviews stand otherwise."""
+    return {stand_in_id(Side(side)): Side(side) for side in state["imported"]}
+
+
+def stand_in_id(side: Side) -> str:
+    """The id that an imported profile goes by; ids of reviews have no control characters."""
+    return f"\x00{side}"
+
+
+def profile_of(services: Services, state: PairState, side: Side) -> Profile:
+    """The profile that the summaries of a side add up to, from the store if it was made from the same before.
+
+    A profile as of the past is not kept: the newest kept one is what `whylike profile show` shows.
+    """
+    known = History.model_validate(state["history"])
+    _, subject_id, reviews, ratings = both(known)[0 if side is Side.USER else 1]
+    made = summaries_of(state, reviews)
+    source = services.summarizer.source(made, ratings)
+    found = services.store.profile(side, subject_id, services.summarizer.mark, source)
+    if found is None:
+        found = services.summarizer.profile(side, subject_id, reviews, made, ratings)
+        if made and state["current"]:
+            services.store.add_profiles([found])
+    return found
+
+
+def plain(profile: Profile) -> Json:
+    """A profile as it stands in the published document."""
+    return {"likes": list(profile.likes), "dislikes": list(profile.dislikes)}
+
+
+def _stand_in(side: Side, profile: Profile) -> ReviewSummary:
+    return ReviewSummary(
+        review_id=stand_in_id(side),
+        likes=profile.likes,
+        dislikes=profile.dislikes,
+        adapter_version=profile.adapter_version,
+    )
