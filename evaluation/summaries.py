@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 
 from whylike.adapters.engines.base import Engine
 from whylike.agents.summarizer import Summarizer
@@ -24,7 +24,7 @@ from whylike.records import RatingScale, Record, Review, ReviewSummary
 from whylike.settings import Settings
 
 SAME = 0.6
-"""Cosine from which two aspects are the same one (method: MiniLM cosine 0.6, one-to-one within a list)."""
+"""Cosine from which two aspects are the same one (method: MiniLM cosine 0.6, greedy one-to-one within a list)."""
 WELL_JOINED = 0.2
 """Least `match` of a teacher's row: below about 0.15 some are joined to the wrong review."""
 SCALE = RatingScale()
@@ -171,11 +171,16 @@ def _words(text: str) -> str:
 
 
 def _agreeing(embedder: Embedder, ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """How many pairs of the two lists mean the same, matched greedily: the closest pair first, no aspect twice."""
     if not ours or not theirs:
         return 0
     close = embedder.embed(ours) @ embedder.embed(theirs).T
-    rows, columns = linear_sum_assignment(-close)
-    return int((close[rows, columns] >= SAME).sum())
+    agreeing = 0
+    while close.max(initial=-1.0) >= SAME:
+        row, column = np.unravel_index(int(close.argmax()), close.shape)
+        close[row, :] = close[:, column] = -1.0
+        agreeing += 1
+    return agreeing
 
 
 def _teacher_row(review_id: str, row: dict[str, str | float]) -> TeacherRow:
