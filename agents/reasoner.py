@@ -27,6 +27,8 @@ _LEADS = {
     "even": ("This could go either way for the user", "It is hard to say how the user would take it"),
     "newcomer": ("The user has written no reviews yet, so only others can be heard",),
 }
+_SECOND = ("on the bright side", "on the other hand")
+"""How only a later sentence may begin."""
 _TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
     Kind.DRAW: (
         ("one reviewer writes “", "”, and something like that won the user over in {taste}"),
@@ -145,6 +147,8 @@ def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> 
     for number, point in enumerate(points):
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
         turns = _turns(point)[taken.get(point.kind, 0) :: total[point.kind]] or _turns(point)
+        if not number:
+            turns = tuple(turn for turn in turns if not turn[0].startswith(_SECOND))
         taken[point.kind] = taken.get(point.kind, 0) + 1
         taste = quoted(point.taste) or names.get(point.taste_review, "")
         quality = quoted(point.quality)

@@ -174,6 +174,15 @@ def test_a_choice_is_left_where_one_can_be():
     assert all(allows(asked, sentence) for sentence in sentences)
 
 
+@pytest.mark.parametrize("kind", [Kind.PRAISE, Kind.FAULT])
+@pytest.mark.parametrize("count", range(1, MOST + 1))
+def test_a_reason_does_not_begin_with_the_other_hand(kind: Kind, count: int):
+    sentences = every_sentence(request([point(kind, n) for n in range(count)], 0))
+    first = [sentence for sentence in sentences if ": " in sentence]
+    assert first
+    assert not any(": on the " in sentence for sentence in first)
+
+
 @pytest.mark.parametrize(
     ("balance", "newcomer", "stance"),
     [
