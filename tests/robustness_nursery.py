@@ -38,7 +38,7 @@ from whylike.memory.chroma import FOLDER
 from whylike.memory.embeddings import Embedder
 from whylike.memory.ingest import ingest
 from whylike.memory.store import Store
-from whylike.settings import load
+from whylike.settings import Settings, load
 
 NOBODY = 65534
 """The user that may write nowhere."""
@@ -89,24 +89,27 @@ class Steps:
             self._step()
 
     def _statement(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("BEGIN"):
-            connection.info["writes"] = statement == "BEGIN IMMEDIATE"
-        if connection.info["writes"] and not statement.startswith("SELECT"):
+        if statement != "BEGIN" and not statement.startswith(("SELECT", "SET", "SHOW")):
+            connection.info["writes"] = True
             self._step()
 
     def _commit(self, connection: Connection) -> None:
-        if connection.info["writes"]:
+        if connection.info.pop("writes", False):
             self._step()
 
 
+def where(job: Job) -> Settings:
+    return load({"store": job["store"], "database_url": job.get("database_url")})
+
+
 def run_ingest(job: Job) -> object:
-    with Store.open(load({"store": job["store"]})) as store:
+    with Store.open(where(job)) as store:
         report = ingest(store, Path(job["file"]), items_file=Path(job["items"]), batch=job["batch"])
     return report.model_dump(mode="json")
 
 
 def run_explain(job: Job) -> object:
-    with Services.open(load({"store": job["store"]})) as opened:
+    with Services.open(where(job)) as opened:
         answer = explain(opened, job["user"], job["item"], as_of=job["as_of"])
     return answer.model_dump(mode="json", exclude={"seconds"})
 

@@ -37,8 +37,13 @@ def lines(rows: list[dict[str, object]]) -> bytes:
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store.open(Settings(store=tmp_path / "store")) as opened:
+def here(tmp_path, database_url):
+    return Settings(store=tmp_path / "store", database_url=database_url)
+
+
+@pytest.fixture
+def store(here):
+    with Store.open(here) as opened:
         yield opened
 
 
@@ -261,15 +266,15 @@ def add_and_die(self, new):
     return add(self, new)
 
 Store.add_reviews = add_and_die
-with Store.open(Settings(store=Path(sys.argv[1]))) as store:
+with Store.open(Settings.model_validate_json(sys.argv[1])) as store:
     ingest(store, Path(sys.argv[2]), batch=3)
 """
 
 
-def test_a_killed_run_is_completed_by_the_next(tmp_path, store, reviews):
+def test_a_killed_run_is_completed_by_the_next(tmp_path, here, store, reviews):
     reviews.write_bytes(b"broken first\n" + reviews.read_bytes())
     died = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.folder), str(reviews)],
+        [sys.executable, "-c", KILLED, here.model_dump_json(), str(reviews)],
         env=os.environ,
         check=False,
         capture_output=True,
@@ -289,6 +294,7 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path, store, reviews):
 
 
 @pytest.mark.realdata
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data is not at {REAL}")
 def test_real_reviews_and_items(store):
     music = REAL / "digital_music"
