@@ -282,7 +282,7 @@ def _disk(settings: Settings) -> Iterator[Check]:
     """Free space where whylike writes."""
     for setting in ("store", "cache"):
         name, there = f"{setting}'s disk", getattr(settings, setting).expanduser().absolute()
-        while not there.exists():
+        while not os.access(there, os.F_OK):  # where a folder above may not be looked into, too
             there = there.parent
         free = shutil.disk_usage(there).free // 2**20
         found = f"{free / 1024:,.1f} GiB free at {there}"

@@ -29,7 +29,7 @@ import chromadb.api.rust  # imported by every client otherwise
 import numpy as np
 from chromadb.config import Settings as ChromaSettings
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 import whylike.cli
 from whylike.graph import services
@@ -136,6 +136,8 @@ def run_cli(job: Job) -> object:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     os.environ["WHYLIKE_STORE"] = job["store"]
+    if "database_url" in job:
+        os.environ["WHYLIKE_DATABASE_URL"] = job["database_url"]
     sys.argv = ["whylike", *job["args"]]
     whylike.cli.main()
     raise SystemExit(0)
@@ -176,6 +178,7 @@ def say(answer: object) -> None:
 def main() -> None:
     """Answer until standard input ends."""
     services.Embedder = Hashed  # type: ignore[misc]
+    create_engine("postgresql://")  # imports the driver, which nobody may not be able to read
     assert threading.active_count() == 1  # what forks must have no other thread, whose locks the child would inherit
     say("ready")
     for line in sys.stdin:

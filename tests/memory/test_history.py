@@ -132,9 +132,7 @@ def test_the_rating_to_predict_is_in_nothing_even_where_it_is_earlier(store: Sto
     assert answer == History(user_id="target-u", item_id="target-i", before=10)
 
 
-def test_the_general_mean_is_of_earlier_ratings_without_the_pairs_own(
-    tmp_path: Path, database_url: str | None
-) -> None:
+def test_the_general_mean_is_of_earlier_ratings_without_the_pairs_own(tmp_path: Path, database_url: str | None) -> None:
     rows = [("u", "i", 1, 5.0), ("u", "j", 2, 2.0), ("v", "i", 3, 3.0), ("v", "j", 9, 5.0)]
     rows += [("u", f"later{n}", 20 + n, 5.0) for n in range(5)]
     with Store.open(Settings(store=tmp_path, database_url=database_url)) as store:

@@ -242,7 +242,9 @@ def test_the_scale_is_settled_once(here: Settings, store: Store) -> None:
     assert store.scale == ten
     assert store.settle_scale(None, five) == ten
     assert store.settle_scale(ten, five) == ten
-    with pytest.raises(UsageError, match=r"ratings on the scale 1:10, not 1:5; .* in another (store with --store|database)"):
+    with pytest.raises(
+        UsageError, match=r"ratings on the scale 1:10, not 1:5; .* in another (store with --store|database)"
+    ):
         store.settle_scale(five, ten)
     with Store.open(here) as again:
         assert again.scale == ten
@@ -330,7 +332,10 @@ def test_what_is_not_a_store_is_refused_in_one_sentence(tmp_path: Path) -> None:
         ("mysql://me:secret@host/db", "names mysql, allowed are sqlite and postgresql"),
         ("no url", "is not a database URL"),
         ("ftp+tls://me:secret@host/db", "names ftp, allowed"),
-        ("postgresql+nodriver://me:secret@host/db", "names the driver nodriver, but whylike uses psycopg; begin it with"),
+        (
+            "postgresql+nodriver://me:secret@host/db",
+            "names the driver nodriver, but whylike uses psycopg; begin it with",
+        ),
         ("postgresql://me:se@cret@host/db", "has an @ in its user or password; write it as %40"),
         ("postgresql://me:secret@host:secret/db", "is not a database URL"),
         ("postgresql://me:secret@secret:secret@host/db", "is not a database URL"),
