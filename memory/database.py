@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -39,7 +38,7 @@ class Database:
         url = url_of(folder, database_url)
         self._reader = connect(url, writes=False)
         self._writer = connect(url, writes=True)
-        self._gates: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._gates: dict[str, threading.Lock] = {}
         self.dialect = self._reader.dialect.name
         self.name = hidden(database_url) if database_url else str(folder)
         self.elsewhere = "another database, named in database_url" if database_url else "another store with --store"
@@ -142,7 +141,7 @@ class Database:
     @contextmanager
     def _gate(self, purpose: str) -> Generator[None]:
         """Let in one thread of this process."""
-        gate = self._gates[purpose]
+        gate = self._gates.setdefault(purpose, threading.Lock())
         if not gate.acquire(timeout=LOCK_SECONDS):
             raise self._held(purpose)
         try:
