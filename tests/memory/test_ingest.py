@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from whylike.errors import InputError, StoreError, UsageError
+from whylike.memory import ingest as ingest_module
 from whylike.memory.ingest import FileReport, IngestReport, Progress, ingest
 from whylike.memory.store import Store
 from whylike.records import Item, RatingScale, Side
@@ -151,6 +152,27 @@ def test_each_batch_is_one_transaction_and_reports_progress(store, reviews, monk
     total = reviews.stat().st_size
     assert [(each.rows, each.rejected, each.total) for each in seen] == [(5, 0, total), (10, 0, total), (12, 2, total)]
     assert 0 < seen[0].done < seen[1].done < seen[2].done == total
+
+
+def test_long_reviews_make_small_batches(store, tmp_path, monkeypatch):
+    """Or ten thousand reviews of 100,000 words each would be held at once."""
+    monkeypatch.setattr(ingest_module, "_CHARACTERS", 1000)
+    path = tmp_path / "long.jsonl"
+    path.write_bytes(lines([row(number, text="x" * (1 if number % 5 else 700)) for number in range(20)]))
+    sizes: list[int] = []
+    seen: list[Progress] = []
+    add = store.add_reviews
+    monkeypatch.setattr(store, "add_reviews", lambda new: sizes.append(len(new)) or add(new))
+    assert ingest(store, path, progress=seen.append).reviews.reviews_added == 20
+    assert sizes == [6, 10, 4]
+    assert [each.rows for each in seen] == [6, 16, 20]
+
+
+def test_progress_is_told_within_a_batch(store, reviews, monkeypatch):
+    monkeypatch.setattr(ingest_module, "_NEWS", 5)
+    seen: list[Progress] = []
+    ingest(store, reviews, batch=8, progress=seen.append)
+    assert [(each.rows, each.rejected) for each in seen] == [(5, 0), (8, 0), (12, 2)]
 
 
 def test_a_file_that_was_cut_keeps_the_batches_before(store, tmp_path):
