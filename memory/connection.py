@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import zlib
 from functools import partial
@@ -70,15 +71,15 @@ POSTGRESQL_REFUSALS = {
 """PostgreSQL's codes of errors (SQLSTATE), and what to tell the user."""
 
 UNREACHED = {
-    "password": "mend the user or the password in database_url",
-    "authentication": "mend the user or the password in database_url",
-    "no pg_hba.conf entry": "let this user in on the server, or name another one in database_url",
-    "too many": "run fewer commands at once or raise the server's max_connections",
-    "database": "make that database with `createdb`, or mend its name in database_url",
-    "role": "mend the user in database_url",
-    "option": f"mend what follows the ? in database_url; {EXAMPLE} is enough",
+    r"starting up|shutting down|recovery": "wait until the server has started",
+    r"password|authentication": "mend the user or the password in database_url",
+    r"pg_hba\.conf": "let this user in on the server, or name another one in database_url",
+    r"too many|connection slots": "run fewer commands at once or raise the server's max_connections",
+    r'database ".*" does not exist': "make that database with `createdb`, or mend its name in database_url",
+    r'role ".*" does not exist': "mend the user in database_url",
+    r"connection option": f"mend what follows the ? in database_url; {EXAMPLE} is enough",
 }
-"""A part of what is said where no connection comes about, and how to mend it; the first that is there counts."""
+"""Patterns of what is said where no connection comes about, and how to mend it; the first that is found counts."""
 
 
 def url_of(folder: Path, database_url: str | None) -> URL:
@@ -165,7 +166,7 @@ def refused(name: str, error: DBAPIError) -> WhylikeError:
             f"the store cannot hold or look up this value: {said}; give valid UTF-8 without NUL and whole seconds"
         )
     if error.statement is None:
-        mends = (mend for sign, mend in UNREACHED.items() if sign in said)
+        mends = (mend for pattern, mend in UNREACHED.items() if re.search(pattern, said))
         mend = next(mends, "make sure that the server runs and that database_url has its host and port")
         return StoreError(f"the store {name} cannot be reached: {said}; {mend}")
     if code is None or code.startswith(("08", "57")):

@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, event, insert, inspect, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from whylike.doctor import Check, examine
 from whylike.errors import StoreError, UsageError
-from whylike.memory import database
+from whylike.memory import connection, database
 from whylike.memory.ingest import ingest
 from whylike.memory.nearest import nearest_users
 from whylike.memory.schema import reviews, row
@@ -62,8 +64,8 @@ def doctor(url: str, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 def test_every_text_is_in_the_order_of_sqlite(store: Store) -> None:
     """Whatever the language of the server, whose order would have `a` before `B`."""
-    with store.database.read() as connection:
-        collations = connection.execute(
+    with store.database.read() as connected:
+        collations = connected.execute(
             text(
                 "SELECT table_name, column_name, collation_name FROM information_schema.columns "
                 "WHERE table_schema = 'public' AND data_type = 'text' AND table_name <> 'migrations'"
@@ -147,11 +149,11 @@ def test_a_lock_keeps_out_other_processes_and_threads_and_says_so(
 
 def test_a_read_sees_one_state_and_a_write_what_was_written_while_it_waited(here: Settings, store: Store) -> None:
     with Store.open(here) as other:
-        with store.database.read() as connection:
+        with store.database.read() as connected:
             count = text("SELECT count(*) FROM reviews")
-            assert connection.execute(count).scalar_one() == 0
+            assert connected.execute(count).scalar_one() == 0
             other.add_reviews([review("r1")])
-            assert connection.execute(count).scalar_one() == 0
+            assert connected.execute(count).scalar_one() == 0
         assert store.counts().reviews == 1
 
         waits = threading.Event()
@@ -159,17 +161,17 @@ def test_a_read_sees_one_state_and_a_write_what_was_written_while_it_waited(here
             other.database._writer, "before_cursor_execute", lambda *args: "advisory" in args[2] and waits.set()
         )
         with ThreadPoolExecutor(1) as pool:
-            with store.database.write() as connection:
+            with store.database.write() as connected:
                 added = pool.submit(other.add_reviews, [review("r2"), review("r3")])
                 assert waits.wait(30)
-                connection.execute(insert(reviews), [row(review("r2"))])
+                connected.execute(insert(reviews), [row(review("r2"))])
             assert added.result() == 1
 
 
 def test_a_broken_connection_is_told_once_and_then_replaced(store: Store, new_database: NewDatabase) -> None:
     def end_the_others() -> None:
-        with store.database.read() as connection:
-            connection.execute(
+        with store.database.read() as connected:
+            connected.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -178,11 +180,11 @@ def test_a_broken_connection_is_told_once_and_then_replaced(store: Store, new_da
 
     with (
         pytest.raises(StoreError, match=r"hung up: .*; see that its server runs"),
-        store.database.write() as connection,
+        store.database.write() as connected,
     ):
-        connection.execute(text("INSERT INTO users VALUES ('lost')"))
+        connected.execute(text("INSERT INTO users VALUES ('lost')"))
         end_the_others()
-        connection.execute(text("INSERT INTO users VALUES ('lost too')"))
+        connected.execute(text("INSERT INTO users VALUES ('lost too')"))
     assert not store.has_user("lost")
     store.add_reviews([review("r1")])
     end_the_others()
@@ -192,11 +194,11 @@ def test_a_broken_connection_is_told_once_and_then_replaced(store: Store, new_da
 def test_few_connections_are_left_open(store: Store) -> None:
     with ThreadPoolExecutor(30) as pool:
         list(pool.map(lambda n: store.add_reviews([review(str(n))]) + len(store.reviews([str(n)])), range(60)))
-    with store.database.read() as connection:
+    with store.database.read() as connected:
         mine = (
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'whylike' AND datname = current_database()"
         )
-        assert 2 <= connection.execute(text(mine)).scalar_one() <= 17
+        assert 2 <= connected.execute(text(mine)).scalar_one() <= 17
 
 
 # --- what it may not do
@@ -210,9 +212,9 @@ def admin(postgresql_url: str) -> Iterator[Engine]:
 
 
 def run(engine: Engine, *statements: str) -> None:
-    with engine.connect() as connection:
+    with engine.connect() as connected:
         for statement in statements:
-            connection.exec_driver_sql(statement)
+            connected.exec_driver_sql(statement)
 
 
 @pytest.fixture
@@ -302,6 +304,27 @@ def test_the_doctor_says_why_a_server_is_not_reached(
         assert sentence in found.found
         assert "\n" not in found.found
         assert "failed: " not in found.found  # the address is told already
+
+
+@pytest.mark.parametrize(
+    ("said", "mend"),
+    [
+        ("the database system is starting up", "wait until the server has started"),
+        ("sorry, too many clients already", "run fewer commands at once"),
+        (
+            "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            "run fewer commands at once",
+        ),
+        ('no pg_hba.conf entry for host "1.2.3.4", user "ann", database "db"', "let this user in"),
+        ('role "ann" does not exist', "mend the user in database_url"),
+        ("something else", "make sure that the server runs"),
+    ],
+)
+def test_what_servers_say_to_those_whom_they_do_not_let_in(said: str, mend: str) -> None:
+    said = f'connection failed: connection to server at "1.2.3.4", port 5432 failed: FATAL:  {said}\nmore'
+    error = connection.refused("NAME", OperationalError(None, None, psycopg.OperationalError(said)))
+    told = said.splitlines()[0].rpartition("FATAL:  ")[2]
+    assert str(error).startswith(f"the store NAME cannot be reached: {told}; {mend}")
 
 
 def test_a_driver_that_is_missing_is_told(
