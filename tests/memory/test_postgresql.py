@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path, PurePath
 
 import psycopg
@@ -191,14 +191,13 @@ def test_a_broken_connection_is_told_once_and_then_replaced(store: Store, new_da
     assert store.add_reviews([review("r2")]) == 1  # what was idle is replaced unnoticed
 
 
-def test_few_connections_are_left_open(store: Store) -> None:
-    with ThreadPoolExecutor(30) as pool:
-        list(pool.map(lambda n: store.add_reviews([review(str(n))]) + len(store.reviews([str(n)])), range(60)))
-    with store.database.read() as connected:
-        mine = (
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'whylike' AND datname = current_database()"
-        )
-        assert 2 <= connected.execute(text(mine)).scalar_one() <= 17
+def test_no_more_connections_are_taken_than_a_server_can_spare(here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    with Store.open(here) as store, ExitStack() as stack:
+        with pytest.raises(StoreError, match="too busy"):
+            for taken in range(100):
+                stack.enter_context(store.database.read())
+        assert 8 <= taken <= 16
 
 
 # --- what it may not do
