@@ -27,7 +27,7 @@ from whylike.memory.chroma import BEGUN, FOLDER, MARK
 from whylike.memory.connection import FILE
 
 KILLS = 25
-FEW_KILLS = 5
+FEW_KILLS = 4
 BATCH = 10
 GOOD = 9
 """Rows of each batch that can be taken; the last of the ten is bad."""
@@ -294,7 +294,7 @@ def test_a_killed_ingest_on_postgresql(
             nursery.run(**job)
             assert state(job["store"], url) == wanted
             assert list(rejects(job["store"]).values()) == list(rejects(ingested[0]).values())
-    assert len(reached) > 2
+    assert len(reached) > 1
 
 
 def test_a_killed_explain_on_postgresql(
@@ -315,7 +315,7 @@ def test_a_killed_explain_on_postgresql(
             assert nursery.run(**EXPLAIN | place)["result"] == answer["result"]
             assert state(place["store"], url) == wanted
             assert nursery.run(run="index", store=place["store"])["result"] == index
-    assert len(reached) > 2
+    assert len(reached) > 1
 
 
 def test_two_that_ingest_and_two_that_explain_at_once_on_postgresql(
