@@ -23,7 +23,7 @@ from rich.text import Text
 import whylike
 from whylike.errors import UsageError, WhylikeError
 from whylike.records import Record
-from whylike.settings import PACKAGED_MODEL, Settings, load, origin
+from whylike.settings import PACKAGED_MODEL, Settings, hidden, load, origin
 from whylike.terminal import Narrow, plain
 
 PYTHON = (3, 11)
@@ -135,7 +135,7 @@ def _unchecked(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(value: object) -> str | int | None:
     """A setting's value without passwords."""
-    return value if isinstance(value, int) or value is None else re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", str(value))
+    return value if isinstance(value, int) or value is None else hidden(str(value))
 
 
 def _python() -> Check:
@@ -250,22 +250,22 @@ def _gpu() -> str:
 
 def _store(settings: Settings) -> Iterator[Check]:
     """Look at the store, which is not made for that."""
-    from whylike.memory.database import FILE  # noqa: PLC0415 - as above
+    from whylike.memory.database import Database  # noqa: PLC0415 - as above
     from whylike.memory.migrations import MIGRATIONS  # noqa: PLC0415
     from whylike.memory.outbox import Outbox  # noqa: PLC0415
     from whylike.memory.store import Store  # noqa: PLC0415
 
-    if settings.database_url is None and not (settings.store.expanduser() / FILE).is_file():
-        mend = "`whylike ingest REVIEWS` makes it, `whylike demo` one to look at"
-        yield Check(name="store", status="note", found=f"there is none yet in {settings.store}", mend=mend)
-        return
     try:
+        where, there = Database.glance(settings)
+        if not there:
+            mend = "`whylike ingest REVIEWS` makes it, `whylike demo` one to look at"
+            yield Check(name="store", status="note", found=f"there is none yet in {where}", mend=mend)
+            return
         with Store.open(settings) as store:
             counts = ", ".join(f"{count:,} {name}" for name, count in store.counts())
             waiting = Outbox(store.database).remaining()
-            name = store.database.name
             yield Check(
-                name="store", status="ok", found=f"{name}, version {len(MIGRATIONS)}: {counts}; scale {store.scale}"
+                name="store", status="ok", found=f"{where}, version {len(MIGRATIONS)}: {counts}; scale {store.scale}"
             )
     except WhylikeError as error:
         yield Check(name="store", status="problem", found=str(error))
@@ -282,7 +282,7 @@ def _disk(settings: Settings) -> Iterator[Check]:
     """Free space where whylike writes."""
     for setting in ("store", "cache"):
         name, there = f"{setting}'s disk", getattr(settings, setting).expanduser().absolute()
-        while not there.exists():
+        while not os.access(there, os.F_OK):  # where a folder above may not be looked into, too
             there = there.parent
         free = shutil.disk_usage(there).free // 2**20
         found = f"{free / 1024:,.1f} GiB free at {there}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ PACKAGED_MODEL = "smollm2-135m-instruct"
 """The base model that comes as a package, so that whylike runs without a download."""
 
 TOML = Path("whylike.toml")
+
+_PASSWORD = re.compile(r"((?:^|://)[^:/@]*:)(?!//).*@|(?<=[?&])([^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE | re.DOTALL)
+"""A password in a URL, with what is before it: before the last @, whatever is in it, or among the options."""
 
 
 class Settings(BaseSettings):
@@ -76,12 +80,17 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise UsageError(
-            f"setting {name} = {problem['input']!r} from {origin(name, given)} is not allowed: "
+            f"setting {name} = {hidden(repr(problem['input']))} from {origin(name, given)} is not allowed: "
             f"{problem['msg'].lower()}; "
             f"mend it there, or run `whylike doctor` to see every setting"
         ) from None
     except ValueError as error:
         raise UsageError(f"{TOML} cannot be read: {error}; mend it or move it away") from None
+
+
+def hidden(url: str) -> str:
+    """The URL, or what was meant to be one, with *** in place of its passwords."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", url)
 
 
 def origin(name: str, flags: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from whylike.errors import StoreError, UsageError
 from whylike.memory.database import lock
+from whylike.settings import hidden
 
 FOLDER = "chroma"
 """The embedded index, in the store's folder."""
@@ -74,7 +75,7 @@ class Server(Chroma):
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"setting chroma_url = {url!r} is not allowed; write it as http://HOST:PORT")
+            raise UsageError(f"setting chroma_url = {hidden(repr(url))} is not allowed; write it as http://HOST:PORT")
         self._url = url
         self._reached: Client | None = None
         self._turn = threading.Lock()
@@ -120,7 +121,7 @@ class Server(Chroma):
     def _failed(self, error: Exception) -> StoreError:
         """The error where the server does not do its part."""
         return StoreError(
-            f"the Chroma server at {self._url} failed: {error}; start it with `chroma run`, "
+            f"the Chroma server at {hidden(self._url)} failed: {error}; start it with `chroma run`, "
             "or leave out chroma_url to use the index in the store"
         )
 

@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
+import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from whylike.errors import StoreError, UsageError
-from whylike.memory.migrations import SERIAL, migrate
-from whylike.settings import Settings
-
-FILE = "whylike.sqlite3"
-"""The SQLite file in the store's folder."""
-
-BUSY_SECONDS = 30
-"""How long a write waits for another process's write."""
+from whylike.memory.connection import BUSY_SECONDS, STILL_LOCKED, connect, refused, take_turn, url_of
+from whylike.memory.migrations import has_begun, migrate
+from whylike.settings import Settings, hidden
 
 IN_CHUNK = 500
 """Most values in one IN list; databases limit how many a statement may bind."""
 
 LOCK_SECONDS = 600
 """How long to wait for another process that holds one of the store's locks, such as one that migrates it."""
-
-PRAGMAS = {
-    "foreign_keys": "ON",
-    "synchronous": "NORMAL",
-    "cache_size": "-8192",
-}
-"""SQLite's settings of every connection; the cache is in KiB."""
-
-WRITER_PRAGMAS = {
-    "cache_size": "-131072",
-    "wal_autocheckpoint": "16384",
-}
-"""Those of the one connection that writes.
-
-Reviews land all over the indexes, and a page is better written once than often. The log grows to 64 MiB between
-checkpoints.
-"""
-
 
 V = TypeVar("V", str, int)
 
@@ -59,10 +35,13 @@ class Database:
 
     def __init__(self, folder: Path, database_url: str | None) -> None:
         self.folder = folder
-        self._reader = _engine(folder, database_url, writes=False)
-        self._writer = _engine(folder, database_url, writes=True)
+        url = url_of(folder, database_url)
+        self._reader = connect(url, writes=False)
+        self._writer = connect(url, writes=True)
+        self._gates: dict[str, threading.Lock] = {}
         self.dialect = self._reader.dialect.name
-        self.name = str(folder) if database_url is None else self._reader.url.render_as_string(hide_password=True)
+        self.name = hidden(database_url) if database_url else str(folder)
+        self.elsewhere = "another database, named in database_url" if database_url else "another store with --store"
 
     @classmethod
     def open(cls, settings: Settings) -> Database:
@@ -84,12 +63,33 @@ class Database:
             with database.exclusive("migrations"):
                 if database.dialect == "sqlite":
                     database._keep_a_log()
+                else:
+                    database._check_encoding()
                 with database.write() as connection:
                     migrate(connection, database.name)
         except BaseException:
             database.close()
             raise
         return database
+
+    @classmethod
+    def glance(cls, settings: Settings) -> tuple[str, bool]:
+        """Look for the store that the settings name, and make nothing.
+
+        Returns:
+            Where it is and in what, such as `FOLDER, SQLite 3.45.1`, and whether it is there.
+
+        Raises:
+            StoreError: The server cannot be reached, or refused.
+            UsageError: `database_url` is not one that whylike can use.
+        """
+        with closing(cls(settings.store.expanduser().absolute(), settings.database_url)) as database:
+            file = database._reader.url.database
+            if database.dialect == "sqlite":
+                return f"{database.name}, SQLite {sqlite3.sqlite_version}", Path(file or "").is_file()
+            with database.read() as connection:
+                version = connection.execute(text("SHOW server_version")).scalar_one().split()[0]
+                return f"{database.name}, PostgreSQL {version}", has_begun(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -126,10 +126,34 @@ class Database:
         if self.dialect == "sqlite":
             with lock(self.folder / f"{purpose}.lock"):
                 yield
-        else:
-            with self.read() as connection:
-                connection.execute(_advisory(purpose))
-                yield
+            return
+        # Threads wait without a connection each: the one that holds the lock needs more of them.
+        with self._gate(purpose), self.read() as connection:
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            try:
+                take_turn(connection, purpose, LOCK_SECONDS)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != STILL_LOCKED:
+                    raise
+                raise self._held(purpose) from None
+            yield
+
+    @contextmanager
+    def _gate(self, purpose: str) -> Generator[None]:
+        """Let in one thread of this process."""
+        gate = self._gates.setdefault(purpose, threading.Lock())
+        if not gate.acquire(timeout=LOCK_SECONDS):
+            raise self._held(purpose)
+        try:
+            yield
+        finally:
+            gate.release()
+
+    def _held(self, purpose: str) -> StoreError:
+        return StoreError(
+            f"another whylike has held the lock for {purpose} of {self.name} for {LOCK_SECONDS // 60} minutes; "
+            "wait until it is done or end it"
+        )
 
     def insert(self, table: Table) -> Any:  # noqa: ANN401 - the two dialects' inserts share no type that has on_conflict_*
         """An insert into the table that can say what happens on conflict."""
@@ -144,13 +168,23 @@ class Database:
             # Not through SQLAlchemy, which would begin a transaction, where the mode cannot change.
             connection.connection.cursor().execute("PRAGMA journal_mode = WAL")
 
+    def _check_encoding(self) -> None:
+        """Refuse a PostgreSQL database that cannot hold every text."""
+        with self.read() as connection:
+            encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+        if encoding != "UTF8":
+            raise StoreError(
+                f"the store {self.name} has the encoding {encoding}, which cannot hold every review; "
+                "make a database with `createdb --encoding=UTF8 --template=template0` and name it in database_url"
+            )
+
     @contextmanager
     def _reported(self) -> Generator[None]:
         """Turn the database's errors into one sentence."""
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(_sentence(self.name, str(error.orig))) from error
+            raise refused(self.name, error) from error
         except PoolTimeoutError as error:
             raise StoreError(
                 f"the store {self.name} is too busy: no turn came in {BUSY_SECONDS} seconds; run fewer commands at once"
@@ -191,63 +225,3 @@ def chunks(values: Iterable[V]) -> Iterator[tuple[V, ...]]:
     remaining = iter(values)
     while chunk := tuple(islice(remaining, IN_CHUNK)):
         yield chunk
-
-
-def _engine(folder: Path, database_url: str | None, *, writes: bool) -> Engine:
-    """An engine for the URL, else for the store's SQLite file; writers take turns on one connection."""
-    pool = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 8, "max_overflow": 56}
-    try:
-        url = make_url(database_url) if database_url else URL.create("sqlite", database=str(folder / FILE))
-        backend = url.get_backend_name()
-        if backend not in SERIAL:
-            raise UsageError(
-                f"setting database_url names {backend}, allowed are sqlite and postgresql; "
-                "mend it, or leave it out to use the store's own SQLite file"
-            )
-        connect = {"timeout": BUSY_SECONDS} if backend == "sqlite" else {}
-        engine = create_engine(url, pool_timeout=BUSY_SECONDS, connect_args=connect, **pool)
-    except (NoSuchModuleError, ImportError) as error:
-        raise UsageError(f"setting database_url needs a driver that is not here: {error}; install it") from None
-    except ArgumentError:
-        raise UsageError(
-            "setting database_url is not a database URL; write it as postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-        ) from None
-    if backend == "sqlite":
-        event.listen(engine, "connect", partial(_prepare_connection, PRAGMAS | WRITER_PRAGMAS if writes else PRAGMAS))
-        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    elif writes:
-        event.listen(engine, "begin", lambda connection: connection.execute(_advisory("writer")))
-    return engine
-
-
-def _prepare_connection(pragmas: dict[str, str], connection: sqlite3.Connection, record: object) -> None:
-    """Set up a new SQLite connection."""
-    connection.isolation_level = None  # or sqlite3 would begin transactions at times of its own choosing
-    for name, value in pragmas.items():
-        connection.execute(f"PRAGMA {name} = {value}")
-
-
-def _advisory(purpose: str) -> Select[tuple[object]]:
-    """PostgreSQL's lock for a purpose, held until the end of the transaction."""
-    return select(func.pg_advisory_xact_lock(zlib.crc32(f"whylike {purpose}".encode())))
-
-
-def _sentence(name: str, problem: str) -> str:
-    """What to tell the user when the database said `problem`."""
-    elsewhere = "or give another folder with --store"
-    mends = {
-        "database is locked": f"another process has been writing to it for {BUSY_SECONDS} seconds; wait and try again",
-        "disk is full": "the disk is full and nothing was written; make room and try again",
-        "disk I/O error": "the disk refused a read or a write; check the disk and its free space",
-        "readonly database": f"it may only be read; mend its permissions {elsewhere}",
-        "not a database": f"its database file is not one of whylike's; move it away {elsewhere}",
-        "malformed": f"its database file is damaged; restore it from a backup {elsewhere}",
-        "unable to open": f"its database file cannot be opened; mend its permissions {elsewhere}",
-        "FOREIGN KEY": "a record is about a review that is not in it; add that review first",
-    }
-    for sign, mend in mends.items():
-        if sign in problem:
-            return f"the store {name} refused: {mend}"
-    said = " ".join(problem.split())
-    return f"the store {name} refused: {said}; check that its database runs and can be written, {elsewhere}"

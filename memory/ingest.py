@@ -31,6 +31,12 @@ _SAMPLE = 64
 """First rows by which it is told whether a file has another rating scale than the store."""
 _FEWEST = 8
 """Rows below which a sample tells nothing about the scale."""
+_BATCH = 10_000
+"""Rows a transaction: the more there are, the fewer times a page of the indexes is written."""
+_CHARACTERS = 10_000_000
+"""Characters from which a transaction is full, however few its rows: a review may be 100,000 words long."""
+_NEWS = 2_000
+"""Rows from one telling of progress to the next."""
 _MAX_NAME = 100
 """Characters of the file's name that the name of its rejects begins with."""
 
@@ -94,7 +100,7 @@ def ingest(
     format: str = AUTO,  # noqa: A002 - what the command line calls it
     scale: RatingScale | None = None,
     strict: bool = False,
-    batch: int = 2000,
+    batch: int = _BATCH,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
     """Read files of items and reviews into the store; items first.
@@ -108,8 +114,8 @@ def ingest(
         format: Format of the reviews, or `auto`.
         scale: The rating scale, for formats that do not fix it; the store's own where it is None.
         strict: Stop at the first bad row; the batches before it stay.
-        batch: Rows a transaction.
-        progress: Called after each batch.
+        batch: Most rows a transaction; rows with very long texts make it smaller.
+        progress: Called after each batch and between, every few rows.
 
     Returns:
         What was read, added and rejected.
@@ -175,16 +181,31 @@ class _File:
         path = self._recognised.path
         count = self._count
         with Source(path) as source, _Rejects(self._store.folder, path) as rejects:
-            rows = read(self._recognised, source, self._levels)
-            while some := list(islice(rows, self._batch)):
-                self._write([parsed for row in some for parsed in self._taken(row, rejects)])
-                count["rows"] += len(some)
-                count["rejected"] = rejects.count
+            batch: list[Parsed] = []
+            rows = characters = told = 0
+
+            def tell() -> None:
+                nonlocal told
+                told, count["rejected"] = count["rows"], rejects.count
                 if self._progress:
                     done, total = source.done, source.total
-                    self._progress(
-                        Progress(file=path, rows=count["rows"], rejected=count["rejected"], done=done, total=total)
-                    )
+                    self._progress(Progress(file=path, rows=told, rejected=rejects.count, done=done, total=total))
+
+            for row in read(self._recognised, source, self._levels):
+                taken = self._taken(row, rejects)
+                batch += taken
+                count["rows"] += 1
+                rows += 1
+                characters += sum(map(_length, taken))
+                full = rows >= self._batch or characters >= _CHARACTERS
+                if full:
+                    self._write(batch)
+                    batch, rows, characters = [], 0, 0
+                if full or count["rows"] - told >= _NEWS:
+                    tell()
+            self._write(batch)
+            if count["rows"] > told:
+                tell()
         return FileReport(
             file=path, format=self._recognised.format.name, seen=str(self._recognised), rejects=rejects.kept, **count
         )
@@ -220,6 +241,15 @@ class _File:
         self._count.update(reviews=len(reviews), pairs=len(pairs))
         self._count["items"] += sum(isinstance(parsed, Item) for parsed in batch)
         self._count["profiles"] += sum(isinstance(parsed, Profile) for parsed in batch)
+
+
+def _length(parsed: Parsed) -> int:
+    """About how many characters a record has."""
+    if isinstance(parsed, Review):
+        return len(parsed.title) + len(parsed.text)
+    if isinstance(parsed, Item):
+        return len(parsed.title) + len(parsed.description)
+    return sum(map(len, parsed.likes + parsed.dislikes)) if isinstance(parsed, Profile) else 0
 
 
 class _Rejects:

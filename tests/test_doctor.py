@@ -16,7 +16,7 @@ import whylike.doctor
 from whylike.adapters.engines import model
 from whylike.doctor import Check, Diagnosis, examine, report
 from whylike.errors import UsageError
-from whylike.memory.database import FILE
+from whylike.memory.connection import FILE
 from whylike.memory.store import Store
 from whylike.records import Review, ReviewSummary
 from whylike.settings import PACKAGED_MODEL, Settings, load

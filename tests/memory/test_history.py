@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -28,10 +29,13 @@ reviews = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store.open(Settings(store=tmp_path_factory.mktemp("history"))) as opened:
-        yield opened
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with ExitStack() as stack:
+        url = None
+        if request.param == "postgresql":
+            url = stack.enter_context(request.getfixturevalue("new_database")())
+        yield stack.enter_context(Store.open(Settings(store=tmp_path_factory.mktemp("history"), database_url=url)))
 
 
 fresh = count()
@@ -128,10 +132,10 @@ def test_the_rating_to_predict_is_in_nothing_even_where_it_is_earlier(store: Sto
     assert answer == History(user_id="target-u", item_id="target-i", before=10)
 
 
-def test_the_general_mean_is_of_earlier_ratings_without_the_pairs_own(tmp_path: Path) -> None:
+def test_the_general_mean_is_of_earlier_ratings_without_the_pairs_own(tmp_path: Path, database_url: str | None) -> None:
     rows = [("u", "i", 1, 5.0), ("u", "j", 2, 2.0), ("v", "i", 3, 3.0), ("v", "j", 9, 5.0)]
     rows += [("u", f"later{n}", 20 + n, 5.0) for n in range(5)]
-    with Store.open(Settings(store=tmp_path)) as store:
+    with Store.open(Settings(store=tmp_path, database_url=database_url)) as store:
         store.add_reviews(made(rows, ""))
         assert general(store, "u", "i", 5) == Rated(count=2, average=2.5)
         assert general(store, "u", "i", 1) == Rated()

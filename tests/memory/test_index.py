@@ -45,9 +45,18 @@ class Letters(Embedder):
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(store=tmp_path)
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """SQLite's, unless the test asks for others."""
+    return request.getfixturevalue("postgresql_url") if getattr(request, "param", "") == "postgresql" else None
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
+    return Settings(store=tmp_path, database_url=database_url)
 
 
 @pytest.fixture
@@ -170,6 +179,7 @@ def test_ids_that_are_the_same_when_joined_are_kept_apart(store: Store, index: I
     assert first > 0.99 > second
 
 
+@both_databases
 def test_hostile_ids_and_texts_are_found_again(store: Store, index: Index) -> None:
     store.add_reviews(review(text, user_id=f"u{text}", item_id=f"i{text}") for text in HOSTILE)
     store.add_summaries(ReviewSummary(review_id=text, likes=(text or "q",), adapter_version=text) for text in HOSTILE)
@@ -209,6 +219,7 @@ def test_what_chroma_holds(settings: Settings, store: Store, index: Index) -> No
     Embedded.of(settings.store)  # for the fixture to close
 
 
+@both_databases
 def test_the_newest_state_counts_and_what_is_gone_or_empty_is_taken_out(store: Store, index: Index) -> None:
     def profile(source: str, *likes: str) -> None:
         store.add_profiles([Profile(side=Side.USER, subject_id="u", likes=likes, adapter_version="v", source=source)])
@@ -251,6 +262,7 @@ def test_a_sync_of_many_is_done_in_parts_and_tells_how_far_it_is(
     assert told == [(10, 25), (20, 25), (25, 25)]
 
 
+@both_databases
 def test_a_failure_between_the_two_writes_heals_at_the_next_start(
     settings: Settings, store: Store, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +286,7 @@ def test_a_failure_between_the_two_writes_heals_at_the_next_start(
         assert again.sync() == 0
 
 
+@both_databases
 def test_a_change_made_during_a_sync_is_not_lost(store: Store, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     add(store, ["r"])
     encode = Letters._encode
@@ -351,6 +364,7 @@ def test_a_damaged_index_is_rebuilt_from_the_store_with_a_warning(
         assert nearest(index, "new", ["new", "r1"]) == ["new"]
 
 
+@both_databases
 def test_threads_that_meet_the_same_damage_rebuild_once(
     settings: Settings,
     store: Store,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from whylike.errors import InputError, StoreError, UsageError
+from whylike.memory import ingest as ingest_module
 from whylike.memory.ingest import FileReport, IngestReport, Progress, ingest
 from whylike.memory.store import Store
 from whylike.records import Item, RatingScale, Side
@@ -37,8 +38,13 @@ def lines(rows: list[dict[str, object]]) -> bytes:
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store.open(Settings(store=tmp_path / "store")) as opened:
+def here(tmp_path, database_url):
+    return Settings(store=tmp_path / "store", database_url=database_url)
+
+
+@pytest.fixture
+def store(here):
+    with Store.open(here) as opened:
         yield opened
 
 
@@ -146,6 +152,27 @@ def test_each_batch_is_one_transaction_and_reports_progress(store, reviews, monk
     total = reviews.stat().st_size
     assert [(each.rows, each.rejected, each.total) for each in seen] == [(5, 0, total), (10, 0, total), (12, 2, total)]
     assert 0 < seen[0].done < seen[1].done < seen[2].done == total
+
+
+def test_long_reviews_make_small_batches(store, tmp_path, monkeypatch):
+    """Or ten thousand reviews of 100,000 words each would be held at once."""
+    monkeypatch.setattr(ingest_module, "_CHARACTERS", 1000)
+    path = tmp_path / "long.jsonl"
+    path.write_bytes(lines([row(number, text="x" * (1 if number % 5 else 700)) for number in range(20)]))
+    sizes: list[int] = []
+    seen: list[Progress] = []
+    add = store.add_reviews
+    monkeypatch.setattr(store, "add_reviews", lambda new: sizes.append(len(new)) or add(new))
+    assert ingest(store, path, progress=seen.append).reviews.reviews_added == 20
+    assert sizes == [6, 10, 4]
+    assert [each.rows for each in seen] == [6, 16, 20]
+
+
+def test_progress_is_told_within_a_batch(store, reviews, monkeypatch):
+    monkeypatch.setattr(ingest_module, "_NEWS", 5)
+    seen: list[Progress] = []
+    ingest(store, reviews, batch=8, progress=seen.append)
+    assert [(each.rows, each.rejected) for each in seen] == [(5, 0), (8, 0), (12, 2)]
 
 
 def test_a_file_that_was_cut_keeps_the_batches_before(store, tmp_path):
@@ -261,15 +288,15 @@ def add_and_die(self, new):
     return add(self, new)
 
 Store.add_reviews = add_and_die
-with Store.open(Settings(store=Path(sys.argv[1]))) as store:
+with Store.open(Settings.model_validate_json(sys.argv[1])) as store:
     ingest(store, Path(sys.argv[2]), batch=3)
 """
 
 
-def test_a_killed_run_is_completed_by_the_next(tmp_path, store, reviews):
+def test_a_killed_run_is_completed_by_the_next(tmp_path, here, store, reviews):
     reviews.write_bytes(b"broken first\n" + reviews.read_bytes())
     died = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.folder), str(reviews)],
+        [sys.executable, "-c", KILLED, here.model_dump_json(), str(reviews)],
         env=os.environ,
         check=False,
         capture_output=True,
@@ -289,6 +316,7 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path, store, reviews):
 
 
 @pytest.mark.realdata
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data is not at {REAL}")
 def test_real_reviews_and_items(store):
     music = REAL / "digital_music"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from whylike.errors import StoreError
 from whylike.memory import database
-from whylike.memory.database import FILE
+from whylike.memory.connection import FILE
 from whylike.memory.migrations import MIGRATIONS, migrate
 from whylike.memory.schema import metadata
 from whylike.memory.store import Store
@@ -37,18 +39,37 @@ def shape(engine: Engine) -> dict[str, object]:
     }
 
 
-def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
-    migrated = create_engine(f"sqlite:///{tmp_path}/migrated")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engines(
+    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[..., AbstractContextManager[str]]
+) -> Iterator[tuple[Engine, Engine]]:
+    """Two empty databases."""
+    with ExitStack() as stack:
+        urls = [f"sqlite:///{tmp_path}/{name}" for name in ("one", "two")]
+        if request.param == "postgresql":
+            urls = [stack.enter_context(new_database()) for _ in urls]
+        one, two = map(create_engine, urls)
+        yield one, two
+        one.dispose()
+        two.dispose()
+
+
+@pytest.fixture
+def here(tmp_path: Path, database_url: str | None) -> Settings:
+    return Settings(store=tmp_path / "new", database_url=database_url)
+
+
+def test_the_migrations_make_the_tables_of_the_schema(engines: tuple[Engine, Engine]) -> None:
+    migrated, declared = engines
     with migrated.begin() as connection:
         assert migrate(connection, "it") == len(MIGRATIONS)
-    declared = create_engine(f"sqlite:///{tmp_path}/declared")
     metadata.create_all(declared)
     assert shape(migrated) == shape(declared)
 
 
-def test_positions_of_the_outbox_are_never_used_twice(tmp_path: Path) -> None:
+def test_positions_of_the_outbox_are_never_used_twice(engines: tuple[Engine, Engine]) -> None:
     """Or a sync could take out a change that came after the one that it carried over."""
-    engine = create_engine(f"sqlite:///{tmp_path}/it")
+    engine, _ = engines
     add = text("INSERT INTO outbox (collection, subject, variant) VALUES ('summaries', 'a', 'b')")
     with engine.begin() as connection:
         migrate(connection, "it")
@@ -85,12 +106,12 @@ def test_an_older_store_gets_only_what_it_lacks(tmp_path: Path) -> None:
     assert calls == ["second", "third"]
 
 
-def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+def test_a_migration_that_fails_leaves_the_store_as_it_was(here: Settings) -> None:
     def broken(connection: Connection) -> None:
-        connection.execute(text("CREATE TABLE half (a)"))
+        connection.execute(text("CREATE TABLE half (a TEXT)"))
         raise RuntimeError("no")
 
-    with Store.open(Settings(store=tmp_path)) as store:
+    with Store.open(here) as store:
         with pytest.raises(RuntimeError, match="no"), store.database.write() as connection:
             migrate(connection, "it", (*MIGRATIONS, broken))
         with store.database.read() as connection:
@@ -98,12 +119,11 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> No
             assert connection.execute(text("SELECT count(*) FROM migrations")).scalar_one() == len(MIGRATIONS)
 
 
-def test_a_store_of_a_newer_whylike_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    Store.open(Settings(store=tmp_path)).close()
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        connection.execute("INSERT INTO migrations VALUES (99, 'from_the_future', 0)")
+def test_a_store_of_a_newer_whylike_is_refused_in_one_sentence(here: Settings) -> None:
+    with Store.open(here) as store, store.database.write() as connection:
+        connection.execute(text("INSERT INTO migrations VALUES (99, 'from_the_future', 0)"))
     with pytest.raises(StoreError, match=r"written by a newer whylike .* 99, .* update whylike"):
-        Store.open(Settings(store=tmp_path))
+        Store.open(here)
 
 
 def test_a_store_is_opened_under_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,19 +134,18 @@ def test_a_store_is_opened_under_a_lock(tmp_path: Path, monkeypatch: pytest.Monk
     Store.open(Settings(store=tmp_path)).close()
 
 
-def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
+def test_processes_that_open_a_new_store_at_once_all_succeed(here: Settings) -> None:
     code = """
 import sys
-from pathlib import Path
 from whylike.memory.store import Store
 from whylike.settings import Settings
 print("ready", flush=True)
 sys.stdin.readline()
-with Store.open(Settings(store=Path(sys.argv[1]))) as store:
+with Store.open(Settings.model_validate_json(sys.argv[1])) as store:
     print(store.counts().items)
 """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")], **pipes) for _ in range(4)]
+    openers = [subprocess.Popen([sys.executable, "-c", code, here.model_dump_json()], **pipes) for _ in range(4)]
     for opener in openers:
         assert opener.stdout.readline() == "ready\n"
     for opener in openers:

@@ -16,8 +16,8 @@ from whylike.settings import Settings
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(Settings(store=tmp_path)) as opened:
+def store(tmp_path: Path, database_url: str | None) -> Iterator[Store]:
+    with Store.open(Settings(store=tmp_path, database_url=database_url)) as opened:
         opened.add_items(
             [
                 Item(item_id="B001", title="The Lord of the Rings"),

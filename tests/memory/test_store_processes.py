@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-from whylike.memory.database import FILE
+import pytest
+
 from whylike.memory.store import Store
 from whylike.records import Review
 from whylike.settings import Settings
@@ -21,8 +21,8 @@ from whylike.memory.store import Store
 from whylike.records import Review
 from whylike.settings import Settings
 
-folder, name, batches, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-with Store.open(Settings(store=folder)) as store:
+name, batches, size = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+with Store.open(Settings.model_validate_json(sys.argv[1])) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for n in range(batches) if batches else itertools.count():
@@ -34,10 +34,15 @@ with Store.open(Settings(store=folder)) as store:
 """
 
 
-def writer(folder: Path, name: str, batches: int = 0) -> subprocess.Popen[str]:
+@pytest.fixture
+def here(tmp_path: Path, database_url: str | None) -> Settings:
+    return Settings(store=tmp_path, database_url=database_url)
+
+
+def writer(here: Settings, name: str, batches: int = 0) -> subprocess.Popen[str]:
     """A process that has opened the store and waits to be told to write; for ever with no number of batches."""
     child = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), name, str(batches), str(BATCH)],
+        [sys.executable, "-c", WRITER, here.model_dump_json(), name, str(batches), str(BATCH)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -52,10 +57,10 @@ def go(*children: subprocess.Popen[str]) -> None:
         child.stdin.flush()
 
 
-def test_two_processes_that_write_at_once_both_succeed(tmp_path: Path) -> None:
-    children = [writer(tmp_path, name, 20) for name in ("a", "b")]
+def test_two_processes_that_write_at_once_both_succeed(here: Settings) -> None:
+    children = [writer(here, name, 20) for name in ("a", "b")]
     go(*children)
-    with Store.open(Settings(store=tmp_path)) as store:
+    with Store.open(here) as store:
         while any(child.poll() is None for child in children):
             seen = store.counts().reviews
             assert seen % BATCH == 0
@@ -65,15 +70,15 @@ def test_two_processes_that_write_at_once_both_succeed(tmp_path: Path) -> None:
         assert store.counts().reviews == store.mean_rating(100).count == 2 * 20 * BATCH
 
 
-def test_a_killed_writer_leaves_whole_batches_and_a_store_that_works(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_whole_batches_and_a_store_that_works(here: Settings) -> None:
     for attempt in range(3):
-        child = writer(tmp_path, f"k{attempt}-")
+        child = writer(here, f"k{attempt}-")
         go(child)
         for _ in range(3 + attempt):
             child.stdout.readline()
         child.kill()
         child.communicate()
-        with Store.open(Settings(store=tmp_path)) as store:
+        with Store.open(here) as store:
             there = store.counts().reviews
             assert there >= (3 + attempt) * BATCH
             assert there % BATCH == 0
@@ -82,4 +87,6 @@ def test_a_killed_writer_leaves_whole_batches_and_a_store_that_works(tmp_path: P
                 Review(review_id=f"after{attempt}-{n}", user_id="u", item_id="i", rating=1, text="t", timestamp=1)
                 for n in range(BATCH)
             )
-    assert sqlite3.connect(tmp_path / FILE).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    if here.database_url is None:
+        with Store.open(here) as store, store.database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").one() == ("ok",)
