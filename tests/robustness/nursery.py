@@ -1,4 +1,4 @@
-"""A process that imports what is slow once and forks a child for each job of `test_robustness.py`.
+"""A process that imports what is slow once and forks a child for each job of `test_kills.py` and `test_stores.py`.
 
 It reads jobs from standard input and answers on standard output, each a line of JSON:
 `{"start": {...}}` gives the child's process id, `{"wait": PID}` how that child ended (as `os.waitstatus_to_exitcode`).
