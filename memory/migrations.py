@@ -111,13 +111,40 @@ CREATE TABLE outbox (
 """
 
 
+ADAPTER_TABLES = """
+CREATE TABLE adapter_versions (
+  version TEXT NOT NULL PRIMARY KEY,
+  expert TEXT NOT NULL,
+  card TEXT NOT NULL,
+  added_at BIGINT NOT NULL
+);
+CREATE TABLE promotions (
+  promotion_id {serial},
+  expert TEXT NOT NULL,
+  version TEXT REFERENCES adapter_versions (version),
+  promoted_at BIGINT NOT NULL,
+  promoted_by TEXT NOT NULL,
+  kind TEXT NOT NULL
+)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
-    for statement in TABLES.replace("{serial}", SERIAL[connection.dialect.name]).split(";"):
+    _create(connection, TABLES)
+
+
+def adapter_tables(connection: Connection) -> None:
+    """The adapter versions, and which of them were live since when."""
+    _create(connection, ADAPTER_TABLES)
+
+
+def _create(connection: Connection, tables: str) -> None:
+    for statement in tables.replace("{serial}", SERIAL[connection.dialect.name]).split(";"):
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+MIGRATIONS: tuple[Migration, ...] = (first_tables, adapter_tables)
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
 _log = Table(
