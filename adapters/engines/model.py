@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -35,21 +34,6 @@ def base_version(model: str) -> str:
     """What answers are signed with where no adapter has been trained: `base:` and the model's name."""
     folder = Path(model)
     return f"base:{folder.resolve().name if folder.is_dir() else model}"
-
-
-def fingerprint(folder: Path) -> str:
-    """The SHA-256, in hex, over the names and contents of all files in `folder`: what identifies an adapter.
-
-    Raises `EngineError` where it is not a folder with an adapter.
-    """
-    if not (folder / "adapter_config.json").is_file():
-        raise EngineError(f"{folder} holds no adapter (adapter_config.json); promote one that `whylike adapters` lists")
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def device(wanted: str) -> torch.device:

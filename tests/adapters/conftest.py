@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
-from whylike.records import Expert
+from whylike.adapters.registry.registry import Registry
+from whylike.memory.store import Store
+from whylike.records import Expert, Provenance
 from whylike.settings import Settings
 
 CONTEXT = 512
@@ -101,6 +106,58 @@ def others(train: Callable[..., Adapter]) -> dict[Expert, Adapter]:
         Expert.PREDICTOR: train(Expert.PREDICTOR, 11, r=2, target_modules=["q_proj", "down_proj"]),
         Expert.REASONER: train(Expert.REASONER, 12, r=8),
     }
+
+
+@pytest.fixture(scope="session")
+def other_base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the tiny model, with other weights."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("other")
+    LlamaForCausalLM(LlamaConfig.from_pretrained(tiny)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(tiny: Path, tmp_path: Path) -> Settings:
+    return Settings(store=tmp_path / "store", model=str(tiny), device="cpu")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with Store.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry(settings: Settings, store: Store, tmp_path: Path) -> Registry:
+    """A registry with which no adapters come."""
+    return Registry(settings, store, tmp_path / "none-shipped")
+
+
+@pytest.fixture
+def made() -> Callable[..., Provenance]:
+    return lambda expert, **told: Provenance(**{"expert": expert, "created_at": 1, "command": "test", **told})
+
+
+@pytest.fixture
+def copy(adapters: dict[Expert, Adapter], tmp_path: Path) -> Callable[..., Path]:
+    """Copies the Summarizer's adapter for a test to change; other settings go into its configuration."""
+
+    numbers = count()
+
+    def copied(name: str, **changes: object) -> Path:
+        folder = shutil.copytree(adapters[Expert.SUMMARIZER].folder, tmp_path / f"{name}-{next(numbers)}")
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+        return folder
+
+    return copied
+
+
+@pytest.fixture
+def added(registry: Registry, copy: Callable[..., Path], made: Callable[..., Provenance]) -> Callable[..., str]:
+    """Adds an adapter by a seed; the same seed is the same content."""
+    return lambda expert, seed: registry.add(copy("added", lora_alpha=7 + seed), made(expert))
 
 
 @pytest.fixture(scope="session")
