@@ -247,12 +247,14 @@ def _check_fit(config: dict[str, Any], shapes: Shapes, settings: Settings) -> No
 
 def _wanted(config: dict[str, Any], settings: Settings) -> Shapes:
     """The tensors of an adapter of this configuration; the base model is laid out without its weights."""
-    import torch  # noqa: PLC0415 - seconds
-    from peft import LoraConfig, PeftModel, get_peft_model_state_dict  # noqa: PLC0415
-    from peft.tuners.lora import LoraLayer  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - seconds, as the rest
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
 
     from whylike.adapters.engines.model import packaged_folder, quiet  # noqa: PLC0415
+
+    with quiet():
+        from peft import LoraConfig, PeftModel, get_peft_model_state_dict  # noqa: PLC0415 - it warns
+        from peft.tuners.lora import LoraLayer  # noqa: PLC0415
 
     name = str(packaged_folder(settings.cache)) if settings.model == PACKAGED_MODEL else settings.model
     with quiet(), torch.device("meta"):

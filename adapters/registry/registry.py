@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from rapidfuzz import process
 
 from whylike.adapters.engines.base import Adapter, Engine
@@ -38,6 +38,19 @@ class Entry(Record):
     live: bool
     shipped: bool
     """Whether it came with whylike and was never promoted in this store."""
+
+
+class Listing(Record):
+    """The document that `whylike adapters list --json` prints."""
+
+    adapters: list[Entry]
+    live: dict[Expert, str | None] = Field(description="What answers for each expert; null is the base model alone")
+
+
+class Details(Entry):
+    """The document that `whylike adapters show --json` prints."""
+
+    promotions: list[Promotion] = Field(description="Those that made it live or took its place, oldest first")
 
 
 class Moved(Record):
@@ -128,15 +141,31 @@ class Registry:
         )
         return [Entry(card=card, live=card.version in live, shipped=card.version not in added) for card in cards]
 
+    def listing(self) -> Listing:
+        """All versions, and what answers for each expert."""
+        live = self.live_versions()
+        return Listing(adapters=self.entries(), live={expert: live.get(expert) for expert in Expert})
+
+    def details(self, version: str) -> Details:
+        """All that is known of a version. Raises `NotFoundError` that offers the nearest."""
+        card = self.card(version)
+        [entry] = [entry for entry in self.entries() if entry.card.version == version]
+        history = self.history(card.expert)
+        about = [
+            move
+            for before, move in zip([None, *history], history, strict=False)
+            if version in {move.version, before and before.version}
+        ]
+        return Details(**dict(entry), promotions=about)
+
     def history(self, expert: Expert | None = None) -> list[Promotion]:
         """The promotions of one expert, or of all, oldest first."""
         return self._store.promotions(expert)
 
     def live_versions(self) -> dict[Expert, str]:
         """The version that answers for each expert that has one; one read of the store, and no look at the folders."""
-        promoted = self._store.live_versions()
-        shipped = {expert: version for expert, version in self._shipped_live.items() if expert not in promoted}
-        return shipped | {expert: version for expert, version in promoted.items() if version is not None}
+        versions = {**self._shipped_live, **self._store.live_versions()}
+        return {expert: version for expert in Expert if (version := versions.get(expert)) is not None}
 
     def live(self) -> dict[Expert, Adapter]:
         """The adapters that answer, as `adapters` gives them."""
