@@ -290,21 +290,33 @@ def signed(adapters: dict[Expert, Adapter], base: str) -> dict[Expert, str]:
 
 
 def test_adopted_adapters_answer_from_then_on_and_earlier_ones_come_back_unchanged(
-    swapped: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+    swapped: Engine, engine: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
 ):
+    """Also where the same beginning was computed by the earlier ones: nothing of theirs is used."""
     base = swapped.adapter_version(Expert.REWARD)
-    asked = [writing(prompt(REVIEWS[1]), expert) for expert in Expert]
+    asked = [writing(prompt(REVIEWS[1], system="You read reviews. " * 9), expert) for expert in Expert]
     found = []
-    for live in (adapters, others, {}, adapters, others, {}):
+    for live in (others, adapters, {}, others, adapters, {}):
         swapped.adopt(live)
         assert versions(swapped) == signed(live, base)
         found.append(swapped.write(asked))
         assert [answer.adapter_version for answer in found[-1]] == list(versions(swapped).values())
     assert found[:3] == found[3:]
-    first, second, bare = ([answer.text for answer in answers] for answers in found[:3])
+    assert found[1] == engine.write(asked), "as an engine answers that never had others"
+    second, first, bare = ([answer.text for answer in answers] for answers in found[:3])
     for expert, one, other, plain in zip(Expert, first, second, bare, strict=True):
         assert (one == plain) == (expert not in adapters), expert
         assert (other == plain) == (expert not in others), expert
+
+
+def test_an_adapter_that_goes_and_comes_back_unused_answers_as_before(
+    swapped: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+):
+    request = writing(prompt(REVIEWS[1]), Expert.PREDICTOR)
+    before = swapped.write([request])
+    swapped.adopt(others)
+    swapped.adopt(adapters)
+    assert swapped.write([request]) == before
 
 
 def test_an_adapter_that_does_not_load_leaves_the_engine_as_it_was(

@@ -485,6 +485,10 @@ def test_an_adapter_that_does_not_load_is_refused_and_changes_nothing(
     swapped, engine: LocalEngine, request: pytest.FixtureRequest, prompt, broken: Callable[[Path, Path], None]
 ):
     """The model and what it answers are as before, and adapters that load are taken on afterwards."""
+    runners: list[Runner] = []
+    keep = Runner.keep
+    watched = lambda self, versions: (runners.append(self), keep(self, versions))  # noqa: E731
+    request.getfixturevalue("monkeypatch").setattr(Runner, "keep", watched)
     folder = request.getfixturevalue("tmp_path")
     broken(folder, request.getfixturevalue("tiny"))
     failing, had = swapped
@@ -494,6 +498,7 @@ def test_an_adapter_that_does_not_load_is_refused_and_changes_nothing(
     bad = Adapter(version="reasoner-bad", folder=folder)
     with pytest.raises(EngineError, match=r"does not fit the base model \(.*\); promote one"):
         failing.adopt({Expert.PREDICTOR: adapters[Expert.SUMMARIZER], Expert.REASONER: bad})
+    assert not [name for name, _ in runners[-1]._model.named_parameters() if bad.version in name]
     assert failing.write(asked) == before
     failing.adopt(adapters)
     assert failing.write(asked) == engine.write(asked)
