@@ -80,14 +80,18 @@ def summaries(
     from contextlib import closing
 
     from whylike.adapters.engines import open_engine
+    from whylike.adapters.registry.registry import Registry
     from whylike.evaluation.summaries import bench_summaries, teacher_rows
+    from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
     settings = load({"store": store})
     rows = teacher_rows(teacher, limit, seed)
-    with closing(open_engine(settings)) as engine, Watch(messages(), "loading the model") as watch:
+    with Truth.open(settings) as truth:
+        adapters = Registry(settings, truth).live()
+    with closing(open_engine(settings, adapters)) as engine, Watch(messages(), "loading the model") as watch:
         bench = bench_summaries(settings, engine, rows, _told(watch))
     show(bench, None if as_json else summaries_card(bench))
 

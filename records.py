@@ -10,7 +10,7 @@ from enum import StrEnum
 from string import ascii_uppercase, digits
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from whylike.errors import UsageError
 
@@ -199,6 +199,47 @@ class Expert(StrEnum):
     REASONER = "reasoner"
     PREDICTOR = "predictor"
     REWARD = "reward"
+
+
+class Provenance(Record):
+    """How an adapter came to be, as whoever made it tells."""
+
+    expert: Expert
+    created_at: int
+    command: str
+    """The command that made it."""
+    base_hash: str = ""
+    """Fingerprint of the base model that it was trained on; empty where that is not known."""
+    data_hash: str | None = None
+    """SHA-256, in hex, of the examples that it was trained on."""
+    parent: str | None = None
+    """The adapter version that its training went on from."""
+    settings: dict[str, JsonValue] = {}
+    """Every setting of its training."""
+    metrics: dict[str, float] = {}
+
+
+class AdapterCard(Provenance):
+    """What is known of an adapter version; it travels with the adapter's folder as `card.json`."""
+
+    version: str
+    """`<expert>-<first 8 hex digits of content_hash>`."""
+    content_hash: str
+    """SHA-256, in hex, of its weights and its configuration."""
+    base_model: str
+    rank: int
+    """The highest rank of its matrices."""
+
+
+class Promotion(Record):
+    """A move of the pointer to an expert's live adapter version."""
+
+    expert: Expert
+    version: str | None
+    """What was live from then on; None is the base model alone."""
+    promoted_at: int
+    promoted_by: str
+    kind: Literal["promote", "rollback"]
 
 
 class AspectLists(Record):

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """Where the local engine runs; auto takes a GPU when there is one."""
     batch: int = Field(default=32, ge=1, le=256)
     """Most requests that the local engine puts in one batch."""
+    max_rank: int = Field(default=128, ge=1, le=512)
+    """Highest rank that an adapter may have."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
 

@@ -77,16 +77,17 @@ def explain(
         start["as_of"] = as_of
     state: Any = {}
     done = 0
-    for mode, part in compiled().stream(start, context=services, stream_mode=["custom", "values"]):
-        if mode == "values":
-            state = part
-        elif on_event:
-            event = Event.model_validate(part)
-            if event.node == "summarize":
-                done += event.done
-                event = event.model_copy(update={"done": done, "total": len(state["missing"])})
-            on_event(event)
-    return _explanation(services, state)
+    with services.query():
+        for mode, part in compiled().stream(start, context=services, stream_mode=["custom", "values"]):
+            if mode == "values":
+                state = part
+            elif on_event:
+                event = Event.model_validate(part)
+                if event.node == "summarize":
+                    done += event.done
+                    event = event.model_copy(update={"done": done, "total": len(state["missing"])})
+                on_event(event)
+        return _explanation(services, state)
 
 
 def _explanation(services: Services, state: PairState) -> Explanation:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Engine
+from whylike.adapters.registry.following import Following
+from whylike.adapters.registry.registry import Registry
 from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.summarizer import Summarizer
@@ -27,7 +29,10 @@ class Services:
     store: Store
     index: Index
     embedder: Embedder
+    registry: Registry
     engine: Engine
+    following: Following | None
+    """Keeps the engine at what is promoted; None where the caller brought an engine, whose adapters are its own."""
     summarizer: Summarizer
     reasoner: Reasoner
     predictor: Predictor
@@ -44,21 +49,35 @@ class Services:
             told: Told of progress where the index has to follow the store first.
 
         Raises:
-            StoreError: The store or its index cannot be opened.
+            StoreError: The store or its index cannot be opened, or a live adapter has been changed since it was added.
+            UsageError: A live adapter was trained on another base model than `settings` name.
         """
         with ExitStack() as stack:
             store = stack.enter_context(Store.open(settings))
             embedder = Embedder()
             index = stack.enter_context(Index.open(settings, store, embedder, told))
-            used = engine or stack.enter_context(closing(open_engine(settings)))
+            registry = Registry(settings, store)
+            following = None
+            if engine is None:
+                versions = registry.live_versions()
+                used = stack.enter_context(closing(open_engine(settings, registry.adapters(versions))))
+                following = Following(registry, used, versions)
+            else:
+                used = engine
             yield cls(
                 settings=settings,
                 store=store,
                 index=index,
                 embedder=embedder,
+                registry=registry,
                 engine=used,
+                following=following,
                 summarizer=Summarizer(used, embedder),
                 reasoner=Reasoner(used),
                 predictor=Predictor(used),
                 now=lambda: int(time.time()),
             )
+
+    def query(self) -> AbstractContextManager[None]:
+        """Around each query: at its beginning the engine takes on what has been promoted, and keeps it to the end."""
+        return self.following.query() if self.following else nullcontext()

@@ -114,11 +114,27 @@ CREATE TABLE outbox (
 """
 
 
+ADAPTER_TABLES = """
+CREATE TABLE adapter_versions (
+  version TEXT NOT NULL PRIMARY KEY,
+  expert TEXT NOT NULL,
+  card TEXT NOT NULL,
+  added_at BIGINT NOT NULL
+);
+CREATE TABLE promotions (
+  promotion_id {serial},
+  expert TEXT NOT NULL,
+  version TEXT REFERENCES adapter_versions (version),
+  promoted_at BIGINT NOT NULL,
+  promoted_by TEXT NOT NULL,
+  kind TEXT NOT NULL
+)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
-    dialect = connection.dialect.name
-    for statement in TABLES.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
-        connection.execute(text(statement))
+    _create(connection, TABLES)
 
 
 def times_of_profiles(connection: Connection) -> None:
@@ -126,7 +142,18 @@ def times_of_profiles(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE profiles ADD COLUMN as_of BIGINT"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles)
+def adapter_tables(connection: Connection) -> None:
+    """The adapter versions, and which of them were live since when."""
+    _create(connection, ADAPTER_TABLES)
+
+
+def _create(connection: Connection, tables: str) -> None:
+    dialect = connection.dialect.name
+    for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles, adapter_tables)
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
 _log = Table(

@@ -172,6 +172,27 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 
+adapter_versions = Table(
+    "adapter_versions",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("expert", Text, nullable=False),
+    Column("card", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("promotion_id", Serial, primary_key=True),
+    Column("expert", Text, nullable=False),
+    Column("version", Text, ForeignKey("adapter_versions.version")),
+    Column("promoted_at", BigInteger, nullable=False),
+    Column("promoted_by", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 
 class Collection(StrEnum):
     """What the index holds vectors of."""

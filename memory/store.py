@@ -13,6 +13,7 @@ from whylike.memory.database import Database
 from whylike.memory.distilled import Distilled
 from whylike.memory.reviewed import Reviewed
 from whylike.memory.schema import items, meta, profiles, record, review_summaries, reviews, users
+from whylike.memory.taught import Taught
 from whylike.records import RatingScale, Record
 from whylike.settings import Settings
 
@@ -30,7 +31,7 @@ class Counts(Record):
     profiles: int
 
 
-class Store(Reviewed, Distilled):
+class Store(Reviewed, Distilled, Taught):
     """An open store; use it as a context manager, from as many threads as you like.
 
     Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).

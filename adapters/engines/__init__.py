@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import assert_never
 
-from whylike.adapters.engines.base import Engine
+from whylike.adapters.engines.base import Adapter, Engine
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.records import Expert
 from whylike.settings import Settings
 
 # torch's threads wait for one another by spinning. Beside any other busy process the default spins so long that a token
@@ -14,14 +16,17 @@ from whylike.settings import Settings
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def open_engine(settings: Settings) -> Engine:
-    """The engine that `settings` name; it loads its model at the first request. The caller closes it."""
+def open_engine(settings: Settings, adapters: Mapping[Expert, Adapter] | None = None) -> Engine:
+    """The engine that `settings` name; it loads its model at the first request. The caller closes it.
+
+    `adapters`: those that answer; an expert that is not among them answers with the base model.
+    """
     match settings.engine:
         case "scripted":
-            return ScriptedEngine()
+            return ScriptedEngine(adapters=adapters)
         case "local":
             from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
 
-            return LocalEngine(settings)
+            return LocalEngine(settings, adapters)
         case _:
             assert_never(settings.engine)

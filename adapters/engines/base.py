@@ -6,12 +6,22 @@ Requests are plain records, so that they can be sent to another process or anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import Field, model_validator
 
 from whylike.records import Expert, Record
+
+
+class Adapter(Record):
+    """A LoRA adapter as engines take it. What a version names never changes."""
+
+    version: str
+    """What its answers are signed with: `<expert>-<first 8 hex digits of its hash>`."""
+    folder: Path
+    """Holds `adapter_config.json` and `adapter_model.safetensors`."""
 
 
 class Message(Record):
@@ -92,6 +102,16 @@ class Engine(Protocol):
 
     def adapter_version(self, expert: Expert) -> str:
         """The version that answers for `expert` now; `base:...` where no adapter has been trained."""
+        ...
+
+    def adopt(self, adapters: Mapping[Expert, Adapter]) -> None:
+        """Have these adapters answer, and the base model for experts that are not among them.
+
+        Requests that begin after it returns are answered by them. Those under way are finished by what they began
+        with, which is then unloaded; all requests of one call are answered by the same versions.
+
+        Raises `EngineError` where an adapter does not load; the engine then goes on as it was.
+        """
         ...
 
     def write(self, requests: Sequence[Writing]) -> list[Written]:

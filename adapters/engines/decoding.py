@@ -6,7 +6,7 @@ length, finished rows leave the batch, and prefixes are reused; `generate` has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from whylike.adapters.engines.base import Weighed, Weighing, Writing, Written
+from whylike.adapters.engines.base import Adapter, Weighed, Weighing, Writing, Written
 from whylike.adapters.engines.grammar import Grammars, Guide
+from whylike.adapters.engines.model import quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.engines.slots import Prefix, Prefixes, Slots
 from whylike.adapters.engines.text import Text
 from whylike.errors import EngineError
-from whylike.records import Expert
 
 if TYPE_CHECKING:
     from whylike.adapters.engines.lora import Adapters
@@ -38,6 +38,8 @@ class Job:
     """A request on its way through the engine."""
 
     request: Writing | Weighing
+    adapter: Adapter | None = None
+    """What answers it, settled when it came; None is the base model."""
     tell: Callable[[str], None] | None = None
     """Told each piece of text as soon as it is certain; must not raise."""
     answer: Future[Any] = field(default_factory=Future)
@@ -46,10 +48,15 @@ class Job:
     """Set when nobody waits for the answer any more."""
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error of the job's own; what is not an `EngineError` yet says where it came from."""
-        failure = EngineError(str(error) if isinstance(error, EngineError) else f"the local engine failed: {error}")
-        failure.__cause__ = error
-        self.answer.set_exception(failure)
+        """Answer with an error."""
+        self.answer.set_exception(failure(error))
+
+
+def failure(error: Exception) -> EngineError:
+    """An error of its own for each that waits; what is not an `EngineError` yet says where it came from."""
+    told = EngineError(str(error) if isinstance(error, EngineError) else f"the local engine failed: {error}")
+    told.__cause__ = error
+    return told
 
 
 @dataclass(slots=True)
@@ -80,13 +87,12 @@ class Runner:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
-        adapters: Adapters | None,
-        versions: dict[Expert, tuple[str, str]],
+        base_version: str,
     ) -> None:
-        """`versions`: for each expert the name of its adapter in the model, or `BASE`, and the adapter version."""
+        """`base_version`: what answers without an adapter are signed with."""
         self._model = model
-        self._versions = versions
-        self._adapters = adapters
+        self._base_version = base_version
+        self._adapters: Adapters | None = None
         config = model.config.get_text_config()
         # Up to the window, sliding attention is full attention, which is what the masks below say.
         self._context = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 2**31)
@@ -96,6 +102,34 @@ class Runner:
         self._renderer = Renderer(tokenizer)
         self._grammars = Grammars(tokenizer, config.vocab_size, sorted(eos))
         self._prefixes = Prefixes(KEPT_TOKENS)
+
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The versions of the adapters that are in the model."""
+        return self._adapters.loaded if self._adapters else frozenset()
+
+    def load(self, adapters: Iterable[Adapter]) -> None:
+        """Put those adapters into the model that are not in it yet: all, or where one does not load, none.
+
+        Raises `EngineError` for the first that does not load.
+        """
+        before = self.loaded
+        try:
+            for adapter in adapters:
+                if self._adapters is None:
+                    with quiet():
+                        from whylike.adapters.engines.lora import Adapters  # noqa: PLC0415 - seconds, and it warns
+                    self._adapters = Adapters(self._model)
+                self._adapters.load(adapter)
+        except Exception:
+            self.keep(before)
+            raise
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Take all other adapters, and what they computed, out of memory."""
+        for version in self.loaded.difference(versions):
+            self._adapters.unload(version)  # type: ignore[union-attr]  # what is loaded was loaded by it
+            self._prefixes.forget(version)
 
     def run(self, jobs: Sequence[Job], closed: Event) -> None:
         """Answer every job: with a record, or with an `EngineError` where it, or the batch as a whole, fails.
@@ -126,7 +160,9 @@ class Runner:
             raise EngineError(
                 f"the prompt has {length} tokens and the base model takes at most {self._context}; shorten the prompt"
             )
-        adapter, version = self._versions[request.expert]
+        adapter, version = (job.adapter.version,) * 2 if job.adapter else (BASE, self._base_version)
+        if job.adapter:
+            self.load([job.adapter])
         row = Row(job, adapter, version, rendered.ids, rendered.shared)
         if isinstance(request, Weighing):
             row.labels = tuple(map(self._label, request.labels))

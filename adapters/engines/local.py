@@ -8,15 +8,16 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
 import torch
 
-from whylike.adapters.engines.base import OnText, Weighed, Weighing, Writing, Written
-from whylike.adapters.engines.decoding import BASE, Job, Runner
-from whylike.adapters.engines.model import base_version, fingerprint, load_base, quiet
+from whylike.adapters.engines.base import Adapter, OnText, Weighed, Weighing, Writing, Written
+from whylike.adapters.engines.decoding import Job, Runner, failure
+from whylike.adapters.engines.model import base_version, load_base
 from whylike.errors import EngineError
 from whylike.records import Expert
 from whylike.settings import Settings
@@ -25,22 +26,31 @@ GATHER = 0.005
 """Seconds that an idle engine waits for requests that other threads are about to make, to answer them together."""
 
 
+@dataclass(slots=True, eq=False)
+class Adoption:
+    """Adapters that are to answer from now on."""
+
+    adapters: dict[Expert, Adapter]
+    done: Future[None] = field(default_factory=Future)
+
+
 class LocalEngine:
     """Runs the experts on this machine. The model is loaded at the first request, on the engine's own thread."""
 
     def __init__(
-        self, settings: Settings, adapters: Mapping[Expert, Path] | None = None, *, dtype: torch.dtype = torch.bfloat16
+        self,
+        settings: Settings,
+        adapters: Mapping[Expert, Adapter] | None = None,
+        *,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """`adapters`: the LoRA folder of each expert that has one; `dtype`: what the model computes in.
-
-        Raises `EngineError` where a folder holds no adapter.
-        """
+        """`adapters`: of each expert that has one; `dtype`: what the model computes in."""
         self._settings = settings
         self._adapters = dict(adapters or {})
         self._dtype = dtype
         self._base_version = base_version(settings.model)
-        self._versions = {expert: f"{expert}-{fingerprint(folder)[:8]}" for expert, folder in self._adapters.items()}
         self._waiting: list[Job] = []
+        self._adoptions: list[Adoption] = []
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -51,8 +61,21 @@ class LocalEngine:
         return "local"
 
     def adapter_version(self, expert: Expert) -> str:
-        """`<expert>-<first 8 hex digits of the adapter's hash>`, or `base:<model>` where it has no adapter."""
-        return self._versions.get(expert, self._base_version)
+        """The version of the expert's adapter, or `base:<model>` where it has none."""
+        adapter = self._adapters.get(expert)
+        return adapter.version if adapter else self._base_version
+
+    def adopt(self, adapters: Mapping[Expert, Adapter]) -> None:
+        """Have these adapters answer the requests that begin afterwards; it waits until they are loaded.
+
+        Raises `EngineError` where one of them, or the model, does not load, and on a closed engine.
+        """
+        adoption = Adoption(dict(adapters))
+        with self._changed:
+            self._start()
+            self._adoptions.append(adoption)
+            self._changed.notify_all()
+        adoption.done.result()
 
     def write(self, requests: Sequence[Writing]) -> list[Written]:
         """One text for each request, in order.
@@ -101,41 +124,81 @@ class LocalEngine:
 
     def _enqueue(self, jobs: list[Job]) -> None:
         with self._changed:
-            if self._closed.is_set():
-                raise EngineError("the engine is closed; open a new one")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="whylike-engine", daemon=True)
-                self._thread.start()
-                atexit.register(self.close)  # a thread inside torch while Python ends aborts the process
+            self._start()
+            for job in jobs:
+                job.adapter = self._adapters.get(job.request.expert)
             self._waiting += jobs
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        """What the thread does: batch after batch, until the engine is closed."""
-        runner: Runner | None = None
-        while batch := self._next_batch():
-            try:
-                runner = runner or self._load()
-            except Exception as error:
-                for job in batch:
-                    job.fail(error)
-            else:
-                runner.run(batch, self._closed)
-        for job in self._waiting:
-            job.fail(EngineError("the engine was closed before it had answered"))
+    def _start(self) -> None:
+        """Start the thread where there is none yet; the caller holds the lock. Raises on a closed engine."""
+        if self._closed.is_set():
+            raise EngineError("the engine is closed; open a new one")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="whylike-engine", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)  # a thread inside torch while Python ends aborts the process
 
-    def _next_batch(self) -> list[Job]:
-        """The job that waits longest and others with it, its own expert's first; none once the engine is closed."""
+    def _work(self) -> None:
+        """What the thread does: batch after batch, and adoptions between them, until the engine is closed."""
+        runner: Runner | None = None
+        while (work := self._next()) is not None:
+            try:
+                runner = runner or Runner(*load_base(self._settings, self._dtype), self._base_version)
+            except Exception as error:
+                self._fail(work, error)
+            else:
+                if isinstance(work, Adoption):
+                    self._take_on(work, runner)
+                else:
+                    runner.run(work, self._closed)
+                runner.keep(self._needed())
+        closed = EngineError("the engine was closed before it had answered")
+        self._fail(self._waiting, closed)
+        for adoption in self._adoptions:
+            self._fail(adoption, closed)
+
+    def _take_on(self, adoption: Adoption, runner: Runner) -> None:
+        """Load the adapters, and then let them answer what comes."""
+        try:
+            runner.load(adoption.adapters.values())
+        except Exception as error:
+            self._fail(adoption, error)
+        else:
+            with self._changed:
+                self._adapters = adoption.adapters
+            adoption.done.set_result(None)
+
+    def _needed(self) -> set[str]:
+        """The versions that answer now, and those by which requests that wait are to be answered."""
+        with self._changed:
+            adapters = [*self._adapters.values(), *(job.adapter for job in self._waiting if job.adapter)]
+        return {adapter.version for adapter in adapters}
+
+    def _fail(self, work: Sequence[Job] | Adoption, error: Exception) -> None:
+        if isinstance(work, Adoption):
+            work.done.set_exception(failure(error))
+        else:
+            for job in work:
+                job.fail(error)
+
+    def _next(self) -> list[Job] | Adoption | None:
+        """What is to be done next; None once the engine is closed.
+
+        An adoption; else the job that waits longest and others with it, its own expert's first.
+        """
         with self._changed:
             while True:
                 idle = not self._waiting
-                self._changed.wait_for(lambda: self._waiting or self._closed.is_set())
-                if idle:
+                self._changed.wait_for(lambda: self._waiting or self._adoptions or self._closed.is_set())
+                if idle and not self._adoptions:
                     self._changed.wait_for(
                         lambda: len(self._waiting) >= self._settings.batch or self._closed.is_set(), GATHER
                     )
                 if self._closed.is_set():
-                    return []
+                    return None
+                if self._adoptions:
+                    return self._adoptions.pop(0)
                 waiting = [job for job in self._waiting if not job.abandoned]
                 # Rows of one adapter are computed together, so a batch of one expert is faster than a mixed one.
                 ranked = sorted(waiting, key=lambda job: job.request.expert != waiting[0].request.expert)
@@ -143,20 +206,6 @@ class LocalEngine:
                 self._waiting = [job for job in waiting if job not in batch]
                 if batch:
                     return batch
-
-    def _load(self) -> Runner:
-        model, tokenizer = load_base(self._settings, self._dtype)
-        adapters = None
-        if self._adapters:
-            with quiet():
-                from whylike.adapters.engines.lora import Adapters  # noqa: PLC0415 - seconds, and it warns
-
-                adapters = Adapters(model, {expert.value: folder for expert, folder in self._adapters.items()})
-        versions = {
-            expert: (expert.value if expert in self._adapters else BASE, self.adapter_version(expert))
-            for expert in Expert
-        }
-        return Runner(model, tokenizer, adapters, versions)
 
 
 def _length(job: Job) -> int:

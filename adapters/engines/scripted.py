@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
-from whylike.adapters.engines.base import OnText, Prompt, Weighed, Weighing, Writing, Written
+from whylike.adapters.engines.base import Adapter, OnText, Prompt, Weighed, Weighing, Writing, Written
 from whylike.adapters.engines.text import Text
 from whylike.errors import EngineError
 from whylike.records import Expert
@@ -60,9 +60,15 @@ class ScriptedEngine:
         texts: Mapping[Expert, Texts] | None = None,
         weights: Mapping[Expert, Weights] | None = None,
         *,
+        adapters: Mapping[Expert, Adapter] | None = None,
         fail_on: Collection[int] = (),
     ) -> None:
-        """Rules by expert; experts without one answer by hash. `fail_on`: the calls that fail, counted from 1."""
+        """Rules by expert; experts without one answer by hash.
+
+        `adapters`: they sign the answers, and their versions change those that go by hash. `fail_on`: the calls that
+        fail, counted from 1.
+        """
+        self._adapters = dict(adapters or {})
         self._texts = {expert: rule if callable(rule) else iter(rule) for expert, rule in (texts or {}).items()}
         self._weights = dict(weights or {})
         self._fail_on = frozenset(fail_on)
@@ -79,8 +85,22 @@ class ScriptedEngine:
         return "scripted"
 
     def adapter_version(self, expert: Expert) -> str:
-        """`base:scripted`, whichever the expert."""
-        return "base:scripted"
+        """The version of the expert's adapter, or `base:scripted` where it has none."""
+        adapter = self._adapters.get(expert)
+        return adapter.version if adapter else "base:scripted"
+
+    def adopt(self, adapters: Mapping[Expert, Adapter]) -> None:
+        """Sign with these versions from the next call on.
+
+        Raises `EngineError` where a folder holds no adapter, and on a closed engine.
+        """
+        for adapter in adapters.values():
+            if not (adapter.folder / "adapter_config.json").is_file():
+                raise EngineError(f"{adapter.folder} holds no adapter; promote one that `whylike adapters list` shows")
+        with self._lock:
+            if self._closed:
+                raise EngineError("the engine is closed; open a new one")
+            self._adapters = dict(adapters)
 
     def write(self, requests: Sequence[Writing]) -> list[Written]:
         """One text for each request, in order.
@@ -120,6 +140,7 @@ class ScriptedEngine:
             yield
 
     def _written(self, request: Writing, on_text: OnText | None) -> Written:
+        version = self.adapter_version(request.expert)  # before `on_text` may change it
         whole, complete = self._whole(request)
         text = Text(request.stop)
         tokens = TOKEN.findall(whole)[: request.max_tokens]
@@ -134,7 +155,7 @@ class ScriptedEngine:
                 break
         return Written(
             text=text.text,
-            adapter_version=self.adapter_version(request.expert),
+            adapter_version=version,
             finish="stop" if stopped or complete else "length",
             prompt_tokens=len(TOKEN.findall("".join(_contents(request.prompt)))),
             tokens=written,
@@ -150,7 +171,7 @@ class ScriptedEngine:
         rule = self._texts.get(request.expert)
         if rule is None:
             sampled = (request.temperature, request.seed) if request.temperature else ()
-            chance = _chance(request.expert, request.prompt, request.grammar, *sampled)
+            chance = self._chance(request, request.grammar, *sampled)
             words = re.findall(r"[^\W\d_]{4,}", request.prompt.messages[-1].content) or ["something"]
             return (
                 _sentences(words, chance) if matcher is None else _matching(matcher, words, chance, request.max_tokens)
@@ -170,9 +191,7 @@ class ScriptedEngine:
                 raise EngineError(f"label {label!r} is {len(label)} tokens and must be one; use a digit or a letter")
         rule = self._weights.get(request.expert)
         if rule is None:
-            weights = [
-                math.exp(_chance(request.expert, request.prompt, label).gauss(0, 1.5)) for label in request.labels
-            ]
+            weights = [math.exp(self._chance(request, label).gauss(0, 1.5)) for label in request.labels]
         else:
             weights = list(rule(request))
         total = math.fsum(weights)
@@ -181,14 +200,15 @@ class ScriptedEngine:
             adapter_version=self.adapter_version(request.expert),
         )
 
+    def _chance(self, request: Writing | Weighing, *parts: object) -> random.Random:
+        """A generator that is the same for the same request, its expert's adapter and other parts, on every machine."""
+        adapter = self._adapters.get(request.expert)
+        told = (request.expert, request.prompt, *parts, *([adapter.version] if adapter else []))
+        return random.Random(hashlib.sha256(repr(told).encode()).digest())  # noqa: S311 - for variety, not for secrets
+
 
 def _contents(prompt: Prompt) -> list[str]:
     return [*(message.content for message in prompt.messages), prompt.prefill]
-
-
-def _chance(*parts: object) -> random.Random:
-    """A generator that is the same for the same parts, on every machine."""
-    return random.Random(hashlib.sha256(repr(parts).encode()).digest())  # noqa: S311 - for variety, not for secrets
 
 
 def _sentences(words: list[str], chance: random.Random) -> tuple[str, bool]:

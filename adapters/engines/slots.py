@@ -51,6 +51,11 @@ class Prefixes:
             _, gone = self._kept.popitem(last=False)
             self._held -= gone.tokens
 
+    def forget(self, adapter: str) -> None:
+        """Let go of all that `adapter` computed."""
+        for key in [key for key in self._kept if key[0] == adapter]:
+            self._held -= self._kept.pop(key).tokens
+
 
 class Slots(Cache):
     """A transformers cache for a batch: `capacity` slots a row, of which the first `used` are filled.

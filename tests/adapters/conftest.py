@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,17 +14,20 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from whylike.adapters.engines.base import Engine, Message, Prompt
+from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
-from whylike.records import Expert
+from whylike.adapters.registry.registry import Registry
+from whylike.memory.store import Store
+from whylike.records import Expert, Provenance
 from whylike.settings import Settings
 
 CONTEXT = 512
 """Positions of the tiny model."""
 TRAINED = (Expert.SUMMARIZER, Expert.PREDICTOR)
 """The experts that have an adapter; the others answer with the base model."""
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -70,23 +77,91 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenize
 
 
 @pytest.fixture(scope="session")
-def adapters(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Expert, Path]:
-    folders = {}
-    for seed, expert in enumerate(TRAINED):
+def train(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Adapter]:
+    """Makes an adapter of the tiny model, by a seed, and of other settings than usual."""
+
+    def trained(expert: Expert, seed: int, base: Path = tiny, **changes: object) -> Adapter:
         torch.manual_seed(seed)
-        projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        config = LoraConfig(r=4, lora_alpha=8, target_modules=projections, task_type="CAUSAL_LM")
-        model = get_peft_model(LlamaForCausalLM.from_pretrained(tiny), config)
+        config = LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": list(PROJECTIONS), **changes})
+        model = get_peft_model(LlamaForCausalLM.from_pretrained(base), config)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.5)
-        folders[expert] = tmp_path_factory.mktemp(expert.value)
-        model.save_pretrained(folders[expert])
-    return folders
+        folder = tmp_path_factory.mktemp(expert.value)
+        model.save_pretrained(folder)
+        return Adapter(version=f"{expert}-{seed:08x}", folder=folder)
+
+    return trained
 
 
 @pytest.fixture(scope="session")
-def open_local(tiny: Path, adapters: dict[Expert, Path]) -> Callable[..., LocalEngine]:
+def adapters(train: Callable[..., Adapter]) -> dict[Expert, Adapter]:
+    return {expert: train(expert, seed) for seed, expert in enumerate(TRAINED)}
+
+
+@pytest.fixture(scope="session")
+def others(train: Callable[..., Adapter]) -> dict[Expert, Adapter]:
+    """Later versions, of other ranks and modules, and one of an expert that had none; the Summarizer has none."""
+    return {
+        Expert.PREDICTOR: train(Expert.PREDICTOR, 11, r=2, target_modules=["q_proj", "down_proj"]),
+        Expert.REASONER: train(Expert.REASONER, 12, r=8),
+    }
+
+
+@pytest.fixture(scope="session")
+def other_base(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the tiny model, with other weights."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("other")
+    LlamaForCausalLM(LlamaConfig.from_pretrained(tiny)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(tiny: Path, tmp_path: Path) -> Settings:
+    return Settings(store=tmp_path / "store", model=str(tiny), device="cpu")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with Store.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry(settings: Settings, store: Store, tmp_path: Path) -> Registry:
+    """A registry with which no adapters come."""
+    return Registry(settings, store, tmp_path / "none-shipped")
+
+
+@pytest.fixture
+def made() -> Callable[..., Provenance]:
+    return lambda expert, **told: Provenance(**{"expert": expert, "created_at": 1, "command": "test", **told})
+
+
+@pytest.fixture
+def copy(adapters: dict[Expert, Adapter], tmp_path: Path) -> Callable[..., Path]:
+    """Copies the Summarizer's adapter for a test to change; other settings go into its configuration."""
+
+    numbers = count()
+
+    def copied(name: str, **changes: object) -> Path:
+        folder = shutil.copytree(adapters[Expert.SUMMARIZER].folder, tmp_path / f"{name}-{next(numbers)}")
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+        return folder
+
+    return copied
+
+
+@pytest.fixture
+def added(registry: Registry, copy: Callable[..., Path], made: Callable[..., Provenance]) -> Callable[..., str]:
+    """Adds an adapter by a seed; the same seed is the same content."""
+    return lambda expert, seed: registry.add(copy("added", lora_alpha=7 + seed), made(expert))
+
+
+@pytest.fixture(scope="session")
+def open_local(tiny: Path, adapters: dict[Expert, Adapter]) -> Callable[..., LocalEngine]:
     """Opens a local engine on the tiny model in fp32, where two ways to one answer differ by 1e-6 and no more."""
 
     def opened(**changes: object) -> LocalEngine:
@@ -98,10 +173,10 @@ def open_local(tiny: Path, adapters: dict[Expert, Path]) -> Callable[..., LocalE
 
 @pytest.fixture(scope="session", params=["scripted", "local"])
 def open_one(request: pytest.FixtureRequest) -> Callable[[], Engine]:
-    """Opens an engine of each kind: what the conformance suite is about."""
+    """Opens an engine of each kind, with `adapters`: what the conformance suite is about."""
     match request.param:
         case "scripted":
-            return ScriptedEngine
+            return partial(ScriptedEngine, adapters=request.getfixturevalue("adapters"))
         case "local":
             return request.getfixturevalue("open_local")
         case other:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
 
 import pytest
 
-from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing, Writing
+from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt, Weighed, Weighing, Writing, Written
 from whylike.errors import EngineError
 from whylike.records import Expert
 
@@ -259,6 +262,7 @@ def test_a_closed_engine_refuses_and_may_be_closed_again(open_one: Callable[[], 
         lambda: engine.write([writing(prompt("Good."))]),
         lambda: engine.weigh([weighing(prompt("Good."))]),
         lambda: engine.stream(writing(prompt("Good.")), print),
+        lambda: engine.adopt({}),
     ):
         with pytest.raises(EngineError, match="closed"):
             call()
@@ -266,6 +270,155 @@ def test_a_closed_engine_refuses_and_may_be_closed_again(open_one: Callable[[], 
 
 def test_an_engine_that_was_never_used_closes(open_one: Callable[[], Engine]):
     open_one().close()
+
+
+@pytest.fixture
+def swapped(open_one: Callable[[], Engine]) -> Iterator[Engine]:
+    """An engine whose adapters a test may change."""
+    opened = open_one()
+    yield opened
+    opened.close()
+
+
+def versions(engine: Engine) -> dict[Expert, str]:
+    return {expert: engine.adapter_version(expert) for expert in Expert}
+
+
+def signed(adapters: dict[Expert, Adapter], base: str) -> dict[Expert, str]:
+    """What the experts sign with where these adapters answer."""
+    return {expert: adapters[expert].version if expert in adapters else base for expert in Expert}
+
+
+def test_adopted_adapters_answer_from_then_on_and_earlier_ones_come_back_unchanged(
+    swapped: Engine, engine: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+):
+    """Also where the same beginning was computed by the earlier ones: nothing of theirs is used."""
+    base = swapped.adapter_version(Expert.REWARD)
+    asked = [writing(prompt(REVIEWS[1], system="You read reviews. " * 9), expert) for expert in Expert]
+    found = []
+    for live in (others, adapters, {}, others, adapters, {}):
+        swapped.adopt(live)
+        assert versions(swapped) == signed(live, base)
+        found.append(swapped.write(asked))
+        assert [answer.adapter_version for answer in found[-1]] == list(versions(swapped).values())
+    assert found[:3] == found[3:]
+    assert found[1] == engine.write(asked), "as an engine answers that never had others"
+    second, first, bare = ([answer.text for answer in answers] for answers in found[:3])
+    for expert, one, other, plain in zip(Expert, first, second, bare, strict=True):
+        assert (one == plain) == (expert not in adapters), expert
+        assert (other == plain) == (expert not in others), expert
+
+
+def test_an_adapter_that_goes_and_comes_back_unused_answers_as_before(
+    swapped: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+):
+    request = writing(prompt(REVIEWS[1]), Expert.PREDICTOR)
+    before = swapped.write([request])
+    swapped.adopt(others)
+    swapped.adopt(adapters)
+    assert swapped.write([request]) == before
+
+
+def test_an_adapter_that_does_not_load_leaves_the_engine_as_it_was(
+    swapped: Engine, prompt, others: dict[Expert, Adapter], tmp_path: Path
+):
+    asked = [writing(prompt("Good."), expert) for expert in Expert]
+    before = swapped.write(asked)
+    live = versions(swapped)
+    with pytest.raises(EngineError):
+        swapped.adopt({**others, Expert.REWARD: Adapter(version="reward-none", folder=tmp_path)})
+    assert versions(swapped) == live
+    assert swapped.write(asked) == before
+
+
+class Load:
+    """Threads that ask an engine without a pause, and what they were answered."""
+
+    def __init__(self, engine: Engine, requests: list[Writing], weighings: list[Weighing]) -> None:
+        self._engine = engine
+        self._requests, self._weighings = requests, weighings
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._done = 0
+        self.settled = 0
+        """How many adoptions have come to their end."""
+        self.begun = 0
+        """How many have begun."""
+        self.answers: list[tuple[int, int, list[tuple[Writing | Weighing, Written | Weighed]]]] = []
+        """Of each call: adoptions that had ended when it began, those that had begun when it ended, and the answers."""
+
+    def ask(self, number: int) -> None:
+        for turn in count(number):
+            if self._stop.is_set():
+                return
+            since = self.settled
+            pairs = self._call(turn)
+            with self._changed:
+                self.answers.append((since, self.begun, pairs))
+                self._done += 1
+                self._changed.notify_all()
+
+    def _call(self, turn: int) -> list[tuple[Writing | Weighing, Written | Weighed]]:
+        match turn % 3:
+            case 0:
+                return list(zip(self._requests, self._engine.write(self._requests), strict=True))
+            case 1:
+                return list(zip(self._weighings, self._engine.weigh(self._weighings), strict=True))
+            case _:
+                request = self._requests[turn % len(self._requests)]
+                return [(request, self._engine.stream(request, lambda piece: None))]
+
+    def wait_for(self, more: int) -> None:
+        """Until that many more calls have been answered."""
+        with self._changed:
+            enough = self._done + more
+            assert self._changed.wait_for(lambda: self._done >= enough, 120)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def same(one: Written | Weighed, other: Written | Weighed) -> bool:
+    if isinstance(one, Weighed) and isinstance(other, Weighed):
+        return one.probabilities == pytest.approx(other.probabilities, rel=1e-4)
+    return one == other
+
+
+def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_versions(
+    swapped: Engine, prompt, mixed: list[Writing], adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+):
+    weighings = [weighing(prompt(review), expert) for review, expert in zip(REVIEWS, EXPERTS, strict=True)]
+    expected = {}
+    for live in (others, adapters):
+        swapped.adopt(live)
+        for request, answer in zip(
+            [*mixed, *weighings], [*swapped.write(mixed), *swapped.weigh(weighings)], strict=True
+        ):
+            expected[request, answer.adapter_version] = answer
+    history = [versions(swapped)]
+    load = Load(swapped, mixed, weighings)
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(load.ask, number) for number in range(4)]
+        try:
+            for adoption in range(20):
+                live = (others, adapters)[adoption % 2]
+                history.append(signed(live, swapped.adapter_version(Expert.REWARD)))
+                load.begun += 1
+                swapped.adopt(live)
+                load.settled += 1
+                assert versions(swapped) == history[-1]
+                for request, answer in zip(mixed, swapped.write(mixed), strict=True):
+                    assert answer == expected[request, history[-1][request.expert]]
+                load.wait_for(4)
+        finally:
+            load.stop()
+    assert [future.exception() for future in asking] == [None] * 4
+    for since, until, pairs in load.answers:
+        signs = {(request.expert, answer.adapter_version) for request, answer in pairs}
+        assert any(signs <= live.items() for live in history[since : until + 1]), "versions of one call must not mix"
+        for request, answer in pairs:
+            assert same(answer, expected[request, answer.adapter_version])
+    assert len({since for since, *_ in load.answers}) > 10, "the load must go on through the adoptions"
 
 
 def test_the_engine_has_its_name(engine: Engine):

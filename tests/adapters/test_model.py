@@ -216,21 +216,3 @@ def test_the_base_version_is_the_models_name(tmp_path: Path):
     assert versions[0] != versions[1]
     (second / "model.safetensors").write_bytes(b"one")
     assert models.base_version(str(second)) == versions[0], "the same files, the same model"
-
-
-def test_a_fingerprint_is_of_names_and_contents(tmp_path: Path):
-    def made(name: str, files: dict[str, str]) -> str:
-        folder = tmp_path / name
-        for path, content in {"adapter_config.json": "{}", **files}.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(content)
-        return models.fingerprint(folder)
-
-    prints = [
-        made("a", {"x": "1", "sub/y": "2"}),
-        made("b", {"x": "1", "sub/z": "2"}),
-        made("c", {"x": "12", "sub/y": ""}),
-        made("d", {"x": "1", "y": "2"}),
-    ]
-    assert len(set(prints)) == 4
-    assert made("e", {"sub/y": "2", "x": "1"}) == prints[0]

@@ -1,0 +1,1 @@
+"""The registry: which adapter versions there are, and which of them answer."""
