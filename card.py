@@ -19,7 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from whylike.agents.predictor import COVERED
+from whylike.agents.predictor import ALIKE, COVERED
 from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
 from whylike.terminal import Narrow, plain
 
@@ -58,13 +58,16 @@ class Bar:
         return Measurement(4, options.max_width)
 
 
-def card(explanation: Explanation, item_of: Callable[[str], Item | None], why: str = "") -> RenderableType:
+def card(
+    explanation: Explanation, item_of: Callable[[str], Item | None], why: str = "", *, with_reason: bool = True
+) -> RenderableType:
     """The card for one explanation.
 
     Args:
         explanation: What to show.
         item_of: Finds an item by its id; one that it does not find goes by its id.
         why: One line on why this pair is worth looking at.
+        with_reason: Whether a reason was asked for.
 
     Returns:
         Something for a rich console of any width. Nothing in it can command the terminal.
@@ -90,12 +93,15 @@ def card(explanation: Explanation, item_of: Callable[[str], Item | None], why: s
         parts.append(_indented(Text(plain(why), style="italic")))
     parts += [
         _rating(explanation.rating, by_reason=explanation.reason is not None),
-        *_section("Why", _reason(explanation.reason, cited)),
     ]
-    parts += _section("Evidence", *_evidence(explanation, cited, names))
+    if with_reason:
+        parts += _section("Why", _reason(explanation.reason, cited))
+        parts += _section("Evidence", *_evidence(explanation, cited, names))
     if explanation.notes:
         parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
-    parts += [*_section("Made by", _makers(explanation)), Text("")]
+    if explanation.reason:
+        parts += _section("Made by", _makers(explanation))
+    parts.append(Text(""))
     return Narrow(Group(*parts))
 
 
@@ -156,11 +162,17 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
     low, high = rating.interval
     lowest, highest, *step = rating.scale
     steps = f" in steps of {step[0]:g}" if step else ""
+    shares = rating.distribution.values()
+    flat = max(shares, default=0.0) - min(shares, default=0.0) < ALIKE
+    likely = (
+        "No rating is likelier than another"
+        if flat
+        else f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:g} and {high:g}"
+    )
     head = Text.assemble(
         "Expected rating ",
         (f"{rating.expectation:.1f}", "bold"),
-        f" on a scale of {lowest:g} to {highest:g}{steps}\n"
-        f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:g} and {high:g}",
+        f" on a scale of {lowest:g} to {highest:g}{steps}\n{likely}",
     )
     rows = Table.grid(padding=(0, 1))
     rows.add_column(justify="right")
@@ -173,16 +185,16 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
         rows.add_row(Text(label), Bar(share, style), Text(f"{share:4.0%}"))
     if by_reason:
         alone, bias = rating.uncalibrated_expectation, rating.bias_baseline
-        made = f"The model alone would say {alone:.1f}, the averages of this user and this item {bias:.1f}."
+        made = f"The model alone would say {alone:.1f}, the averages {bias:.1f}."
     else:
-        made = "Without a reason it rests on the averages of this user and this item alone."
+        made = "Without a reason it rests on the averages alone."
     without = Text(made, style="dim")
     return _indented(Group(Text(""), head, Text(""), rows, Text(""), without))
 
 
 def _reason(reason: Reason | None, cited: Mapping[str, int]) -> Text:
     if reason is None:
-        return Text("None was asked for, or nothing is known that it could rest on.", style="dim")
+        return Text("Nothing is known that a reason could rest on.", style="dim")
     text = Text()
     for sentence in reason.sentences:
         text.append(plain(sentence.text).strip())

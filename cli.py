@@ -187,7 +187,7 @@ def explain(
             explanation = explain_pair(
                 services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
             )
-            rendered = None if as_json else card(explanation, services.store.item)
+            rendered = None if as_json else card(explanation, services.store.item, with_reason=not no_reason)
     show(explanation, rendered)
 
 

@@ -2,7 +2,8 @@
 
 The distribution is read off the model's logits at the one position where the rating stands (method: the Predictor;
 Reason4Rec and EXP3RT both take the softmax over the scale's tokens only). What the untaught model answers there leans
-one way whatever the reason says, so its answer is compared with its answer to a reason that says nothing, and the
+one way whatever the reason says, so its answer is compared with what it answers on the whole to a reason for, one
+against and one for neither (contextual calibration, Zhao et al. 2021, "Calibrate Before Use", section 4), and the
 difference moves a prior that knows the averages.
 """
 
@@ -26,8 +27,10 @@ from whylike.records import Expert, History, Number, Rated, Rating, RatingScale,
 DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 TRUST = 0.25
-"""Power of the model's evidence against the prior: low, since the untaught model does not bring the forecast nearer
-(`whylike bench pairs`), and above 0, so that what the reason says is heard."""
+"""Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one
+against and does not bring the forecast nearer (`whylike bench pairs`); what it says moves the rating by hundredths."""
+ALIKE = 0.005
+"""Shares that differ by less are shown as the same percentage: neither is likelier."""
 COVERED = 0.8
 """Share of the distribution within the interval."""
 
@@ -43,7 +46,7 @@ class _RatingFile(Record):
     system: str
     examples: tuple[_Shot, ...]
     query: str
-    neutral: str
+    balanced: tuple[str, ...]
 
 
 class Predictor:
@@ -78,15 +81,17 @@ class Predictor:
         prior = tilted(scale, bias)
         pooled = heard = prior
         if reason:
-            asked = [_weighing(text, history, scale) for text in (reason, _file().neutral)]
-            heard, neutral = (np.array(answer.probabilities) for answer in self._engine.weigh(asked))
-            pooled = prior * (heard / np.maximum(neutral, 1e-9)) ** TRUST
-            pooled /= pooled.sum()
+            asked = [_weighing(text, history, scale) for text in (reason, *_file().balanced)]
+            answers = [np.array(answer.probabilities) for answer in self._engine.weigh(asked)]
+            heard = answers[0]
+            lean = np.mean([_log(answer) for answer in answers[1:]], axis=0)
+            pooled = _softmax(np.log(prior) + TRUST * (_log(heard) - lean))
         values = np.array(scale.values)
+        expectation = float(pooled @ values)
         return Rating(
             scale=_plain_scale(scale),
-            expectation=round(float(pooled @ values), 3),
-            mode=plain(float(values[int(pooled.argmax())])),
+            expectation=round(expectation, 3),
+            mode=plain(mode(values, pooled)),
             distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, pooled, strict=True)},
             interval=[plain(value) for value in interval(values, pooled)],
             uncalibrated_expectation=round(float(heard @ values), 3),
@@ -121,6 +126,12 @@ def tilted(scale: RatingScale, mean: float) -> NDArray[np.float64]:
     return shares
 
 
+def mode(values: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """The likeliest value; of those alike to `ALIKE` the one nearest to the expectation, of two as near the lower."""
+    likely = values[shares >= shares.max() - ALIKE]
+    return float(likely[np.abs(likely - shares @ values).argmin()])
+
+
 def interval(values: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, float]:
     """The shortest run of values that holds at least `COVERED` of the shares; of equally short ones the likeliest."""
     runs = [
@@ -141,6 +152,10 @@ def plain(value: float) -> Number:
 def _plain_scale(scale: RatingScale) -> list[Number]:
     ends = [plain(scale.minimum), plain(scale.maximum)]
     return ends if scale.step == 1 else [*ends, plain(scale.step)]
+
+
+def _log(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.maximum(shares, 1e-9))
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,15 +56,16 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
     store = services.store
     user_id, item_id = state["user_id"], state["item_id"]
     notes: list[str] = []
+    now = services.now()
     as_of = state.get("as_of")
     own = store.review_of(user_id, item_id)
     if as_of is None:
-        as_of = own.timestamp if own else services.now()
+        as_of = own.timestamp if own else now
         if own:
             notes.append(
                 "The user has reviewed this item; the answer is as of just before, and does not use that review."
             )
-    current = as_of >= services.now()
+    current = as_of >= now
     known = history(store, user_id, item_id, as_of, services.settings.history)
     stand_ins = sides.imported(services, known)
     if stand_ins and not current:
@@ -73,10 +74,10 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
         )
         stand_ins = {}
     known = sides.rated(known, stand_ins, services.settings.history)
-    ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
-    found = store.summaries(ids, services.summarizer.mark)
+    read = (*known.user_reviews, *known.item_reviews) if state["with_reason"] else ()
+    found = store.summaries([review.review_id for review in read], services.summarizer.mark)
     return {
-        "began": time.perf_counter(),
+        "began": time.time(),
         "current": current,
         "as_of": as_of,
         "history": known.model_dump(mode="json"),
@@ -134,7 +135,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
         side.value: sides.plain(stand_ins.get(side) or sides.profile_of(services, state, side)) for side in Side
     }
     services.index.sync()
-    return {"profiles": profiles, "seconds": {"summarize": time.perf_counter() - state["began"]}}
+    return {"profiles": profiles, "seconds": {"summarize": time.time() - state["began"]}}
 
 
 @timed("reason")
@@ -163,7 +164,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         answer = services.reasoner.write(asked, lambda text: _tell(runtime, Event(node="reason", text=text)))
         written = answer.text
         if answer.finish == "stop":  # what the model's context cut off may come out whole another time
-            services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
+            written = services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
     else:
         _tell(runtime, Event(node="reason", text=written))
     return {
@@ -208,7 +209,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     kept = services.store.answer(key)
     if kept is None:
         kept = services.predictor.predict(text, known, everything, scale).model_dump_json()
-        services.store.keep_answer(key, "rating", kept, known.user_id, known.item_id)
+        kept = services.store.keep_answer(key, "rating", kept, known.user_id, known.item_id)
     _tell(runtime, Event(node="predict", done=1, total=1))
     return {"rating": json.loads(kept)}
 
@@ -232,7 +233,10 @@ def _names(services: Services, known: History) -> dict[str, str]:
 def _notes(services: Services, known: History, way: Route, imported: Mapping[Side, Profile]) -> list[str]:
     notes = []
     if way in {Route.NEW_USER, Route.NOTHING}:
-        left = "the answer rests on what others say" if way is Route.NEW_USER else "only the general mean is left"
+        left = "the answer rests on what others say"
+        if way is Route.NOTHING:
+            rated = general(services.store, known.user_id, known.item_id, known.before).count
+            left = "only the general mean is left" if rated else "there are no ratings to go by: any is as likely"
         told = f"The user has no reviews before this time, so {left}"
         if not services.store.has_user(known.user_id):
             told += f" ({not_found(services.store, Side.USER, known.user_id)})"

@@ -30,7 +30,7 @@ class PairState(TypedDict, total=False):
     current: bool
     """Whether the answer is as of now, not of a moment in the past."""
     began: float
-    """Clock (`time.perf_counter`) when the summaries were begun."""
+    """When the summaries were begun: seconds since 1970."""
     route: str
     history: Json
     imported: Json

@@ -126,13 +126,19 @@ class Distilled:
 
     def keep_answer(
         self, key: str, kind: str, body: str, user_id: str | None = None, item_id: str | None = None
-    ) -> None:
-        """Keep the result of an expensive step; of two results for one key the first stays, so that all agree on it."""
+    ) -> str:
+        """Keep the result of an expensive step; of two results for one key the first stays, so that all agree on it.
+
+        Returns:
+            The result that stays.
+        """
         values = {"key": key, "kind": kind, "user_id": user_id, "item_id": item_id, "body": body}
         with self.database.write() as connection:
             connection.execute(
                 self.database.insert(answers).values(created_at=int(time.time()), **values).on_conflict_do_nothing()
             )
+            kept: str = connection.execute(select(answers.c.body).where(answers.c.key == key)).scalar_one()
+        return kept
 
 
 def _drop_known(new: dict[K, R], known: Iterable[R]) -> None:

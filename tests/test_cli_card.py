@@ -217,9 +217,18 @@ def test_experts_that_differ_are_listed() -> None:
 
 def test_without_a_reason_or_evidence() -> None:
     text = shown(card(explanation(reason=None, evidence=[]), {}.get))
-    assert "None was asked for, or" in text
-    assert "averages of this user and this item alone." in text
+    assert "Nothing is known that a reason could rest on." in text
+    assert "it rests on the averages alone." in text
     assert "No review was read for this answer." in text
+    assert "Made by" not in text, "no expert was asked"
+    short = shown(card(explanation(reason=None, evidence=[]), {}.get, with_reason=False))
+    assert "Why" not in short
+    assert "Evidence" not in short
+
+
+def test_where_all_ratings_are_as_likely_none_is_called_the_likeliest() -> None:
+    flat = explanation().rating.model_copy(update={"distribution": dict.fromkeys("12345", 0.2)})
+    assert "No rating is likelier than another" in shown(card(explanation(rating=flat), {}.get))
 
 
 def test_scales_in_steps() -> None:

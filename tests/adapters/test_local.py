@@ -22,6 +22,7 @@ from whylike.adapters.engines.base import Adapter, Prompt, Weighing, Writing
 from whylike.adapters.engines.decoding import BASE, Job, Runner
 from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
+from whylike.adapters.engines.model import base_version
 from whylike.adapters.engines.rendering import Renderer
 from whylike.errors import EngineError
 from whylike.records import Expert
@@ -141,7 +142,7 @@ def test_experts_differ_by_their_adapters(engine: LocalEngine, prompt):
 
 
 def test_an_expert_without_an_adapter_signs_with_the_base_model(engine: LocalEngine, tiny: Path):
-    assert engine.adapter_version(Expert.REASONER) == f"base:{tiny.name}"
+    assert engine.adapter_version(Expert.REASONER) == base_version(str(tiny))
 
 
 def test_the_packaged_model_signs_with_its_name():
@@ -515,7 +516,7 @@ def test_an_adapter_that_does_not_load_fails_only_who_asks_its_expert(tiny: Path
     with pytest.raises(EngineError, match="does not fit the base model"):
         jobs[0].answer.result(60)
     engine.adopt(adapters)
-    assert engine.write([jobs[0].request])[0].adapter_version == f"base:{tiny.name}"
+    assert engine.write([jobs[0].request])[0].adapter_version == base_version(str(tiny))
     engine.close()
 
 

@@ -88,7 +88,7 @@ def test_the_next_query_is_answered_by_what_was_promoted_meanwhile(
     second = asked(following)
     assert second.adapters == {"summarizer": summarizer, "reasoner": reasoner, "predictor": BASE}
     ids = [evidence.id for evidence in second.evidence]
-    assert len(following.store.summaries(ids, summarizer)) == len(ids)
+    assert len(following.store.summaries(ids, following.summarizer.mark)) == len(ids)
     assert second.evidence != first.evidence, "another adapter's summaries are others"
     for expert in (Expert.SUMMARIZER, Expert.REASONER):
         elsewhere.roll_back(expert, "ann")

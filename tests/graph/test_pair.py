@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +274,20 @@ def test_where_nothing_is_known_no_others_are_named(services: Services):
     explanation = explain(services, "stranger", "nowhere")
     assert "only the general mean is left" in explanation.notes[0]
     assert "what others say" in explain(services, "stranger", "waltz").notes[0]
+
+
+def test_without_a_reason_no_evidence_is_shown_that_was_not_used(services: Services):
+    explain(services, "dee", "waltz")
+    assert explain(services, "dee", "waltz", with_reason=False).evidence == []
+
+
+def test_time_that_passes_while_a_query_looks_things_up_does_not_make_it_one_of_the_past(services: Services):
+    ticking = count(2_000)
+    explain(replace(services, now=lambda: next(ticking)), "dee", "waltz")
+    assert services.store.latest_profile(Side.USER, "dee"), "it is as of now, so its profile is kept"
+
+
+def test_where_there_are_no_ratings_any_is_as_likely(services: Services):
+    explanation = explain(services, "stranger", "nowhere", as_of=50)
+    assert "any is as likely" in explanation.notes[0]
+    assert len(set(explanation.rating.distribution.values())) == 1

@@ -196,8 +196,8 @@ def test_forgetting_takes_the_profiles_and_answers_of_one_side_only(store: Store
 
 
 def test_the_first_answer_for_a_key_stays(store: Store) -> None:
-    store.keep_answer("k", "summary", "first")
-    store.keep_answer("k", "summary", "second")
+    assert store.keep_answer("k", "summary", "first") == "first"
+    assert store.keep_answer("k", "summary", "second") == "first"
     assert store.answer("k") == "first"
     assert store.answer("other") is None
 
