@@ -7,6 +7,7 @@ from typing import assert_never
 
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.adapters.live import live_adapters
 from whylike.settings import Settings
 
 # torch's threads wait for one another by spinning. Beside any other busy process the default spins so long that a token
@@ -22,6 +23,10 @@ def open_engine(settings: Settings) -> Engine:
         case "local":
             from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
 
-            return LocalEngine(settings)
+            return LocalEngine(settings, live_adapters(settings))
+        case "vllm":
+            from whylike.adapters.engines.vllm import VllmEngine  # noqa: PLC0415 - as above
+
+            return VllmEngine(settings, live_adapters(settings))
         case _:
             assert_never(settings.engine)
