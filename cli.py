@@ -22,6 +22,7 @@ from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import fail, log, messages, plain, results
+from whylike.vllm_cli import vllm_app
 
 if TYPE_CHECKING:
     from whylike.settings import Settings
@@ -66,6 +67,7 @@ review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(bench_app, name="bench")
+app.add_typer(vllm_app, name="vllm")
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]
