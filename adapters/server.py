@@ -241,19 +241,27 @@ def _stop(settings: Settings, server: Server | None) -> None:
 
 
 def _end(server: Server | None) -> None:
-    """End all processes of a server, first by asking."""
+    """End all processes of a server: the first by asking, which ends the others, then what is left."""
     if server is None:
         return
     left = server.processes()
     if process := server.process():
         process.terminate()
-        psutil.wait_procs(left, timeout=GRACE)
-    for each in (killed := {*left, *server.processes()}):
+        _await_end([process])
+    left = [each for each in {*left, *server.processes()} if _alive(each)]
+    for each in left:
         try:
             each.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(killed, timeout=GRACE)
+    _await_end(left)
+
+
+def _await_end(processes: list[psutil.Process]) -> None:
+    """Wait for some seconds until these have ended."""
+    until = time.monotonic() + GRACE
+    while any(map(_alive, processes)) and time.monotonic() < until:
+        time.sleep(EVERY / 10)
 
 
 def _lock(settings: Settings) -> FileLock:

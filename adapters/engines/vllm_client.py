@@ -22,6 +22,10 @@ from whylike.errors import EngineError
 
 ATTEMPTS = 6
 """How often a request is tried where the server cannot be reached or fails; with the pauses some seconds in all."""
+PAUSE = 0.25
+"""Seconds that the first pause takes at most; each further one may take twice as long, and is drawn at random."""
+LONGEST_PAUSE = 8.0
+"""Seconds that no pause exceeds, unless the server asks for more."""
 CONNECT = 10.0
 """Seconds that a connection may take."""
 KEPT = 2.0
@@ -132,7 +136,7 @@ class Client:
             again = state.outcome.exception() if state.outcome else None
             assert isinstance(again, AgainError)
             trouble.append(again)
-            return max(again.after, wait_random_exponential(multiplier=0.25, max=8)(state))
+            return max(again.after, wait_random_exponential(multiplier=PAUSE, max=LONGEST_PAUSE)(state))
 
         def enough(state: RetryCallState) -> bool:
             again = state.outcome.exception() if state.outcome else None
