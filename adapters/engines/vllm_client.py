@@ -49,6 +49,10 @@ class AgainError(EngineError):
         self.after = after
 
 
+class FailedError(AgainError):
+    """The server failed at this request."""
+
+
 class UnknownModelError(EngineError):
     """The server has no model or adapter of the name that was asked for."""
 
@@ -78,8 +82,15 @@ class Client:
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Have the server load an adapter. Raises `EngineError` where it does not or may not."""
         asked = {"lora_name": name, "lora_path": str(folder.resolve())}
+
+        async def once() -> None:
+            try:
+                await self._ask("POST", "/v1/load_lora_adapter", asked)
+            except FailedError as error:  # of a damaged adapter, which stays one
+                raise EngineError(str(error)) from error
+
         try:
-            await self.persist(lambda: self._ask("POST", "/v1/load_lora_adapter", asked))
+            await self.persist(once)
         except EngineError as error:
             if "already been loaded" in str(error):  # by another process, just now
                 return
@@ -215,7 +226,7 @@ class Client:
         if status in BUSY:
             return AgainError(f"{of} is busy ({status} {message})", busy=True, after=_seconds(response))
         if status in FAILED:
-            return AgainError(
+            return FailedError(
                 f"{of} failed ({status} {message}); see its log, or restart it with `whylike vllm down` and "
                 f"`whylike vllm up`"
             )

