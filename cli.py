@@ -170,13 +170,17 @@ def explain(
             help=f"Leave out what came later: {MOMENT} Default: just before the user's own review, else now.",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+    ] = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Say what a user would rate an item, how sure that is, and why."""
     from whylike.progress import Watch
 
-    settings = _settings(store, verbose)
+    settings = _settings(store, verbose, engine=engine)
     before = _moment("--as-of", as_of) if as_of is not None else None
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
@@ -293,11 +297,11 @@ def doctor(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> 
         raise typer.Exit(1)
 
 
-def _settings(store: Path | None, verbose: int) -> Settings:
+def _settings(store: Path | None, verbose: int, **flags: str | None) -> Settings:
     from whylike.settings import load
 
     log(verbose)
-    return load({"store": store})
+    return load({"store": store, **flags})
 
 
 def _moment(option: str, text: str) -> int:
