@@ -165,7 +165,9 @@ class Client:
                 if left <= 0:
                     raise EngineError(self._silent(trouble))
                 await asyncio.wait({task}, timeout=left)
-            return task.result()
+            answer = task.result()
+            self._heard = _now()
+            return answer
         finally:
             task.cancel()
 
@@ -174,7 +176,6 @@ class Client:
             content = await response.aread()
         if path.endswith("adapter"):  # answered with a word
             return {}
-        self._heard = _now()
         return self._json(content)
 
     @asynccontextmanager

@@ -59,11 +59,13 @@ def bgmv_expand_slice(  # noqa: PLR0917 - as vLLM has it
 
 def _products(
     inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, slots: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
     """For each adapter that is asked for: the rows of its tokens, and their inputs by its weights."""
     slots = slots[: inputs.shape[0]]
-    for slot in sorted(set(slots.tolist())):
+    asked = sorted(set(slots.tolist()))
+    for slot in asked:
         if slot >= 0:
-            rows = (slots == slot).nonzero().squeeze(1)
+            # All tokens are one adapter's most of the time: then nothing is copied.
+            rows = slice(len(slots)) if len(asked) == 1 else (slots == slot).nonzero().squeeze(1)
             weight = weights[slot].reshape(weights.shape[-2:]).to(output.dtype)
             yield rows, inputs[rows].to(output.dtype) @ weight.T
