@@ -184,12 +184,6 @@ def status(settings: Settings) -> ServerStatus:
     )
 
 
-def answers(url: str) -> bool:
-    """Whether a vLLM server at `url` is healthy."""
-    with _http(url) as http:
-        return _healthy(http)
-
-
 def _start(launch: Launch, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """The server's process, in a session of its own, so that nothing that happens to this one reaches it."""
     try:

@@ -81,7 +81,7 @@ class VllmEngine:
         self._tools: Tools | None = None
         self._names: set[str] = set()
         self._window = 0
-        self._asking = asyncio.Lock()
+        self._looks: dict[str, asyncio.Task[None]] = {}
 
     @property
     def name(self) -> str:
@@ -217,9 +217,8 @@ class VllmEngine:
         """
         name = self._versions.get(expert, self._base)
         for last in (False, True):
-            async with self._asking:
-                if name not in self._names:
-                    await self._find(expert, name)
+            if name not in self._names:
+                await self._find(expert, name)
             if length >= self._window:
                 raise EngineError(
                     f"the prompt has {length} tokens and the base model takes at most {self._window}; "
@@ -234,6 +233,19 @@ class VllmEngine:
         raise AssertionError("the second time returns or raises")
 
     async def _find(self, expert: Expert, name: str) -> None:
+        """See that the server has a model of this name; all that wait for one share one look, and what comes of it."""
+        look = self._looks.get(name)
+        if look is None:
+            look = self._looks[name] = asyncio.create_task(self._look(expert, name))
+            look.add_done_callback(partial(self._seen, name))
+        await asyncio.shield(look)
+
+    def _seen(self, name: str, look: asyncio.Task[None]) -> None:
+        del self._looks[name]
+        if not look.cancelled():
+            look.exception()  # taken note of, also where nobody waits any more
+
+    async def _look(self, expert: Expert, name: str) -> None:
         """Learn what the server has, and have it load the expert's adapter where that is missing."""
         models = await self._client.models()
         windows = {model["id"]: int(model["max_model_len"]) for model in models if model.get("max_model_len")}
@@ -243,10 +255,9 @@ class VllmEngine:
                 f"set model to what it runs, or restart it with `whylike vllm down` and `whylike vllm up`"
             )
         self._window = windows[self._base]
-        self._names = {model["id"] for model in models}
-        if name not in self._names:
+        if name not in {model["id"] for model in models}:
             await self._client.load_adapter(name, self._adapters[expert])
-            self._names.add(name)
+        self._names.add(name)
 
 
 class Answer:

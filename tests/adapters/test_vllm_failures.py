@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,6 +72,8 @@ class Fake(ThreadingHTTPServer):
         self.replies: list[Callable[[BaseHTTPRequestHandler], None]] = []
         self.asked: list[dict[str, Any]] = []
         self.models = [{"id": base, "parent": None, "max_model_len": 512}]
+        self.looks = 0
+        self.looking: Callable[[BaseHTTPRequestHandler], None] | None = None
         self.loading: Callable[[BaseHTTPRequestHandler], None] | None = None
         self.loaded: list[dict[str, str]] = []
         self.release = threading.Event()
@@ -99,6 +102,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert self.path == "/v1/models"
+        self.server.looks += 1
+        if self.server.looking:
+            self.server.looking(self)
+            return
         Reply({"data": self.server.models})(self)
 
     def do_POST(self) -> None:
@@ -175,6 +182,15 @@ def test_a_server_that_hangs_is_given_up_at_the_deadline(fake: Fake, open_on, as
     fake.replies = [fake.hang] * 3
     with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds.*vllm_deadline"):
         open_on(fake.url, DEADLINE).write([asking, asking, asking])
+
+
+def test_a_server_that_hangs_from_the_beginning_is_given_up_by_all_at_once(fake: Fake, open_on, asking: Writing):
+    fake.looking = fake.hang
+    engine = open_on(fake.url, DEADLINE)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(engine.write, [asking]) for _ in range(4)]
+    assert all("has not answered" in str(call.exception()) for call in calls)
+    assert fake.looks == 1
 
 
 def test_a_stream_that_hangs_is_given_up_at_the_deadline(fake: Fake, open_on, asking: Writing):
