@@ -138,6 +138,7 @@ def up(settings: Settings, launch: Launch, tell: Callable[[], None] = lambda: No
         )
         try:
             _keep(settings, server)
+            tell()
             _wait(settings, server, started, tell)
         except BaseException:
             _stop(settings, server)

@@ -75,9 +75,10 @@ class Client:
     async def models(self) -> list[Json]:
         """What the server has: of each model or adapter its `id`, its `parent`, and a base model's `max_model_len`."""
         answer = await self.persist(lambda: self._ask("GET", "/v1/models"))
-        if not isinstance(answer.get("data"), list):
+        models = answer.get("data")
+        if not isinstance(models, list) or not all(isinstance(model, dict) and "id" in model for model in models):
             raise EngineError(self._strange("no list of models"))
-        return list(answer["data"])
+        return models
 
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Have the server load an adapter. Raises `EngineError` where it does not or may not."""

@@ -104,7 +104,7 @@ def gone(pid: int) -> bool:
 def test_a_server_from_its_start_to_its_end(settings: Settings, program: Callable[..., Launch]):
     told: list[None] = []
     started = server.up(settings, program(), lambda: told.append(None))
-    assert told, "it takes a while, which is told"
+    assert told
     below = child(settings)
     found = server.status(settings)
     assert (found.healthy, found.pid, found.base, found.adapters) == (True, started.pid, ["tiny"], ["reasoner-1"])

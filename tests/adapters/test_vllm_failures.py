@@ -248,6 +248,13 @@ def test_an_answer_that_is_cut_or_is_none_of_vllms_is_told(fake: Fake, open_on, 
         open_on(fake.url).write([asking])
 
 
+@pytest.mark.parametrize("listed", [{"data": ["tiny"]}, {"data": [{}]}, {"models": []}])
+def test_a_list_of_models_that_is_none_of_vllms_is_told(fake: Fake, open_on, asking: Writing, listed: object):
+    fake.looking = Reply(listed)
+    with pytest.raises(EngineError, match=rf"{fake.url} is not like a vLLM server \(no list of models\)"):
+        open_on(fake.url).write([asking])
+
+
 def test_a_stream_of_broken_json_is_told(fake: Fake, open_on, asking: Writing):
     fake.replies = [Events(choice([GOOD], None), '{"choices": [{"tok')]
     with pytest.raises(EngineError, match="broken JSON"):
