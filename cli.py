@@ -23,6 +23,7 @@ from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import fail, log, messages, plain, results
+from whylike.vllm_cli import vllm_app
 
 if TYPE_CHECKING:
     from whylike.settings import Settings
@@ -68,6 +69,7 @@ profile_app = _group("profile", "See what reviews add up to.", "whylike profile 
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(bench_app, name="bench")
+app.add_typer(vllm_app, name="vllm")
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]
@@ -170,13 +172,17 @@ def explain(
             help=f"Leave out what came later: {MOMENT} Default: just before the user's own review, else now.",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+    ] = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Say what a user would rate an item, how sure that is, and why."""
     from whylike.progress import Watch
 
-    settings = _settings(store, verbose)
+    settings = _settings(store, verbose, engine=engine)
     before = _moment("--as-of", as_of) if as_of is not None else None
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
@@ -293,11 +299,11 @@ def doctor(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> 
         raise typer.Exit(1)
 
 
-def _settings(store: Path | None, verbose: int) -> Settings:
+def _settings(store: Path | None, verbose: int, **flags: str | None) -> Settings:
     from whylike.settings import load
 
     log(verbose)
-    return load({"store": store})
+    return load({"store": store, **flags})
 
 
 def _moment(option: str, text: str) -> int:

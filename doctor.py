@@ -89,7 +89,7 @@ def examine(flags: dict[str, Any]) -> Diagnosis:
         shown: dict[str, Any] = settings.model_dump()
         checks += [_base_model(settings), _device(settings), *_disk(settings)]
         if complete:  # or importing what they look at would fail
-            checks += [_embedder(), *_store(settings)]
+            checks += [_embedder(), *_store(settings), *_vllm(settings)]
     except UsageError as error:
         try:
             shown = _unchecked(flags)
@@ -295,6 +295,30 @@ def _adapters(settings: Settings, store: Store) -> Check:
     found = ", ".join(adapter.version for adapter in live.values())
     more = f"; the base model answers for {', '.join(rest)}" if rest else ""
     return Check(name="adapters", status="ok", found=f"live: {found}{more}")
+
+
+def _vllm(settings: Settings) -> Iterator[Check]:
+    """The environment of the vLLM server and the server itself, which are needed where the experts run on it."""
+    from whylike.adapters.engines.vllm_client import loopback  # noqa: PLC0415 - as above
+    from whylike.adapters.server import status  # noqa: PLC0415
+    from whylike.adapters.serving import installed  # noqa: PLC0415
+
+    used = settings.engine == "vllm"
+    there = installed(settings.vllm_env)
+    needed: Status = "problem" if used and loopback(settings.vllm_url) else "note"
+    if there:
+        yield Check(name="vllm", status="ok", found=f"{there} in {settings.vllm_env}")
+    else:
+        mend = "`make vllm-env` makes it, for the engine vllm"
+        yield Check(name="vllm", status=needed, found=f"there is no environment in {settings.vllm_env}", mend=mend)
+    found = status(settings)
+    if found.healthy:
+        models = ", ".join([*found.base, *found.adapters])
+        yield Check(name="vllm server", status="ok", found=f"answers at {found.url} with {models}")
+    else:
+        mend = "`whylike vllm up` starts one" if used else "`whylike vllm up` starts one, for the engine vllm"
+        told = f"none answers at {found.url}"
+        yield Check(name="vllm server", status="problem" if used else "note", found=told, mend=mend)
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

@@ -32,6 +32,7 @@ LABELS = {
     "reason": "writing the reason",
     "predict": "predicting the rating",
     "index": "filling the index",
+    "start": "starting the vLLM server",
 }
 """What the nodes of a graph are called; one that is not here goes by its own name."""
 

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the truth; the store's own SQLite file where it is not set."""
     chroma_url: str | None = None
     """http(s)://host:port of a Chroma server; the embedded index in the store where it is not set."""
-    engine: Literal["local", "scripted"] = "local"
+    engine: Literal["local", "vllm", "scripted"] = "local"
     """What runs the experts."""
     model: str = PACKAGED_MODEL
     """Base model: the packaged one, a folder, or a hub id."""
@@ -49,10 +49,18 @@ class Settings(BaseSettings):
     """Most requests that the local engine puts in one batch."""
     max_rank: int = Field(default=128, ge=1, le=512)
     """Highest rank that an adapter may have."""
+    vllm_url: str = Field(default="http://127.0.0.1:8311", pattern=r"^https?://[^/]+/?$")
+    """http(s)://host:port of the vLLM server; `whylike vllm up` starts one where the host is this machine."""
+    vllm_env: Path = Path(__file__).parent / ".venv-vllm"
+    """Folder of the server's own Python environment, which `make vllm-env` makes."""
+    vllm_deadline: float = Field(default=120, gt=0)
+    """Seconds of silence of the vLLM server after which a request fails."""
+    vllm_concurrency: int = Field(default=16, ge=1, le=1024)
+    """Most requests to the vLLM server that are under way at once."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
 
-    @field_validator("store", "cache")
+    @field_validator("store", "cache", "vllm_env")
     @classmethod
     def _at_home(cls, folder: Path) -> Path:
         return folder.expanduser()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,6 +19,10 @@ from tempfile import mkdtemp
 import hypothesis
 import pytest
 from sqlalchemy import URL, create_engine
+
+from whylike.adapters.engines.base import Adapter
+from whylike.records import Expert
+from whylike.settings import Settings
 
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -136,3 +143,70 @@ def postgresql_url(new_database: Callable[..., AbstractContextManager[str]]) -> 
 def database_url(request: pytest.FixtureRequest) -> str | None:
     """The setting of that name for an empty database of each kind that whylike can use."""
     return None if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+
+
+@dataclass(frozen=True)
+class RealVllm:
+    """A vLLM server on the packaged base model, with an adapter for each of three experts."""
+
+    settings: Settings
+    adapters: dict[Expert, Adapter]
+    others: dict[Expert, Adapter]
+    """Later versions, of other ranks and modules, which it does not start with."""
+
+    def up(self) -> int:
+        """Start it where it does not run; its process id.
+
+        In fp32, where what is computed in company differs from what is computed alone by 1e-6 and no more.
+        """
+        from whylike.adapters import server, serving  # noqa: PLC0415 - as below
+
+        return server.up(self.settings, serving.launch(self.settings, self.adapters, dtype="float32", kv_mib=512)).pid
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
+    """The real server, one for all tests; whoever kills it starts it again."""
+    # Not above: seconds, which tests of other parts need not wait.
+    import torch  # noqa: PLC0415
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    from whylike.adapters import server, serving  # noqa: PLC0415
+    from whylike.adapters.engines.model import packaged_folder  # noqa: PLC0415
+
+    if not serving.installed(Settings().vllm_env):
+        pytest.skip("there is no vLLM environment; `make vllm-env` makes it")
+    base = packaged_folder(Settings().cache)
+
+    def trained(expert: Expert, seed: int, rank: int, modules: str | list[str] = "all-linear") -> Adapter:
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        config = LoraConfig(r=rank, lora_alpha=8, target_modules=modules, task_type="CAUSAL_LM")
+        model = get_peft_model(model, config)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.02)
+        folder = tmp_path_factory.mktemp(expert.value)
+        model.save_pretrained(folder)
+        return Adapter(version=f"{expert}-{seed:08x}", folder=folder)
+
+    taught = (Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR)
+    adapters = {expert: trained(expert, seed, 4) for seed, expert in enumerate(taught)}
+    others = {
+        Expert.PREDICTOR: trained(Expert.PREDICTOR, 11, 2, ["q_proj", "down_proj"]),
+        Expert.REASONER: trained(Expert.REASONER, 12, 8),
+    }
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    settings = Settings(cache=tmp_path_factory.mktemp("vllm"), model=str(base), vllm_url=url, engine="vllm")
+    # The server outlives whoever started it, so this process must not end without a word.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    real = RealVllm(settings, adapters, others)
+    try:
+        real.up()
+        yield real
+    finally:
+        server.down(settings)
+        signal.signal(signal.SIGTERM, before)

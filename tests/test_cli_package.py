@@ -16,10 +16,12 @@ import whylike
 
 ROOT = Path(whylike.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+ELSEWHERE = {"tests", "build", "dist", "vllm_plugin"}
+"""Folders that are not part of the package; the last is installed in the environment of the vLLM server."""
 MODULES = [
     path
     for path in ROOT.rglob("*.py")
-    if not {"tests", "build", "dist"} & set(path.relative_to(ROOT).parts)
+    if not ELSEWHERE & set(path.relative_to(ROOT).parts)
     and not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 ]
 DISTRIBUTIONS = metadata.packages_distributions()
@@ -77,7 +79,7 @@ def test_every_import_is_declared() -> None:
                 assert providers & declared, f"{path.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("file", sorted(path.name for path in ROOT.glob("*.lock")))
 def test_locks_pin_exact_versions_without_builds(file: str) -> None:
     for line in (ROOT / file).read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[0-9][\w.]*", line), line

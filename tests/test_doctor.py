@@ -167,6 +167,19 @@ def test_a_damaged_store_is_a_problem(workplace: Path) -> None:
     assert "not one of whylike's" in found.found
 
 
+def test_vllm_is_missed_only_where_the_experts_run_on_it(workplace: Path) -> None:
+    flags = {"vllm_env": workplace / "env", "vllm_url": "http://127.0.0.1:1"}
+    assert (check("vllm", **flags).status, check("vllm server", **flags).status) == ("note", "note")
+    found = check("vllm", engine="vllm", **flags)
+    assert (found.status, found.found) == ("problem", f"there is no environment in {workplace / 'env'}")
+    assert "`make vllm-env`" in found.mend
+    found = check("vllm server", engine="vllm", **flags)
+    assert (found.status, found.found) == ("problem", "none answers at http://127.0.0.1:1")
+    assert "`whylike vllm up`" in found.mend
+    elsewhere = {"vllm_env": workplace / "env", "vllm_url": "http://0.0.0.0:1"}
+    assert check("vllm", engine="vllm", **elsewhere).status == "note"
+
+
 def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whylike.doctor, "NEEDED_MIB", 10**9)
     found = check("store's disk")

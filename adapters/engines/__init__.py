@@ -28,5 +28,9 @@ def open_engine(settings: Settings, adapters: Mapping[Expert, Adapter] | None = 
             from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
 
             return LocalEngine(settings, adapters)
+        case "vllm":
+            from whylike.adapters.engines.vllm import VllmEngine  # noqa: PLC0415 - as above
+
+            return VllmEngine(settings, adapters)
         case _:
             assert_never(settings.engine)

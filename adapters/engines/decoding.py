@@ -98,8 +98,8 @@ class Runner:
         self._context = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 2**31)
         ends = model.generation_config.eos_token_id or []
         eos = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-        self._ends = eos | {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._renderer = Renderer(tokenizer)
+        self._ends = eos | self._renderer.special
         self._grammars = Grammars(tokenizer, config.vocab_size, sorted(eos))
         self._prefixes = Prefixes(KEPT_TOKENS)
 
@@ -165,7 +165,7 @@ class Runner:
             self.load([job.adapter])
         row = Row(job, adapter, version, rendered.ids, rendered.shared)
         if isinstance(request, Weighing):
-            row.labels = tuple(map(self._label, request.labels))
+            row.labels = tuple(map(self._renderer.label, request.labels))
             return row
         row.limit = min(request.max_tokens, self._context - length)
         row.text = Text(request.stop)
@@ -175,14 +175,6 @@ class Runner:
             row.temperature = request.temperature
             row.random = torch.Generator().manual_seed(request.seed % 2**63)
         return row
-
-    def _label(self, label: str) -> int:
-        ids = self._renderer.plain(label)
-        if len(ids) != 1:
-            raise EngineError(
-                f"label {label!r} is {len(ids)} tokens of the base model and must be one; use a digit or a letter"
-            )
-        return ids[0]
 
     def _decode(self, rows: list[Row], closed: Event) -> None:
         """Prompts, then tokens, until every row is finished. `rows` is used up."""

@@ -16,7 +16,14 @@ import torch
 from filelock import FileLock
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers import modeling_gguf_pytorch_utils as gguf_reader
 from transformers.utils import logging as transformers_logging
 
@@ -58,23 +65,54 @@ def load_base(
     Raises `EngineError` that says how to mend it where the model is missing, unreachable or not usable.
     """
     target = device(settings.device)
+    name, here = source(settings)
+    with _loading(settings):
+        tokenizer = _tokenizer(settings, name, here)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, local_files_only=here)
+    model.to(target)  # type: ignore[arg-type]  # transformers wraps it in a way that loses its signature
+    return model.eval(), tokenizer  # type: ignore[no-untyped-call]
+
+
+def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerFast, int]:
+    """The tokenizer of the base model that `settings` name, and how many tokens the model scores; no weights.
+
+    Raises `EngineError` as `load_base` does.
+    """
+    name, here = source(settings)
+    with _loading(settings):
+        config = AutoConfig.from_pretrained(name, local_files_only=here)
+        return _tokenizer(settings, name, here), int(config.get_text_config().vocab_size)
+
+
+def source(settings: Settings) -> tuple[str, bool]:
+    """The folder or the hub id of the base model that `settings` name, and whether to read this disk only.
+
+    Raises `EngineError` as `packaged_folder` does.
+    """
     name = str(packaged_folder(settings.cache)) if settings.model == PACKAGED_MODEL else settings.model
-    here = Path(name).is_dir() or not _hub_answers(name)
+    return name, Path(name).is_dir() or not _hub_answers(name)
+
+
+def _tokenizer(settings: Settings, name: str, here: bool) -> PreTrainedTokenizerFast:
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=here)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EngineError(
+            f"the base model {settings.model!r} has no fast tokenizer; set model to one with tokenizer.json"
+        )
+    return tokenizer
+
+
+@contextmanager
+def _loading(settings: Settings) -> Iterator[None]:
+    """Keep the libraries quiet, and tell of what they fail at in a sentence."""
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=here)
-            model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, local_files_only=here)
+            yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(
             f"the base model {settings.model!r} could not be loaded ({_first_line(error)}); "
             f"set model to a folder that holds it, to a hub id that can be reached, or to {PACKAGED_MODEL!r}"
         ) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise EngineError(
-            f"the base model {settings.model!r} has no fast tokenizer; set model to one with tokenizer.json"
-        )
-    model.to(target)  # type: ignore[arg-type]  # transformers wraps it in a way that loses its signature
-    return model.eval(), tokenizer  # type: ignore[no-untyped-call]
 
 
 def packaged_folder(cache: Path) -> Path:

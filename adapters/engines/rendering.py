@@ -40,7 +40,8 @@ class Renderer:
         plain = json.loads(tokenizer.backend_tokenizer.to_str())
         plain["added_tokens"] = []
         self._plain = Tokenizer.from_str(json.dumps(plain))
-        self._special = frozenset(index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
+        self.special = frozenset(index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
+        """The ids of the special tokens; none of them stands in ordinary text."""
 
     def render(self, prompt: Prompt) -> Rendered:
         """The ids of `prompt` and how many of them are shared.
@@ -61,13 +62,22 @@ class Renderer:
         Raises `EngineError` where the tokenizer's own vocabulary turns it into one of those tokens all the same.
         """
         ids = self._plain.encode(text, add_special_tokens=False).ids
-        if not self._special.isdisjoint(ids):
-            token = next(token for token in ids if token in self._special)
+        if not self.special.isdisjoint(ids):
+            token = next(token for token in ids if token in self.special)
             raise EngineError(
                 f"the base model's tokenizer reads {self._tokenizer.decode([token])!r} in a text as structure and "
                 f"cannot be told not to; set model to one with a byte-level tokenizer, or take it out of the text"
             )
         return ids
+
+    def label(self, label: str) -> int:
+        """The id of a label. Raises `EngineError` where it is not a single token."""
+        ids = self.plain(label)
+        if len(ids) != 1:
+            raise EngineError(
+                f"label {label!r} is {len(ids)} tokens of the base model and must be one; use a digit or a letter"
+            )
+        return ids[0]
 
     def _structure(self, prompt: Prompt) -> list[str]:
         """The text before, between and after the contents: one piece more than there are messages."""

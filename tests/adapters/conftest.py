@@ -1,4 +1,4 @@
-"""Engines to test: the scripted one, and the local one on a tiny random model with the real tokenizer."""
+"""Engines to test: scripted, local on a tiny random model with the real tokenizer, and a real vLLM server."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.adapters.engines.vllm import VllmEngine
 from whylike.adapters.registry.registry import Registry
 from whylike.memory.store import Store
 from whylike.records import Expert, Provenance
@@ -171,14 +172,34 @@ def open_local(tiny: Path, adapters: dict[Expert, Adapter]) -> Callable[..., Loc
     return opened
 
 
-@pytest.fixture(scope="session", params=["scripted", "local"])
-def open_one(request: pytest.FixtureRequest) -> Callable[[], Engine]:
-    """Opens an engine of each kind, with `adapters`: what the conformance suite is about."""
-    match request.param:
+@pytest.fixture(scope="session", params=["scripted", "local", pytest.param("vllm", marks=pytest.mark.model)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kinds of engines that the conformance suite is about."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def live(request: pytest.FixtureRequest, kind: str) -> dict[Expert, Adapter]:
+    """The adapters that an engine of this kind is opened with."""
+    return request.getfixturevalue("vllm").adapters if kind == "vllm" else request.getfixturevalue("adapters")
+
+
+@pytest.fixture(scope="session")
+def later(request: pytest.FixtureRequest, kind: str) -> dict[Expert, Adapter]:
+    """Others that it may adopt."""
+    return request.getfixturevalue("vllm").others if kind == "vllm" else request.getfixturevalue("others")
+
+
+@pytest.fixture(scope="session")
+def open_one(request: pytest.FixtureRequest, kind: str, live: dict[Expert, Adapter]) -> Callable[[], Engine]:
+    """Opens an engine of each kind, with the `live` adapters."""
+    match kind:
         case "scripted":
-            return partial(ScriptedEngine, adapters=request.getfixturevalue("adapters"))
+            return partial(ScriptedEngine, adapters=live)
         case "local":
             return request.getfixturevalue("open_local")
+        case "vllm":
+            return partial(VllmEngine, request.getfixturevalue("vllm").settings, live)
         case other:
             raise AssertionError(other)
 

@@ -290,44 +290,44 @@ def signed(adapters: dict[Expert, Adapter], base: str) -> dict[Expert, str]:
 
 
 def test_adopted_adapters_answer_from_then_on_and_earlier_ones_come_back_unchanged(
-    swapped: Engine, engine: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+    swapped: Engine, engine: Engine, prompt, live: dict[Expert, Adapter], later: dict[Expert, Adapter]
 ):
     """Also where the same beginning was computed by the earlier ones: nothing of theirs is used."""
     base = swapped.adapter_version(Expert.REWARD)
     asked = [writing(prompt(REVIEWS[1], system="You read reviews. " * 9), expert) for expert in Expert]
     found = []
-    for live in (others, adapters, {}, others, adapters, {}):
-        swapped.adopt(live)
-        assert versions(swapped) == signed(live, base)
+    for chosen in (later, live, {}, later, live, {}):
+        swapped.adopt(chosen)
+        assert versions(swapped) == signed(chosen, base)
         found.append(swapped.write(asked))
         assert [answer.adapter_version for answer in found[-1]] == list(versions(swapped).values())
     assert found[:3] == found[3:]
     assert found[1] == engine.write(asked), "as an engine answers that never had others"
     second, first, bare = ([answer.text for answer in answers] for answers in found[:3])
     for expert, one, other, plain in zip(Expert, first, second, bare, strict=True):
-        assert (one == plain) == (expert not in adapters), expert
-        assert (other == plain) == (expert not in others), expert
+        assert (one == plain) == (expert not in live), expert
+        assert (other == plain) == (expert not in later), expert
 
 
 def test_an_adapter_that_goes_and_comes_back_unused_answers_as_before(
-    swapped: Engine, prompt, adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+    swapped: Engine, prompt, live: dict[Expert, Adapter], later: dict[Expert, Adapter]
 ):
     request = writing(prompt(REVIEWS[1]), Expert.PREDICTOR)
     before = swapped.write([request])
-    swapped.adopt(others)
-    swapped.adopt(adapters)
+    swapped.adopt(later)
+    swapped.adopt(live)
     assert swapped.write([request]) == before
 
 
 def test_an_adapter_that_does_not_load_leaves_the_engine_as_it_was(
-    swapped: Engine, prompt, others: dict[Expert, Adapter], tmp_path: Path
+    swapped: Engine, prompt, later: dict[Expert, Adapter], tmp_path: Path
 ):
     asked = [writing(prompt("Good."), expert) for expert in Expert]
     before = swapped.write(asked)
-    live = versions(swapped)
+    signs = versions(swapped)
     with pytest.raises(EngineError):
-        swapped.adopt({**others, Expert.REWARD: Adapter(version="reward-none", folder=tmp_path)})
-    assert versions(swapped) == live
+        swapped.adopt({**later, Expert.REWARD: Adapter(version="reward-none", folder=tmp_path)})
+    assert versions(swapped) == signs
     assert swapped.write(asked) == before
 
 
@@ -385,12 +385,12 @@ def same(one: Written | Weighed, other: Written | Weighed) -> bool:
 
 
 def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_versions(
-    swapped: Engine, prompt, mixed: list[Writing], adapters: dict[Expert, Adapter], others: dict[Expert, Adapter]
+    swapped: Engine, prompt, mixed: list[Writing], live: dict[Expert, Adapter], later: dict[Expert, Adapter]
 ):
     weighings = [weighing(prompt(review), expert) for review, expert in zip(REVIEWS, EXPERTS, strict=True)]
     expected = {}
-    for live in (others, adapters):
-        swapped.adopt(live)
+    for chosen in (later, live):
+        swapped.adopt(chosen)
         for request, answer in zip(
             [*mixed, *weighings], [*swapped.write(mixed), *swapped.weigh(weighings)], strict=True
         ):
@@ -401,10 +401,10 @@ def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_version
         asking = [pool.submit(load.ask, number) for number in range(4)]
         try:
             for adoption in range(20):
-                live = (others, adapters)[adoption % 2]
-                history.append(signed(live, swapped.adapter_version(Expert.REWARD)))
+                chosen = (later, live)[adoption % 2]
+                history.append(signed(chosen, swapped.adapter_version(Expert.REWARD)))
                 load.begun += 1
-                swapped.adopt(live)
+                swapped.adopt(chosen)
                 load.settled += 1
                 assert versions(swapped) == history[-1]
                 for request, answer in zip(mixed, swapped.write(mixed), strict=True):
@@ -415,7 +415,9 @@ def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_version
     assert [future.exception() for future in asking] == [None] * 4
     for since, until, pairs in load.answers:
         signs = {(request.expert, answer.adapter_version) for request, answer in pairs}
-        assert any(signs <= live.items() for live in history[since : until + 1]), "versions of one call must not mix"
+        assert any(signs <= signed_by.items() for signed_by in history[since : until + 1]), (
+            "versions of one call must not mix"
+        )
         for request, answer in pairs:
             assert same(answer, expected[request, answer.adapter_version])
     assert len({since for since, *_ in load.answers}) > 10, "the load must go on through the adoptions"
