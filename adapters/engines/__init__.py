@@ -19,7 +19,7 @@ def open_engine(settings: Settings) -> Engine:
     match settings.engine:
         case "scripted":
             return ScriptedEngine()
-        case "local":
+        case "local" | "reference":
             from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
 
             return LocalEngine(settings)

@@ -1,25 +1,31 @@
-"""The local engine: transformers and PEFT in this process, several adapters over one base model.
+"""The local engine: a base model and its adapters in this process, whatever computes them.
 
-One thread owns the model. Requests from any number of threads wait in a queue and are answered in batches.
+On a CPU that is OpenVINO, with each adapter merged into a model of its own; on a GPU, and where it is asked for as the
+`reference`, transformers and PEFT. One thread owns the model. Requests from any number of threads wait in a queue and
+are answered in batches.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from whylike.adapters.engines.base import OnText, Weighed, Weighing, Writing, Written
-from whylike.adapters.engines.decoding import BASE, Job, Runner
-from whylike.adapters.engines.model import base_version, fingerprint, load_base, quiet
+from whylike.adapters.engines.decoding import Job, Runner
+from whylike.adapters.engines.forward import BASE, Model
+from whylike.adapters.engines.model import Base, base_version, device, find_base, fingerprint, quiet
 from whylike.errors import EngineError
 from whylike.records import Expert
 from whylike.settings import Settings
+
+log = logging.getLogger(__name__)
 
 GATHER = 0.005
 """Seconds that an idle engine waits for requests that other threads are about to make, to answer them together."""
@@ -31,7 +37,9 @@ class LocalEngine:
     def __init__(
         self, settings: Settings, adapters: Mapping[Expert, Path] | None = None, *, dtype: torch.dtype = torch.bfloat16
     ) -> None:
-        """`adapters`: the LoRA folder of each expert that has one; `dtype`: what the model computes in.
+        """`adapters`: the LoRA folder of each expert that has one; `dtype`: what torch computes in.
+
+        With fp32, OpenVINO's weights are kept in fp32 too, for tests that compare.
 
         Raises `EngineError` where a folder holds no adapter.
         """
@@ -46,9 +54,9 @@ class LocalEngine:
         self._thread: threading.Thread | None = None
 
     @property
-    def name(self) -> str:
-        """`local`."""
-        return "local"
+    def name(self) -> Literal["local", "reference"]:
+        """`local`, or `reference` where it was asked for."""
+        return "reference" if self._settings.engine == "reference" else "local"
 
     def adapter_version(self, expert: Expert) -> str:
         """`<expert>-<first 8 hex digits of the adapter's hash>`, or `base:<model>` where it has no adapter."""
@@ -145,18 +153,30 @@ class LocalEngine:
                     return batch
 
     def _load(self) -> Runner:
-        model, tokenizer = load_base(self._settings, self._dtype)
-        adapters = None
-        if self._adapters:
-            with quiet():
-                from whylike.adapters.engines.lora import Adapters  # noqa: PLC0415 - seconds, and it warns
-
-                adapters = Adapters(model, {expert.value: folder for expert, folder in self._adapters.items()})
+        base = find_base(self._settings)
         versions = {
             expert: (expert.value if expert in self._adapters else BASE, self.adapter_version(expert))
             for expert in Expert
         }
-        return Runner(model, tokenizer, adapters, versions)
+        return Runner(self._model(base), base.tokenizer, base.ends, versions)
+
+    def _model(self, base: Base) -> Model:
+        target = device(self._settings.device)
+        folders = {expert.value: folder for expert, folder in self._adapters.items()}
+        with quiet():
+            if target.type == "cpu" and self._settings.engine != "reference":
+                from whylike.adapters.engines.graphs import Graphs, UnfitError  # noqa: PLC0415 - not for a GPU
+
+                try:
+                    graphs = Graphs(base, folders, self._settings.cache, exact=self._dtype == torch.float32)
+                    return graphs.model()
+                except UnfitError as error:
+                    log.warning("%s; transformers runs it, which is slower", error)
+            from whylike.adapters.engines.lora import Adapters  # noqa: PLC0415 - seconds, and it warns
+            from whylike.adapters.engines.torch_model import TorchModel  # noqa: PLC0415
+
+            model = base.load(self._dtype, target)
+            return TorchModel(model, Adapters(model, folders) if folders else None)
 
 
 def _length(job: Job) -> int:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from whylike.adapters.engines.decoding import BASE
+from whylike.adapters.engines.forward import BASE
 from whylike.errors import EngineError
 
 
@@ -31,19 +31,7 @@ class Adapters:
         """
         adapted: PeftModel | None = None
         for name, folder in folders.items():
-            try:
-                # Without the cast PEFT would compute the adapters in fp32.
-                if adapted is None:
-                    adapted = PeftModel.from_pretrained(model, folder, name, autocast_adapter_dtype=False)
-                else:
-                    adapted.load_adapter(folder, name, autocast_adapter_dtype=False)
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                reason = str(error).strip().split("\n", 1)[0]
-                raise EngineError(
-                    f"the adapter {folder} does not fit the base model ({reason}); promote one that was trained on it"
-                ) from error
-            if any(isinstance(module, AuxiliaryTrainingWrapper) for module in model.modules()):
-                raise EngineError(f"the adapter {folder} replaces whole modules; train it with LoRA weights only")
+            adapted = put(adapted or model, name, folder)
         self._layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         self._rows: list[str] | None = None
         self._active = ""
@@ -65,3 +53,24 @@ class Adapters:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs | {"adapter_names": self._rows}
+
+
+def put(model: PreTrainedModel | PeftModel, name: str, folder: Path) -> PeftModel:
+    """Put the adapter in `folder` into `model`, not merged.
+
+    Raises `EngineError` where it does not fit the model or is more than LoRA weights.
+    """
+    try:
+        # Without the cast PEFT would compute the adapters in fp32.
+        if isinstance(model, PeftModel):
+            model.load_adapter(folder, name, autocast_adapter_dtype=False)
+        else:
+            model = PeftModel.from_pretrained(model, folder, name, autocast_adapter_dtype=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise EngineError(
+            f"the adapter {folder} does not fit the base model ({reason}); promote one that was trained on it"
+        ) from error
+    if any(isinstance(module, AuxiliaryTrainingWrapper) for module in model.modules()):
+        raise EngineError(f"the adapter {folder} replaces whole modules; train it with LoRA weights only")
+    return model

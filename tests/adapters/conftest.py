@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,24 +86,36 @@ def adapters(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Exper
     return folders
 
 
+Opens = Callable[..., LocalEngine]
+
+
 @pytest.fixture(scope="session")
-def open_local(tiny: Path, adapters: dict[Expert, Path]) -> Callable[..., LocalEngine]:
+def open_local(tiny: Path, adapters: dict[Expert, Path], tmp_path_factory: pytest.TempPathFactory) -> Opens:
     """Opens a local engine on the tiny model in fp32, where two ways to one answer differ by 1e-6 and no more."""
+    cache = tmp_path_factory.mktemp("cache")
 
     def opened(**changes: object) -> LocalEngine:
-        settings = Settings(**{"model": str(tiny), "device": "cpu", **changes})
+        settings = Settings(**{"model": str(tiny), "device": "cpu", "cache": cache, **changes})
         return LocalEngine(settings, adapters, dtype=torch.float32)
 
     return opened
 
 
-@pytest.fixture(scope="session", params=["scripted", "local"])
+@pytest.fixture(scope="session")
+def open_reference(open_local: Opens) -> Opens:
+    """The same, run by transformers and PEFT."""
+    return partial(open_local, engine="reference")
+
+
+@pytest.fixture(scope="session", params=["scripted", "reference", "cpu"])
 def open_one(request: pytest.FixtureRequest) -> Callable[[], Engine]:
     """Opens an engine of each kind: what the conformance suite is about."""
     match request.param:
         case "scripted":
             return ScriptedEngine
-        case "local":
+        case "reference":
+            return request.getfixturevalue("open_reference")
+        case "cpu":
             return request.getfixturevalue("open_local")
         case other:
             raise AssertionError(other)

@@ -269,4 +269,4 @@ def test_an_engine_that_was_never_used_closes(open_one: Callable[[], Engine]):
 
 
 def test_the_engine_has_its_name(engine: Engine):
-    assert engine.name in {"scripted", "local", "vllm"}
+    assert engine.name in {"scripted", "local", "reference", "vllm"}

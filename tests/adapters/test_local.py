@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,7 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Prompt, Weighing, Writing
-from whylike.adapters.engines.decoding import BASE, Job, Runner
+from whylike.adapters.engines.decoding import Job, Runner
+from whylike.adapters.engines.forward import BASE
 from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.rendering import Renderer
@@ -41,8 +43,8 @@ class Watched:
         self.failure: Exception | None = None
         forward = Runner._forward
 
-        def watched(runner: Runner, rows: list, tokens: torch.Tensor, *rest: object) -> torch.Tensor:
-            self.calls.append(tuple(tokens.shape))
+        def watched(runner: Runner, rows: list, tokens: list, *rest: object) -> torch.Tensor:
+            self.calls.append((len(rows), max(map(len, tokens))))
             self.adapters.append([row.adapter for row in rows])
             self.entered.set()
             assert self.gate.wait(30)
@@ -56,6 +58,12 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     return Watched(monkeypatch)
+
+
+@pytest.fixture(scope="module", params=["local", "reference"])
+def open_local(request: pytest.FixtureRequest, open_local: Callable[..., LocalEngine]) -> Callable[..., LocalEngine]:
+    """Opens a local engine whose model OpenVINO computes, or torch."""
+    return partial(open_local, engine=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +343,9 @@ def test_a_stream_that_nobody_reads_any_more_leaves_the_batch(engine: LocalEngin
     assert len(watched.calls) < 390
 
 
-def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(tiny: Path, adapters):
+def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(
+    tiny: Path, adapters, tmp_path: Path
+):
     program = f"""
 import atexit, threading
 atexit.register(lambda: print([thread.name for thread in threading.enumerate() if "whylike" in thread.name]))
@@ -345,7 +355,8 @@ from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
 from whylike.records import Expert
 from whylike.settings import Settings
-engine = LocalEngine(Settings(model={str(tiny)!r}), {{Expert.SUMMARIZER: Path({str(adapters[Expert.SUMMARIZER])!r})}})
+settings = Settings(model={str(tiny)!r}, cache={str(tmp_path)!r})
+engine = LocalEngine(settings, {{Expert.SUMMARIZER: Path({str(adapters[Expert.SUMMARIZER])!r})}})
 prompt = Prompt(messages=(Message(role="user", content="Good."),))
 print(engine.write([Writing(expert="reasoner", prompt=prompt, max_tokens=3)])[0].tokens)
 """
@@ -366,21 +377,27 @@ def test_a_folder_without_an_adapter_is_refused(tiny: Path, tmp_path: Path):
         LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
 
 
-def test_an_adapter_of_another_base_model_is_refused(tiny: Path, tmp_path: Path, prompt):
+@pytest.mark.parametrize("kind", ["local", "reference"])
+def test_an_adapter_of_another_base_model_is_refused(tiny: Path, tmp_path: Path, prompt, kind: str):
     other = LlamaForCausalLM(
         LlamaConfig(vocab_size=64, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     )
-    get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
-    engine = LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
+    get_peft_model(other, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
+    engine = LocalEngine(
+        Settings(model=str(tiny), cache=tmp_path / "cache", engine=kind), {Expert.REASONER: tmp_path / "adapter"}
+    )
     with pytest.raises(EngineError, match="does not fit the base model"):
         engine.write([writing(prompt("Good."))])
     engine.close()
 
 
-def test_an_adapter_that_replaces_whole_modules_is_refused(tiny: Path, tmp_path: Path, prompt):
+@pytest.mark.parametrize("kind", ["local", "reference"])
+def test_an_adapter_that_replaces_whole_modules_is_refused(tiny: Path, tmp_path: Path, prompt, kind: str):
     config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
-    get_peft_model(LlamaForCausalLM.from_pretrained(tiny), config).save_pretrained(tmp_path)
-    engine = LocalEngine(Settings(model=str(tiny)), {Expert.REASONER: tmp_path})
+    get_peft_model(LlamaForCausalLM.from_pretrained(tiny), config).save_pretrained(tmp_path / "adapter")
+    engine = LocalEngine(
+        Settings(model=str(tiny), cache=tmp_path / "cache", engine=kind), {Expert.REASONER: tmp_path / "adapter"}
+    )
     with pytest.raises(EngineError, match="LoRA weights only"):
         engine.write([writing(prompt("Good."))])
     engine.close()
@@ -389,11 +406,12 @@ def test_an_adapter_that_replaces_whole_modules_is_refused(tiny: Path, tmp_path:
 def test_the_settings_choose_the_engine(tiny: Path):
     assert open_engine(Settings(engine="scripted")).name == "scripted"
     assert open_engine(Settings(engine="local", model=str(tiny))).name == "local"
+    assert open_engine(Settings(engine="reference", model=str(tiny))).name == "reference"
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[LocalEngine]:
-    """The real base model, in bf16."""
+    """The real base model, as it runs on a CPU unless told otherwise."""
     opened = LocalEngine(Settings(device="cpu"))
     yield opened
     opened.close()
@@ -409,7 +427,7 @@ def test_the_packaged_model_writes_sense(real: LocalEngine, prompt):
 
 
 @pytest.mark.model
-def test_company_and_reused_beginnings_move_a_weight_of_the_packaged_model_by_bf16_noise(real: LocalEngine, prompt):
+def test_company_and_reused_beginnings_hardly_move_a_weight_of_the_packaged_model(real: LocalEngine, prompt):
     system = "You guess the stars, from 1 to 5, that somebody gave. " * 10
     contents = ["I loved every minute.", "Broken on arrival, never again. " * 12, "It is fine."]
 
@@ -418,4 +436,4 @@ def test_company_and_reused_beginnings_move_a_weight_of_the_packaged_model_by_bf
 
     together = real.weigh([asked(content, 1) for content in contents])
     for content, other in zip(contents, together, strict=True):
-        assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, abs=0.05)
+        assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, rel=0.002)
