@@ -28,6 +28,9 @@ KEPT_TOKENS = 8192
 """Most tokens of shared beginnings whose keys and values are kept (46 kB each on the packaged model in fp32)."""
 
 
+Finish = Literal["stop", "length"]
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """A request on its way through the engine."""
@@ -94,7 +97,11 @@ class Runner:
         rows = []
         for job in jobs:
             try:
-                rows.append(self._row(job))
+                row = self._row(job)
+                if finish := self._force(row):
+                    job.answer.set_result(self._ended(row, finish))
+                else:
+                    rows.append(row)
             except Exception as error:
                 job.fail(error)
         try:
@@ -192,29 +199,41 @@ class Runner:
         return Weighed(probabilities=tuple(probabilities.tolist()), adapter_version=row.version)
 
     def _written(self, row: Row, scores: torch.Tensor) -> Written | None:
-        """Choose a token, add it to the row's text, and tell what is certain; the answer if that was its end."""
+        """Choose a token and add it to the row's text, and those that must follow; the answer if that was its end."""
         if row.guide:
             row.guide.mask(scores)
-        token = _choose(scores, row.temperature, row.random)
-        finish: Literal["stop", "length"] | None = None
+        row.pending = []
+        finish = self._add(row, _choose(scores, row.temperature, row.random)) or self._force(row)
+        return self._ended(row, finish) if finish else None
+
+    def _force(self, row: Row) -> Finish | None:
+        """Add the tokens that the grammar leaves no choice about: the model is shown them, not asked for them."""
+        for token in row.guide.forced() if row.guide else []:
+            if finish := self._add(row, token):
+                return finish
+        return None
+
+    def _add(self, row: Row, token: int) -> Finish | None:
+        """Add a token to the row's text and tell what is certain; why the text ends there, if it does."""
         if token in self._ends:
-            finish = "stop"
-        else:
-            row.written += 1
-            row.pending = [token]
-            if row.guide:
-                row.guide.accept(token)
-            stopped = row.text.add(self._grammars.tokenizer.decode_bytes([token]))
-            if stopped or (row.guide and row.guide.finished):
-                finish = "stop"
-            elif row.written == row.limit:
-                finish = "length"
-        if finish:
-            row.text.add(b"", final=True)
-        if row.job.tell and (piece := row.text.news(final=finish is not None)):
+            return "stop"
+        row.written += 1
+        row.pending.append(token)
+        if row.guide:
+            row.guide.accept(token)
+        if row.text.add(self._grammars.tokenizer.decode_bytes([token])) or (row.guide and row.guide.finished):
+            return "stop"
+        if row.written == row.limit:
+            return "length"
+        if row.job.tell and (piece := row.text.news()):
             row.job.tell(piece)
-        if finish is None:
-            return None
+        return None
+
+    def _ended(self, row: Row, finish: Finish) -> Written:
+        """The answer of a row whose text has come to its end; what was not told yet is told."""
+        row.text.add(b"", final=True)
+        if row.job.tell and (piece := row.text.news(final=True)):
+            row.job.tell(piece)
         return Written(
             text=row.text.text,
             adapter_version=row.version,
