@@ -6,17 +6,14 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-from peft import LoraConfig, get_peft_model
-
 from whylike.adapters.engines.base import Message, Prompt, Weighing, Writing
-from whylike.adapters.engines.model import find_base, quiet
+from whylike.adapters.engines.model import find_base, packaged_folder, quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.errors import UsageError
 from whylike.memory.schema import reviews
 from whylike.memory.store import Store
 from whylike.records import Expert, Record
-from whylike.settings import Settings
+from whylike.settings import PACKAGED_MODEL, Settings
 
 TAUGHT = (Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR)
 RANK = 16
@@ -41,7 +38,7 @@ class Sample(Record):
 
 
 def sample(store: Store, count: int, seed: int) -> list[Sample]:
-    """Random reviews of some length, the same for one seed and one store. Raises `UsageError` where there are too few."""
+    """Random reviews of some length, the same for one seed and one store. Raises `UsageError` for too few."""
     query = reviews.select().with_only_columns(reviews.c.text, reviews.c.rating).order_by(reviews.c.review_id)
     with store.database.read() as connection:
         rows = [Sample(text=text, rating=rating) for text, rating in connection.execute(query) if _long(text)]
@@ -55,6 +52,12 @@ def sample(store: Store, count: int, seed: int) -> list[Sample]:
 
 def _long(text: str) -> bool:
     return len(text.split()) >= 20  # noqa: PLR2004
+
+
+def apart(settings: Settings, cache: Path) -> Settings:
+    """The same settings with a cache of its own: graphs of adapters that nobody will see again belong in none."""
+    model = str(packaged_folder(settings.cache)) if settings.model == PACKAGED_MODEL else settings.model
+    return settings.model_copy(update={"model": model, "cache": cache})
 
 
 def writing(expert: Expert, row: Sample, max_tokens: int) -> Writing:
@@ -95,7 +98,11 @@ def train(
 
     Raises `EngineError` where the base model cannot be loaded.
     """
+    import torch  # noqa: PLC0415 - after the engines' own settings for it
+
     base = find_base(settings)
+    with quiet():
+        from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - seconds, and it warns
     renderer = Renderer(base.tokenizer)
     folders = {}
     for number, expert in enumerate(TAUGHT):
@@ -121,5 +128,5 @@ def train(
             told("training adapters", number * steps + step + 1, len(TAUGHT) * steps)
         folders[expert] = folder / expert.value
         with quiet():
-            model.save_pretrained(folders[expert])
+            model.save_pretrained(str(folders[expert]))
     return folders

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.local import LocalEngine
-from whylike.evaluation.apprentices import TAUGHT, Sample, sample, train, weighing, writing
+from whylike.evaluation.apprentices import TAUGHT, Sample, apart, sample, train, weighing, writing
 from whylike.evaluation.machine import Machine, machine
 from whylike.memory.store import Store
 from whylike.records import Expert, Record
@@ -59,7 +59,7 @@ class Answers(Record):
 
 
 def bench_parity(
-    settings: Settings, store: Store, prompts: int, steps: int, seed: int, told: Told = lambda *_: None
+    settings: Settings, store: Store, prompts: int, *, steps: int, seed: int, told: Told = lambda *_: None
 ) -> ParityBench:
     """Train an adapter for each expert a little, ask all engines about the same reviews, and compare.
 
@@ -79,12 +79,10 @@ def bench_parity(
     ran_on = machine()
     with TemporaryDirectory(prefix="whylike-parity-") as folder:
         adapters = train(settings, rows[prompts:], steps, Path(folder), told)
-        # Graphs of adapters that nobody will see again do not belong in the cache.
-        own = settings.model_copy(update={"cache": Path(folder)}) if Path(settings.model).is_dir() else settings
         answers = {}
-        for name, engine in _engines(own, adapters):
+        for name, engine in _engines(apart(settings, Path(folder) / "cache"), adapters):
             with closing(engine):
-                answers[name] = ask(engine, rows[:prompts], lambda done, name=name: told(f"asking {name}", done, 2))
+                answers[name] = ask(engine, rows[:prompts], partial(_tell, told, name))
     exact = answers.pop("reference fp32")
     return ParityBench(
         machine=ran_on,
@@ -99,10 +97,16 @@ def bench_parity(
 
 def _engines(settings: Settings, adapters: dict[Expert, Path]) -> Iterable[tuple[str, Engine]]:
     """One after the other, so that no two are in memory."""
+    import torch  # noqa: PLC0415 - after the engines' own settings for it
+
     reference = settings.model_copy(update={"engine": "reference"})
     yield "reference fp32", LocalEngine(reference, adapters, dtype=torch.float32)
     yield "reference", LocalEngine(reference, adapters)
     yield "local", LocalEngine(settings.model_copy(update={"engine": "local"}), adapters)
+
+
+def _tell(told: Told, name: str, done: int) -> None:
+    told(f"asking {name}", done, 2)
 
 
 def ask(engine: Engine, rows: Sequence[Sample], told: Callable[[int], None]) -> Answers:

@@ -264,6 +264,22 @@ def test_finished_rows_leave_the_batch(engine: LocalEngine, watched: Watched, pr
     assert [answer.tokens for answer in answers[:-1]] == [1, 3, 3, 5]
 
 
+def test_what_a_grammar_forces_is_shown_to_the_model_and_not_asked_for(engine: LocalEngine, watched: Watched, prompt):
+    forced = "The battery dies within an hour: "
+    request = writing(prompt("Good.", shared=0), grammar=f'start: "{forced}" ("yes" | "no")', max_tokens=40)
+    pieces: list[str] = []
+    answer = engine.stream(request, pieces.append)
+    assert answer.text in {f"{forced}yes", f"{forced}no"}
+    assert answer.tokens > 6
+    assert len(watched.calls) <= 2, "one forward call for each choice"
+    assert len(pieces) > 6, "it is told piece by piece all the same"
+    whole = writing(prompt("Good."), grammar=f'start: "{forced}"', max_tokens=40)
+    watched.calls.clear()
+    assert engine.write([whole])[0].text == forced
+    assert watched.calls == [], "there is nothing to choose"
+    assert engine.write([whole.model_copy(update={"max_tokens": 3})])[0].finish == "length"
+
+
 def test_a_failing_batch_fails_its_callers_and_the_next_one_works(engine: LocalEngine, watched: Watched, prompt):
     watched.failure = RuntimeError("out of memory")
     with pytest.raises(EngineError, match="local engine failed: out of memory"):
