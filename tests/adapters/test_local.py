@@ -443,7 +443,7 @@ def test_the_packaged_model_writes_sense(real: LocalEngine, prompt):
 
 
 @pytest.mark.model
-def test_company_and_reused_beginnings_hardly_move_a_weight_of_the_packaged_model(real: LocalEngine, prompt):
+def test_company_moves_nothing_of_the_packaged_model_and_a_reused_beginning_hardly_anything(real: LocalEngine, prompt):
     system = "You guess the stars, from 1 to 5, that somebody gave. " * 10
     contents = ["I loved every minute.", "Broken on arrival, never again. " * 12, "It is fine."]
 
@@ -452,4 +452,5 @@ def test_company_and_reused_beginnings_hardly_move_a_weight_of_the_packaged_mode
 
     together = real.weigh([asked(content, 1) for content in contents])
     for content, other in zip(contents, together, strict=True):
-        assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, rel=0.002)
+        assert real.weigh([asked(content, 1)])[0].probabilities == pytest.approx(other.probabilities, rel=1e-3)
+        assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, abs=0.05)
