@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from whylike.evaluation.engines import EnginesBench
     from whylike.evaluation.ingesting import IngestBench, Latency
     from whylike.evaluation.machine import EngineSettings, Machine
     from whylike.evaluation.pairs import PairsBench
+    from whylike.evaluation.parity import ParityBench
     from whylike.evaluation.summaries import SummariesBench
     from whylike.progress import Watch
 
@@ -124,6 +126,52 @@ def pairs(
     show(bench, None if as_json else pairs_card(bench))
 
 
+@bench_app.command(epilog=examples("whylike bench engines", "whylike bench engines --rounds 5 --json"))
+def engines(
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each engine is measured.")] = 3,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Measure the speed and memory of the engines.
+
+    The reference (transformers and PEFT) and the local engine get the same prompts, with adapters made on the spot. A
+    round takes some minutes on two cores.
+    """
+    from whylike.evaluation.engines import bench_engines
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    with Watch(messages(), "making adapters") as watch:
+        bench = bench_engines(load(), rounds, _told(watch))
+    show(bench, None if as_json else engines_card(bench))
+
+
+@bench_app.command(epilog=examples("whylike bench parity", "whylike bench parity --limit 30 --json"))
+def parity(
+    limit: Annotated[int, typer.Option(metavar="N", min=3, help="Reviews that are asked about.")] = 100,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Training steps of each adapter.")] = 12,
+    seed: Seed = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Compare what the engines say with the reference in fp32.
+
+    An adapter for each expert is trained a little on reviews of the store, and all engines are asked about others.
+    """
+    from whylike.evaluation.parity import bench_parity
+    from whylike.memory.store import Store as Opened
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
+        bench = bench_parity(settings, opened, limit, steps=steps, seed=seed, told=_told(watch))
+    show(bench, None if as_json else parity_card(bench))
+
+
 def ingest_card(bench: IngestBench) -> RenderableType:
     """What `bench ingest` found, for people."""
     from rich.console import Group
@@ -190,6 +238,41 @@ def pairs_card(bench: PairsBench) -> RenderableType:
         f"{bench.seconds_per_pair:.1f} seconds a pair, {bench.summaries_made:,} new review summaries among it"
     )
     return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
+
+
+def engines_card(bench: EnginesBench) -> RenderableType:
+    """What `bench engines` found, for people."""
+    from rich.console import Group
+
+    table = _table(
+        f"{bench.rounds} rounds", *bench.engines, *(f"{name} / reference" for name in bench.ratios_to_reference)
+    )
+    columns = [speed.model_dump() for speed in (*bench.engines.values(), *bench.ratios_to_reference.values())]
+    for name, first in columns[0].items():
+        for part in first if isinstance(first, dict) else [None]:
+            cells = [column[name][part] if part else column[name] for column in columns]
+            label = name.replace("_per_s", "/s").replace("_", " ")
+            table.add_row(f"{label}, {part} at once" if part else label, *(f"{cell:,.4g}" for cell in cells))
+    return Group(table, _ran_on(bench.machine))
+
+
+def parity_card(bench: ParityBench) -> RenderableType:
+    """What `bench parity` found, for people."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = _table(
+        f"{bench.prompts} prompts", "expectation off by", "at most", "same texts", "company moves log-odds by"
+    )
+    for name, found in bench.engines.items():
+        table.add_row(
+            name,
+            f"{found.expectation_difference:.4f}",
+            f"{found.largest_difference:.3f}",
+            f"{found.same_texts:.0%}",
+            f"{found.company:.5f}",
+        )
+    return Group(table, Text("Beside the reference in fp32."), _ran_on(bench.machine))
 
 
 def _told(watch: Watch) -> Callable[[str, int, int], None]:

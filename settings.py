@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the truth; the store's own SQLite file where it is not set."""
     chroma_url: str | None = None
     """http(s)://host:port of a Chroma server; the embedded index in the store where it is not set."""
-    engine: Literal["local", "vllm", "scripted"] = "local"
-    """What runs the experts."""
+    engine: Literal["local", "reference", "vllm", "scripted"] = "local"
+    """What runs the experts; reference is transformers and PEFT, which local uses on a GPU only."""
     model: str = PACKAGED_MODEL
     """Base model: the packaged one, a folder, or a hub id."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -186,7 +186,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
         model = get_peft_model(model, config)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=0.02)
+                torch.nn.init.normal_(weight, std=0.05)
         folder = tmp_path_factory.mktemp(expert.value)
         model.save_pretrained(folder)
         return Adapter(version=f"{expert}-{seed:08x}", folder=folder)

@@ -24,7 +24,7 @@ def open_engine(settings: Settings, adapters: Mapping[Expert, Adapter] | None = 
     match settings.engine:
         case "scripted":
             return ScriptedEngine(adapters=adapters)
-        case "local":
+        case "local" | "reference":
             from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - torch takes seconds to import
 
             return LocalEngine(settings, adapters)

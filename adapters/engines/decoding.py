@@ -1,7 +1,8 @@
 """Answers a batch of requests with one model: prompts in at once, then a token a row and step until all are finished.
 
-The loop is our own rather than `model.generate`: rows differ in adapter, grammar, temperature, seed, stop strings and
-length, finished rows leave the batch, and prefixes are reused; `generate` has no place for the last two.
+The loop is our own rather than a library's `generate`: rows differ in adapter, grammar, temperature, seed, stop strings
+and length, finished rows leave the batch, beginnings are reused, and what a grammar forces is not asked for token by
+token. What computes the scores is behind `forward.Model`.
 """
 
 from __future__ import annotations
@@ -10,27 +11,23 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from whylike.adapters.engines.base import Adapter, Weighed, Weighing, Writing, Written
+from whylike.adapters.engines.forward import BASE, Batch, Model, Prefix, Prefixes
 from whylike.adapters.engines.grammar import Grammars, Guide
-from whylike.adapters.engines.model import quiet
 from whylike.adapters.engines.rendering import Renderer
-from whylike.adapters.engines.slots import Prefix, Prefixes, Slots
 from whylike.adapters.engines.text import Text
 from whylike.errors import EngineError
 
-if TYPE_CHECKING:
-    from whylike.adapters.engines.lora import Adapters
-
-BASE = "__base__"
-"""What PEFT calls no adapter."""
-
 KEPT_TOKENS = 8192
-"""Most tokens of shared beginnings whose keys and values are kept (23 kB each on the packaged model)."""
+"""Most tokens of shared beginnings whose keys and values are kept (46 kB each on the packaged model in fp32)."""
+
+
+Finish = Literal["stop", "length"]
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +73,8 @@ class Row:
     random: torch.Generator | None = None
     text: Text = field(default_factory=lambda: Text(()))
     written: int = 0
-    last: int = 0
-    """The token written last."""
+    pending: list[int] = field(default_factory=list)
+    """Tokens of the row that the model has not been shown yet."""
 
 
 class Runner:
@@ -85,28 +82,23 @@ class Runner:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Model,
         tokenizer: PreTrainedTokenizerFast,
+        eos: Collection[int],
         base_version: str,
     ) -> None:
-        """`base_version`: what answers without an adapter are signed with."""
+        """`eos`: the tokens that end a text; `base_version`: what answers without an adapter are signed with."""
         self._model = model
         self._base_version = base_version
-        self._adapters: Adapters | None = None
-        config = model.config.get_text_config()
-        # Up to the window, sliding attention is full attention, which is what the masks below say.
-        self._context = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 2**31)
-        ends = model.generation_config.eos_token_id or []
-        eos = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         self._renderer = Renderer(tokenizer)
-        self._ends = eos | self._renderer.special
-        self._grammars = Grammars(tokenizer, config.vocab_size, sorted(eos))
+        self._ends = self._renderer.special.union(eos)
+        self._grammars = Grammars(tokenizer, model.vocabulary, sorted(eos))
         self._prefixes = Prefixes(KEPT_TOKENS)
 
     @property
     def loaded(self) -> frozenset[str]:
         """The versions of the adapters that are in the model."""
-        return self._adapters.loaded if self._adapters else frozenset()
+        return self._model.loaded
 
     def load(self, adapters: Iterable[Adapter]) -> None:
         """Put those adapters into the model that are not in it yet: all, or where one does not load, none.
@@ -116,11 +108,7 @@ class Runner:
         before = self.loaded
         try:
             for adapter in adapters:
-                if self._adapters is None:
-                    with quiet():
-                        from whylike.adapters.engines.lora import Adapters  # noqa: PLC0415 - seconds, and it warns
-                    self._adapters = Adapters(self._model)
-                self._adapters.load(adapter)
+                self._model.load(adapter)
         except Exception:
             self.keep(before)
             raise
@@ -128,7 +116,7 @@ class Runner:
     def keep(self, versions: Collection[str]) -> None:
         """Take all other adapters, and what they computed, out of memory."""
         for version in self.loaded.difference(versions):
-            self._adapters.unload(version)  # type: ignore[union-attr]  # what is loaded was loaded by it
+            self._model.unload(version)
             self._prefixes.forget(version)
 
     def run(self, jobs: Sequence[Job], closed: Event) -> None:
@@ -139,7 +127,11 @@ class Runner:
         rows = []
         for job in jobs:
             try:
-                rows.append(self._row(job))
+                row = self._row(job)
+                if finish := self._force(row):
+                    job.answer.set_result(self._ended(row, finish))
+                else:
+                    rows.append(row)
             except Exception as error:
                 job.fail(error)
         try:
@@ -156,18 +148,20 @@ class Runner:
         request = job.request
         rendered = self._renderer.render(request.prompt)
         length = len(rendered.ids)
-        if length + isinstance(request, Writing) > self._context:
+        if length + isinstance(request, Writing) > self._model.context:
             raise EngineError(
-                f"the prompt has {length} tokens and the base model takes at most {self._context}; shorten the prompt"
+                f"the prompt has {length} tokens and the base model takes at most {self._model.context}; "
+                f"shorten the prompt"
             )
         adapter, version = (job.adapter.version,) * 2 if job.adapter else (BASE, self._base_version)
         if job.adapter:
             self.load([job.adapter])
         row = Row(job, adapter, version, rendered.ids, rendered.shared)
+        row.pending = list(rendered.ids[rendered.shared :])
         if isinstance(request, Weighing):
             row.labels = tuple(map(self._renderer.label, request.labels))
             return row
-        row.limit = min(request.max_tokens, self._context - length)
+        row.limit = min(request.max_tokens, self._model.context - length)
         row.text = Text(request.stop)
         if request.grammar is not None:
             row.guide = self._grammars.guide(request.grammar)
@@ -179,24 +173,10 @@ class Runner:
     def _decode(self, rows: list[Row], closed: Event) -> None:
         """Prompts, then tokens, until every row is finished. `rows` is used up."""
         prefixes = [self._prefix(row) for row in rows]
-        own = [row.ids[row.shared :] for row in rows]
-        width = max(map(len, own))
-        slots = Slots(self._model, prefixes, width + max(row.limit for row in rows))
-        start, end = slots.used, slots.used + width
-        tokens = torch.zeros(len(rows), width, dtype=torch.long)
-        positions = torch.zeros_like(tokens)
-        filled = torch.zeros(len(rows), slots.capacity, dtype=torch.bool)
-        for index, (row, ids) in enumerate(zip(rows, own, strict=True)):
-            tokens[index, width - len(ids) :] = torch.tensor(ids)
-            positions[index, width - len(ids) :] = torch.arange(row.shared, len(row.ids))
-            filled[index, start - row.shared : start] = True
-            filled[index, end - len(ids) : end] = True
-        mask = filled[:, None, :end] & _causal(start, end)
-        mask[:, range(width), range(start, end)] = (
-            True  # also of padding: attention to nothing is not a number on a GPU
-        )
-        scores = self._forward(rows, tokens, positions, mask, slots)
+        room = max(len(row.ids) - row.shared + row.limit for row in rows)
+        batch = self._model.batch([row.adapter for row in rows], prefixes, room)
         while True:
+            scores = self._forward(rows, [row.pending for row in rows], batch)
             finished = [self._finished(row, score) for row, score in zip(rows, scores, strict=True)]
             if all(finished):
                 return
@@ -204,52 +184,26 @@ class Runner:
                 raise EngineError("the engine was closed before it had answered")
             for index in reversed(range(len(rows))):
                 if finished[index]:
-                    slots.drop(index)
-                    filled[index] = filled[len(rows) - 1]
+                    batch.drop(index)
                     rows[index] = rows[-1]
                     rows.pop()
-            filled[:, slots.used] = True
-            tokens = torch.tensor([[row.last] for row in rows])
-            positions = torch.tensor([[len(row.ids) + row.written - 1] for row in rows])
-            mask = filled[: len(rows), None, : slots.used + 1]
-            scores = self._forward(rows, tokens, positions, mask, slots)
 
     def _prefix(self, row: Row) -> Prefix | None:
-        """The keys and values of the row's shared beginning, computed where they are not kept."""
+        """What the model keeps of the row's shared beginning, computed where it is not kept."""
         if not row.shared:
             return None
         ids = row.ids[: row.shared]
         prefix = self._prefixes.get(row.adapter, ids)
         if prefix is None:
-            slots = Slots(self._model, [None], row.shared)
-            positions = torch.arange(row.shared)[None]
-            self._forward([row], torch.tensor([ids]), positions, _causal(0, row.shared)[None], slots)
-            prefix = slots.first()
+            batch = self._model.batch([row.adapter], [None], row.shared)
+            self._forward([row], [ids], batch)
+            prefix = batch.first()
             self._prefixes.keep(row.adapter, ids, prefix)
         return prefix
 
-    def _forward(
-        self, rows: Sequence[Row], tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, slots: Slots
-    ) -> torch.Tensor:
-        """Scores for the token after the last one: [rows, vocabulary], fp32, on the CPU.
-
-        `tokens` and `positions` are [rows, new]; `mask` [rows, new, filled + new] says what each may attend to.
-        """
-        if self._adapters:
-            self._adapters.choose([row.adapter for row in rows])
-        device = self._model.device
-        # The last position is asked for by its index: for a slice of frozen weights torch copies the whole vocabulary.
-        output = self._model(
-            input_ids=tokens.to(device),
-            position_ids=positions.to(device),
-            attention_mask=mask[:, None].to(device),
-            past_key_values=slots,
-            use_cache=True,
-            logits_to_keep=torch.tensor([tokens.shape[1] - 1]),
-        )
-        slots.used += tokens.shape[1]
-        scores: torch.Tensor = output.logits[:, -1].float().cpu()
-        return scores
+    def _forward(self, rows: Sequence[Row], tokens: Sequence[Sequence[int]], batch: Batch) -> torch.Tensor:
+        """Scores for the token after the last of each row's next `tokens`: [rows, vocabulary], fp32, on the CPU."""
+        return batch.forward(tokens)
 
     def _finished(self, row: Row, scores: torch.Tensor) -> bool:
         """Take the scores of a row's next token; whether it has its answer now, or needs none any more."""
@@ -269,28 +223,41 @@ class Runner:
         return Weighed(probabilities=tuple(probabilities.tolist()), adapter_version=row.version)
 
     def _written(self, row: Row, scores: torch.Tensor) -> Written | None:
-        """Choose a token, add it to the row's text, and tell what is certain; the answer if that was its end."""
+        """Choose a token and add it to the row's text, and those that must follow; the answer if that was its end."""
         if row.guide:
             row.guide.mask(scores)
-        row.last = _choose(scores, row.temperature, row.random)
-        finish: Literal["stop", "length"] | None = None
-        if row.last in self._ends:
-            finish = "stop"
-        else:
-            row.written += 1
-            if row.guide:
-                row.guide.accept(row.last)
-            stopped = row.text.add(self._grammars.tokenizer.decode_bytes([row.last]))
-            if stopped or (row.guide and row.guide.finished):
-                finish = "stop"
-            elif row.written == row.limit:
-                finish = "length"
-        if finish:
-            row.text.add(b"", final=True)
-        if row.job.tell and (piece := row.text.news(final=finish is not None)):
+        row.pending = []
+        finish = self._add(row, _choose(scores, row.temperature, row.random)) or self._force(row)
+        return self._ended(row, finish) if finish else None
+
+    def _force(self, row: Row) -> Finish | None:
+        """Add the tokens that the grammar leaves no choice about: the model is shown them, not asked for them."""
+        for token in row.guide.forced() if row.guide else []:
+            if finish := self._add(row, token):
+                return finish
+        return None
+
+    def _add(self, row: Row, token: int) -> Finish | None:
+        """Add a token to the row's text and tell what is certain; why the text ends there, if it does."""
+        if token in self._ends:
+            return "stop"
+        row.written += 1
+        row.pending.append(token)
+        if row.guide:
+            row.guide.accept(token)
+        if row.text.add(self._grammars.tokenizer.decode_bytes([token])) or (row.guide and row.guide.finished):
+            return "stop"
+        if row.written == row.limit:
+            return "length"
+        if row.job.tell and (piece := row.text.news()):
             row.job.tell(piece)
-        if finish is None:
-            return None
+        return None
+
+    def _ended(self, row: Row, finish: Finish) -> Written:
+        """The answer of a row whose text has come to its end; what was not told yet is told."""
+        row.text.add(b"", final=True)
+        if row.job.tell and (piece := row.text.news(final=True)):
+            row.job.tell(piece)
         return Written(
             text=row.text.text,
             adapter_version=row.version,
@@ -298,11 +265,6 @@ class Runner:
             prompt_tokens=len(row.ids),
             tokens=row.written,
         )
-
-
-def _causal(start: int, end: int) -> torch.Tensor:
-    """[end - start, end]: the tokens at slots `start` to `end` see those before them and themselves."""
-    return torch.arange(end) <= torch.arange(start, end)[:, None]
 
 
 def _choose(scores: torch.Tensor, temperature: float, random: torch.Generator | None) -> int:

@@ -45,6 +45,11 @@ class Guide:
         self._matcher.consume_token(token)
         self._check()
 
+    def forced(self) -> list[int]:
+        """The tokens that must come next whatever the model says, often none; they are yet to be accepted."""
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        return tokens
+
     @property
     def finished(self) -> bool:
         """Whether the text is complete and can only end here."""

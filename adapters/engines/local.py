@@ -1,26 +1,32 @@
-"""The local engine: transformers and PEFT in this process, several adapters over one base model.
+"""The local engine: a base model and its adapters in this process, whatever computes them.
 
-One thread owns the model. Requests from any number of threads wait in a queue and are answered in batches.
+On a CPU that is OpenVINO, with each adapter merged into a model of its own; on a GPU, and where it is asked for as the
+`reference`, transformers and PEFT. One thread owns the model. Requests from any number of threads wait in a queue and
+are answered in batches.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from whylike.adapters.engines.base import Adapter, OnText, Weighed, Weighing, Writing, Written
 from whylike.adapters.engines.decoding import Job, Runner, failure
-from whylike.adapters.engines.model import base_version, load_base
+from whylike.adapters.engines.forward import Model
+from whylike.adapters.engines.model import Base, base_version, device, find_base, quiet
 from whylike.errors import EngineError
 from whylike.records import Expert
 from whylike.settings import Settings
+
+log = logging.getLogger(__name__)
 
 GATHER = 0.005
 """Seconds that an idle engine waits for requests that other threads are about to make, to answer them together."""
@@ -44,7 +50,10 @@ class LocalEngine:
         *,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """`adapters`: of each expert that has one; `dtype`: what the model computes in."""
+        """`adapters`: of each expert that has one; `dtype`: what torch computes in.
+
+        With fp32, OpenVINO's weights are kept in fp32 too, for tests that compare.
+        """
         self._settings = settings
         self._adapters = dict(adapters or {})
         self._dtype = dtype
@@ -56,9 +65,9 @@ class LocalEngine:
         self._thread: threading.Thread | None = None
 
     @property
-    def name(self) -> str:
-        """`local`."""
-        return "local"
+    def name(self) -> Literal["local", "reference"]:
+        """`local`, or `reference` where it was asked for."""
+        return "reference" if self._settings.engine == "reference" else "local"
 
     def adapter_version(self, expert: Expert) -> str:
         """The version of the expert's adapter, or `base:<model>` where it has none."""
@@ -144,7 +153,7 @@ class LocalEngine:
         runner: Runner | None = None
         while (work := self._next()) is not None:
             try:
-                runner = runner or Runner(*load_base(self._settings, self._dtype), self._base_version)
+                runner = runner or self._load()
             except Exception as error:
                 self._fail(work, error)
             else:
@@ -157,6 +166,24 @@ class LocalEngine:
         self._fail(self._waiting, closed)
         for adoption in self._adoptions:
             self._fail(adoption, closed)
+
+    def _load(self) -> Runner:
+        base = find_base(self._settings)
+        return Runner(self._model(base), base.tokenizer, base.ends, self._base_version)
+
+    def _model(self, base: Base) -> Model:
+        target = device(self._settings.device)
+        if target.type == "cpu" and self._settings.engine != "reference":
+            with quiet():
+                from whylike.adapters.engines.graphs import Graphs, UnfitError  # noqa: PLC0415 - not for a GPU
+
+                try:
+                    return Graphs(base, self._settings.cache, exact=self._dtype == torch.float32).model()
+                except UnfitError as error:
+                    log.warning("%s; transformers runs it, which is slower", error)
+        from whylike.adapters.engines.torch_model import TorchModel  # noqa: PLC0415 - not with OpenVINO
+
+        return TorchModel(base.load(self._dtype, target))
 
     def _take_on(self, adoption: Adoption, runner: Runner) -> None:
         """Load the adapters, and then let them answer what comes."""

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from whylike.adapters.engines.base import Adapter
-from whylike.adapters.engines.decoding import BASE
+from whylike.adapters.engines.forward import BASE
 from whylike.adapters.engines.model import quiet
 from whylike.errors import EngineError
 
@@ -62,6 +62,12 @@ class Adapters:
         """Take an adapter out of the model."""
         self._take_out(version)
         self._look_at_layers()
+
+    def merged(self) -> PreTrainedModel:
+        """The model with the one adapter that is loaded in its weights."""
+        assert self._adapted is not None
+        merged: PreTrainedModel = self._adapted.merge_and_unload()
+        return merged
 
     def choose(self, rows: Sequence[str]) -> None:
         """The next calls have these rows; of each the version of its adapter, or `BASE`."""

@@ -9,18 +9,21 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, hf_hub_download
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     GgufConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -57,31 +60,57 @@ def device(wanted: str) -> torch.device:
     return torch.device("cpu" if wanted == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
-def load_base(
-    settings: Settings, dtype: torch.dtype = torch.bfloat16
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The base model that `settings` name, on its device and ready to answer, and its tokenizer.
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model that was found, without its weights."""
+
+    named: str
+    """The setting `model`."""
+    source: str
+    """What transformers loads it from: a folder, or a hub id."""
+    here: bool
+    """Whether it is to be looked for on this disk alone."""
+    tokenizer: PreTrainedTokenizerFast
+    config: PreTrainedConfig
+    ends: frozenset[int]
+    """The tokens that end a text."""
+
+    def load(self, dtype: torch.dtype = torch.bfloat16, target: torch.device | None = None) -> PreTrainedModel:
+        """The model with its weights, ready to answer, on `target` or the CPU. Raises `EngineError` with a mend."""
+        with _mended(self.named):
+            model = AutoModelForCausalLM.from_pretrained(self.source, dtype=dtype, local_files_only=self.here)
+        # transformers wraps `to` in a way that loses its signature.
+        model.to(target or torch.device("cpu"))  # type: ignore[arg-type]
+        return model.eval()  # type: ignore[no-any-return, no-untyped-call]
+
+    def folder(self) -> Path:
+        """Where its files are on this disk. Raises `EngineError` with a mend where they are not."""
+        if (folder := Path(self.source)).is_dir():
+            return folder
+        with _mended(self.named):
+            return Path(hf_hub_download(self.source, "config.json", local_files_only=True)).parent
+
+
+def find_base(settings: Settings) -> Base:
+    """The base model that `settings` name.
 
     Raises `EngineError` that says how to mend it where the model is missing, unreachable or not usable.
     """
-    target = device(settings.device)
     name, here = source(settings)
-    with _loading(settings):
-        tokenizer = _tokenizer(settings, name, here)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, local_files_only=here)
-    model.to(target)  # type: ignore[arg-type]  # transformers wraps it in a way that loses its signature
-    return model.eval(), tokenizer  # type: ignore[no-untyped-call]
-
-
-def load_tokenizer(settings: Settings) -> tuple[PreTrainedTokenizerFast, int]:
-    """The tokenizer of the base model that `settings` name, and how many tokens the model scores; no weights.
-
-    Raises `EngineError` as `load_base` does.
-    """
-    name, here = source(settings)
-    with _loading(settings):
+    with _mended(settings.model):
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=here)
         config = AutoConfig.from_pretrained(name, local_files_only=here)
-        return _tokenizer(settings, name, here), int(config.get_text_config().vocab_size)
+        try:
+            generation = GenerationConfig.from_pretrained(name, local_files_only=here)
+        except OSError:  # not every model brings one
+            generation = GenerationConfig.from_model_config(config)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EngineError(
+            f"the base model {settings.model!r} has no fast tokenizer; set model to one with tokenizer.json"
+        )
+    ends = generation.eos_token_id or []
+    eos = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    return Base(settings.model, name, here, tokenizer, config, frozenset(eos))
 
 
 def source(settings: Settings) -> tuple[str, bool]:
@@ -93,26 +122,12 @@ def source(settings: Settings) -> tuple[str, bool]:
     return name, Path(name).is_dir() or not _hub_answers(name)
 
 
-def _tokenizer(settings: Settings, name: str, here: bool) -> PreTrainedTokenizerFast:
-    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=here)
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise EngineError(
-            f"the base model {settings.model!r} has no fast tokenizer; set model to one with tokenizer.json"
-        )
-    return tokenizer
-
-
-@contextmanager
-def _loading(settings: Settings) -> Iterator[None]:
-    """Keep the libraries quiet, and tell of what they fail at in a sentence."""
-    try:
-        with quiet():
-            yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EngineError(
-            f"the base model {settings.model!r} could not be loaded ({_first_line(error)}); "
-            f"set model to a folder that holds it, to a hub id that can be reached, or to {PACKAGED_MODEL!r}"
-        ) from error
+def context(config: PreTrainedConfig) -> int:
+    """Most tokens that a model of this kind takes."""
+    text = config.get_text_config()
+    # Up to the window, sliding attention is full attention, which is what the engine's masks say.
+    most: int = min(text.max_position_embeddings, getattr(text, "sliding_window", None) or 2**31)
+    return most
 
 
 def packaged_folder(cache: Path) -> Path:
@@ -173,6 +188,19 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(partial)
         model.save_pretrained(partial)
     partial.rename(folder)
+
+
+@contextmanager
+def _mended(named: str) -> Iterator[None]:
+    """What the libraries raise becomes an error that says how to mend it."""
+    try:
+        with quiet():
+            yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EngineError(
+            f"the base model {named!r} could not be loaded ({_first_line(error)}); "
+            f"set model to a folder that holds it, to a hub id that can be reached, or to {PACKAGED_MODEL!r}"
+        ) from error
 
 
 @contextmanager

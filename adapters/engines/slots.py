@@ -6,17 +6,17 @@ the time. Here a step writes one slot a row, and a finished row's place is taken
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class Beginning:
     """What a model keeps of a beginning of some tokens: keys and values, each [layers, heads, tokens, size]."""
 
     keys: torch.Tensor
@@ -28,35 +28,6 @@ class Prefix:
         return self.keys.shape[2]
 
 
-class Prefixes:
-    """Beginnings by adapter and ids; together at most `capacity` tokens, of which those used last stay."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held = 0
-        self._kept: OrderedDict[tuple[str, tuple[int, ...]], Prefix] = OrderedDict()
-
-    def get(self, adapter: str, ids: tuple[int, ...]) -> Prefix | None:
-        """The beginning `ids` as `adapter` computed it, where it is kept."""
-        prefix = self._kept.get((adapter, ids))
-        if prefix is not None:
-            self._kept.move_to_end((adapter, ids))
-        return prefix
-
-    def keep(self, adapter: str, ids: tuple[int, ...], prefix: Prefix) -> None:
-        """Keep a beginning, and let go of those unused for longest until all fit."""
-        self._kept[adapter, ids] = prefix
-        self._held += prefix.tokens
-        while self._held > self._capacity:
-            _, gone = self._kept.popitem(last=False)
-            self._held -= gone.tokens
-
-    def forget(self, adapter: str) -> None:
-        """Let go of all that `adapter` computed."""
-        for key in [key for key in self._kept if key[0] == adapter]:
-            self._held -= self._kept.pop(key).tokens
-
-
 class Slots(Cache):
     """A transformers cache for a batch: `capacity` slots a row, of which the first `used` are filled.
 
@@ -64,7 +35,7 @@ class Slots(Cache):
     zeros and are never attended to.
     """
 
-    def __init__(self, model: PreTrainedModel, prefixes: Sequence[Prefix | None], more: int) -> None:
+    def __init__(self, model: PreTrainedModel, prefixes: Sequence[Beginning | None], more: int) -> None:
         """Room for the longest prefix and `more` slots a row."""
         config = model.config.get_text_config()
         heads = config.num_key_value_heads
@@ -90,9 +61,17 @@ class Slots(Cache):
         Every layer of one step writes to the same slots: `used` moves on when the caller says so.
         """
         end = self.used + keys.shape[2]
+        if end > self.capacity:
+            self._grow(end)
         self._keys[layer, : self.rows, :, self.used : end] = keys
         self._values[layer, : self.rows, :, self.used : end] = values
         return self._keys[layer, : self.rows, :, :end], self._values[layer, : self.rows, :, :end]
+
+    def _grow(self, needed: int) -> None:
+        """Room for at least `needed` slots: rows that take several tokens at once leave gaps in the others."""
+        more = max(needed, self.capacity + self.capacity // 2) - self.capacity
+        self._keys, self._values = (nn.functional.pad(kept, (0, 0, 0, more)) for kept in (self._keys, self._values))
+        self.capacity += more
 
     def drop(self, row: int) -> None:
         """End a row: the last row takes its place."""
@@ -100,9 +79,9 @@ class Slots(Cache):
         for kept in (self._keys, self._values):
             kept[:, row, :, : self.used] = kept[:, self.rows, :, : self.used]
 
-    def first(self) -> Prefix:
+    def first(self) -> Beginning:
         """A copy of the first row."""
-        return Prefix(self._keys[:, 0, :, : self.used].clone(), self._values[:, 0, :, : self.used].clone())
+        return Beginning(self._keys[:, 0, :, : self.used].clone(), self._values[:, 0, :, : self.used].clone())
 
 
 class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]

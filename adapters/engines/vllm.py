@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from whylike.adapters.engines.background import Background, result
 from whylike.adapters.engines.base import Adapter, OnText, Weighed, Weighing, Writing, Written
 from whylike.adapters.engines.grammar import Grammars
-from whylike.adapters.engines.model import base_version, load_tokenizer
+from whylike.adapters.engines.model import base_version, find_base
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.engines.text import Text
 from whylike.adapters.engines.vllm_client import Client, Json, UnknownModelError
@@ -157,10 +157,10 @@ class VllmEngine:
     def _loaded(self) -> Tools:
         """The tokenizer and what is made of it; the caller holds the lock."""
         if self._tools is None:
-            tokenizer, vocabulary = load_tokenizer(self._settings)
-            renderer = Renderer(tokenizer)
-            grammars = Grammars(tokenizer, vocabulary, [tokenizer.eos_token_id])
-            self._tools = Tools(renderer, grammars, frozenset({tokenizer.eos_token_id}) | renderer.special)
+            base = find_base(self._settings)
+            renderer = Renderer(base.tokenizer)
+            grammars = Grammars(base.tokenizer, base.config.get_text_config().vocab_size, sorted(base.ends))
+            self._tools = Tools(renderer, grammars, base.ends | renderer.special)
         return self._tools
 
     def _signature(self, adapter: Adapter | None) -> str:

@@ -95,6 +95,9 @@ def train(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
     return trained
 
 
+Opens = Callable[..., LocalEngine]
+
+
 @pytest.fixture(scope="session")
 def adapters(train: Callable[..., Adapter]) -> dict[Expert, Adapter]:
     return {expert: train(expert, seed) for seed, expert in enumerate(TRAINED)}
@@ -162,17 +165,24 @@ def added(registry: Registry, copy: Callable[..., Path], made: Callable[..., Pro
 
 
 @pytest.fixture(scope="session")
-def open_local(tiny: Path, adapters: dict[Expert, Adapter]) -> Callable[..., LocalEngine]:
+def open_local(tiny: Path, adapters: dict[Expert, Adapter], tmp_path_factory: pytest.TempPathFactory) -> Opens:
     """Opens a local engine on the tiny model in fp32, where two ways to one answer differ by 1e-6 and no more."""
+    cache = tmp_path_factory.mktemp("cache")
 
     def opened(**changes: object) -> LocalEngine:
-        settings = Settings(**{"model": str(tiny), "device": "cpu", **changes})
+        settings = Settings(**{"model": str(tiny), "device": "cpu", "cache": cache, **changes})
         return LocalEngine(settings, adapters, dtype=torch.float32)
 
     return opened
 
 
-@pytest.fixture(scope="session", params=["scripted", "local", pytest.param("vllm", marks=pytest.mark.model)])
+@pytest.fixture(scope="session")
+def open_reference(open_local: Opens) -> Opens:
+    """The same, run by transformers and PEFT."""
+    return partial(open_local, engine="reference")
+
+
+@pytest.fixture(scope="session", params=["scripted", "reference", "cpu", pytest.param("vllm", marks=pytest.mark.model)])
 def kind(request: pytest.FixtureRequest) -> str:
     """The kinds of engines that the conformance suite is about."""
     return request.param
@@ -196,7 +206,9 @@ def open_one(request: pytest.FixtureRequest, kind: str, live: dict[Expert, Adapt
     match kind:
         case "scripted":
             return partial(ScriptedEngine, adapters=live)
-        case "local":
+        case "reference":
+            return request.getfixturevalue("open_reference")
+        case "cpu":
             return request.getfixturevalue("open_local")
         case "vllm":
             return partial(VllmEngine, request.getfixturevalue("vllm").settings, live)

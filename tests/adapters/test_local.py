@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -19,11 +20,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Adapter, Prompt, Weighing, Writing
-from whylike.adapters.engines.decoding import BASE, Job, Runner
+from whylike.adapters.engines.decoding import Job, Runner
+from whylike.adapters.engines.forward import BASE
 from whylike.adapters.engines.grammar import Guide
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import base_version
 from whylike.adapters.engines.rendering import Renderer
+from whylike.adapters.engines.torch_model import TorchModel
 from whylike.errors import EngineError
 from whylike.records import Expert
 from whylike.settings import PACKAGED_MODEL, Settings
@@ -44,8 +47,8 @@ class Watched:
         self.failure: Exception | None = None
         forward = Runner._forward
 
-        def watched(runner: Runner, rows: list, tokens: torch.Tensor, *rest: object) -> torch.Tensor:
-            self.calls.append(tuple(tokens.shape))
+        def watched(runner: Runner, rows: list, tokens: list, *rest: object) -> torch.Tensor:
+            self.calls.append((len(rows), max(map(len, tokens))))
             self.adapters.append([row.adapter for row in rows])
             self.entered.set()
             assert self.gate.wait(30)
@@ -59,6 +62,12 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     return Watched(monkeypatch)
+
+
+@pytest.fixture(scope="module", params=["local", "reference"])
+def open_local(request: pytest.FixtureRequest, open_local: Callable[..., LocalEngine]) -> Callable[..., LocalEngine]:
+    """Opens a local engine whose model OpenVINO computes, or torch."""
+    return partial(open_local, engine=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +256,22 @@ def test_finished_rows_leave_the_batch(engine: LocalEngine, watched: Watched, pr
     assert [answer.tokens for answer in answers[:-1]] == [1, 3, 3, 5]
 
 
+def test_what_a_grammar_forces_is_shown_to_the_model_and_not_asked_for(engine: LocalEngine, watched: Watched, prompt):
+    forced = "The battery dies within an hour: "
+    request = writing(prompt("Good.", shared=0), grammar=f'start: "{forced}" ("yes" | "no")', max_tokens=40)
+    pieces: list[str] = []
+    answer = engine.stream(request, pieces.append)
+    assert answer.text in {f"{forced}yes", f"{forced}no"}
+    assert answer.tokens > 6
+    assert len(watched.calls) <= 2, "one forward call for each choice"
+    assert len(pieces) > 6, "it is told piece by piece all the same"
+    whole = writing(prompt("Good."), grammar=f'start: "{forced}"', max_tokens=40)
+    watched.calls.clear()
+    assert engine.write([whole])[0].text == forced
+    assert watched.calls == [], "there is nothing to choose"
+    assert engine.write([whole.model_copy(update={"max_tokens": 3})])[0].finish == "length"
+
+
 def test_a_failing_batch_fails_its_callers_and_the_next_one_works(engine: LocalEngine, watched: Watched, prompt):
     watched.failure = RuntimeError("out of memory")
     with pytest.raises(EngineError, match="local engine failed: out of memory"):
@@ -326,7 +351,9 @@ def test_a_stream_that_nobody_reads_any_more_leaves_the_batch(engine: LocalEngin
     assert len(watched.calls) < 390
 
 
-def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(tiny: Path, adapters):
+def test_a_program_that_forgets_to_close_ends_in_peace_and_shows_nothing_of_the_libraries(
+    tiny: Path, adapters, tmp_path: Path
+):
     program = f"""
 import atexit, threading
 atexit.register(lambda: print([thread.name for thread in threading.enumerate() if "whylike" in thread.name]))
@@ -337,7 +364,8 @@ from whylike.adapters.engines.local import LocalEngine
 from whylike.records import Expert
 from whylike.settings import Settings
 adapter = Adapter(version="summarizer-1", folder=Path({str(adapters[Expert.SUMMARIZER].folder)!r}))
-engine = LocalEngine(Settings(model={str(tiny)!r}), {{Expert.SUMMARIZER: adapter}})
+settings = Settings(model={str(tiny)!r}, cache={str(tmp_path)!r})
+engine = LocalEngine(settings, {{Expert.SUMMARIZER: adapter}})
 prompt = Prompt(messages=(Message(role="user", content="Good."),))
 print(engine.write([Writing(expert="reasoner", prompt=prompt, max_tokens=3)])[0].tokens)
 """
@@ -383,10 +411,18 @@ def test_adoptions_leave_nothing_behind(fresh: LocalEngine, adapters, others, pr
         kept = runner._prefixes._kept
         assert {version for version, _ in kept} == {BASE, *held}
         assert runner._prefixes._held == sum(prefix.tokens for prefix in kept.values())
-        sizes.append(sum(weight.numel() for weight in runner._model.parameters()))
+        sizes.append(size(runner))
     assert sizes[:2] == sizes[2:4] == sizes[5:7]
     assert sizes[4] == sizes[7] == min(sizes)
-    assert not [module for module in runner._model.modules() if isinstance(module, LoraLayer)]
+    if isinstance(runner._model, TorchModel):
+        assert not [module for module in runner._model.model.modules() if isinstance(module, LoraLayer)]
+
+
+def size(runner: Runner) -> int:
+    """How much is in memory: weights, or graphs."""
+    if isinstance(runner._model, TorchModel):
+        return sum(weight.numel() for weight in runner._model.model.parameters())
+    return len(runner._model._requests)
 
 
 def test_requests_that_wait_are_answered_by_what_was_live_when_they_came(
@@ -499,7 +535,9 @@ def test_an_adapter_that_does_not_load_is_refused_and_changes_nothing(
     bad = Adapter(version="reasoner-bad", folder=folder)
     with pytest.raises(EngineError, match=r"does not fit the base model \(.*\); promote one"):
         failing.adopt({Expert.PREDICTOR: adapters[Expert.SUMMARIZER], Expert.REASONER: bad})
-    assert not [name for name, _ in runners[-1]._model.named_parameters() if bad.version in name]
+    assert bad.version not in runners[-1].loaded
+    if isinstance(runners[-1]._model, TorchModel):
+        assert not [name for name, _ in runners[-1]._model.model.named_parameters() if bad.version in name]
     assert failing.write(asked) == before
     failing.adopt(adapters)
     assert failing.write(asked) == engine.write(asked)
@@ -509,7 +547,8 @@ def test_an_adapter_that_does_not_load_is_refused_and_changes_nothing(
 
 def test_an_adapter_that_does_not_load_fails_only_who_asks_its_expert(tiny: Path, adapters, tmp_path: Path, prompt):
     bad = {**adapters, Expert.REASONER: Adapter(version="reasoner-bad", folder=tmp_path)}
-    engine = LocalEngine(Settings(model=str(tiny), device="cpu"), bad, dtype=torch.float32)
+    settings = Settings(model=str(tiny), device="cpu", cache=tmp_path / "cache")
+    engine = LocalEngine(settings, bad, dtype=torch.float32)
     jobs = [Job(writing(prompt("Good."), expert)) for expert in (Expert.REASONER, Expert.SUMMARIZER)]
     engine._enqueue(jobs)
     assert jobs[1].answer.result(60).adapter_version == adapters[Expert.SUMMARIZER].version
@@ -523,11 +562,12 @@ def test_an_adapter_that_does_not_load_fails_only_who_asks_its_expert(tiny: Path
 def test_the_settings_choose_the_engine(tiny: Path):
     assert open_engine(Settings(engine="scripted")).name == "scripted"
     assert open_engine(Settings(engine="local", model=str(tiny))).name == "local"
+    assert open_engine(Settings(engine="reference", model=str(tiny))).name == "reference"
 
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[LocalEngine]:
-    """The real base model, in bf16."""
+    """The real base model, as it runs on a CPU unless told otherwise."""
     opened = LocalEngine(Settings(device="cpu"))
     yield opened
     opened.close()
@@ -543,7 +583,7 @@ def test_the_packaged_model_writes_sense(real: LocalEngine, prompt):
 
 
 @pytest.mark.model
-def test_company_and_reused_beginnings_move_a_weight_of_the_packaged_model_by_bf16_noise(real: LocalEngine, prompt):
+def test_company_moves_nothing_of_the_packaged_model_and_a_reused_beginning_hardly_anything(real: LocalEngine, prompt):
     system = "You guess the stars, from 1 to 5, that somebody gave. " * 10
     contents = ["I loved every minute.", "Broken on arrival, never again. " * 12, "It is fine."]
 
@@ -552,4 +592,5 @@ def test_company_and_reused_beginnings_move_a_weight_of_the_packaged_model_by_bf
 
     together = real.weigh([asked(content, 1) for content in contents])
     for content, other in zip(contents, together, strict=True):
+        assert real.weigh([asked(content, 1)])[0].probabilities == pytest.approx(other.probabilities, rel=1e-3)
         assert real.weigh([asked(content, 0)])[0].probabilities == pytest.approx(other.probabilities, abs=0.05)

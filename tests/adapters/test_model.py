@@ -94,7 +94,8 @@ def start(site: Path, program: str, cache: Path) -> subprocess.Popen[str]:
 
 
 def is_whole(folder: Path) -> bool:
-    model, tokenizer = models.load_base(Settings(model=str(folder), device="cpu"))
+    base = models.find_base(Settings(model=str(folder)))
+    model, tokenizer = base.load(), base.tokenizer
     return model.num_parameters() == 17632 and tokenizer.decode(tokenizer.encode("abc")) == "abc"
 
 
@@ -105,7 +106,8 @@ def test_the_packaged_model_is_converted_once_to_dense_bf16(packaged: Path, tmp_
     assert models.packaged_folder(tmp_path) == folder
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [NAME]
-    model, tokenizer = models.load_base(Settings(cache=tmp_path, device="cpu"))
+    base = models.find_base(Settings(cache=tmp_path))
+    model, tokenizer = base.load(), base.tokenizer
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
     assert not model.training
     original = gguf.GGUFReader(packaged / models.PACKAGE / models.GGUF).tensors[0].data
@@ -183,7 +185,7 @@ def test_a_full_disk_leaves_nothing_half(packaged: Path, tmp_path: Path, monkeyp
 def test_what_cannot_be_loaded_is_refused_with_a_mend(tmp_path: Path, name: str):
     (tmp_path / "folder").mkdir()
     with pytest.raises(EngineError, match=r"could not be loaded.*set model to a folder") as caught:
-        models.load_base(Settings(model=str(tmp_path / name)))
+        models.find_base(Settings(model=str(tmp_path / name)))
     assert "\n" not in str(caught.value)
 
 
@@ -193,7 +195,7 @@ def test_the_hub_is_asked_for_files_only_where_it_answers(monkeypatch: pytest.Mo
     load = Mock(side_effect=OSError("not found"))
     monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", load)
     with pytest.raises(EngineError, match=r"'owner/name' could not be loaded \(not found\); set model to a folder"):
-        models.load_base(Settings(model="owner/name"))
+        models.find_base(Settings(model="owner/name"))
     load.assert_called_once_with("owner/name", local_files_only=not answers)
 
 

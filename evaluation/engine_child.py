@@ -1,0 +1,134 @@
+"""The process that `whylike bench engines` measures one engine in: it opens it, times it once and ends.
+
+`python -m whylike.evaluation.engine_child JOB` reads `JOB`, a JSON document with `settings` and `adapters` (by
+expert), and writes `{"result": ...}` or `{"error": ...}` to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt, Weighing, Writing, Written
+from whylike.errors import WhylikeError
+from whylike.evaluation.ingest_child import peak_mib
+from whylike.records import Expert
+from whylike.settings import Settings
+
+EXPERTS = (Expert.REASONER, Expert.SUMMARIZER, Expert.PREDICTOR)
+"""The first writes where one adapter is active; all take turns where they are mixed."""
+REQUESTS = (1, 4, 16)
+"""Requests at once."""
+LONG = 900
+"""Words, about as many tokens, of the prompt whose reading is timed alone."""
+SHORT = 220
+"""Words of each prompt where there are several."""
+WRITTEN = 33
+"""Tokens of a text: the first comes of reading the prompt and is not counted as decoding."""
+ITEMS = 20
+"""Items that are scored for one user."""
+WORDS = ("warm", "sound", "strap", "broke", "quickly", "lovely", "voice", "cheap", "case", "never", "again", "slow")
+
+
+def measure(engine: Engine, began: float) -> dict[str, object]:
+    """Time everything once; `began` is when opening the engine began, by `time.perf_counter`."""
+    engine.write([writing(0, 5, 1)])
+    start = time.perf_counter() - began
+    for expert in EXPERTS:  # what is made or loaded at an adapter's first use is no part of the times
+        engine.write([writing(0, 5, 2, expert)])
+    prefill, decode = {}, {}
+    for count in REQUESTS:
+        words = LONG if count == 1 else SHORT
+        seconds, answers = _timed(engine, [writing(10 * count + row, words, 1) for row in range(count)])
+        prefill[str(count)] = sum(answer.prompt_tokens for answer in answers) / seconds
+        decode[str(count)] = _decoding(engine, [writing(900 + row, SHORT, WRITTEN) for row in range(count)])
+    mixed = [writing(800 + row, SHORT, WRITTEN, EXPERTS[row % len(EXPERTS)]) for row in range(REQUESTS[-1])]
+    seconds, _ = _timed(engine, [writing(700, SHORT, 1)])
+    together, separate = _scoring(engine)
+    return {
+        "prefill_tokens_per_s": prefill,
+        "decode_tokens_per_s": decode,
+        "mixed_decode_tokens_per_s": _decoding(engine, mixed),
+        "first_token_s": seconds,
+        "ratings_per_s": ITEMS / together,
+        "scoring_share": together / separate,
+        "peak_mib": peak_mib(),
+        "start_s": start,
+    }
+
+
+def writing(number: int, words: int, tokens: int, expert: Expert = EXPERTS[0]) -> Writing:
+    """A request for text about an invented review, another for each number."""
+    turns = (
+        Message(role="system", content=f"You tell story {number}."),
+        Message(role="user", content=_text(number, words)),
+    )
+    return Writing(expert=expert, prompt=Prompt(messages=turns), max_tokens=tokens)
+
+
+def _text(number: int, words: int) -> str:
+    return " ".join(WORDS[(number * 7 + place * (1 + place // len(WORDS))) % len(WORDS)] for place in range(words))
+
+
+def _timed(engine: Engine, requests: Sequence[Writing]) -> tuple[float, list[Written]]:
+    began = time.perf_counter()
+    answers = engine.write(requests)
+    return time.perf_counter() - began, answers
+
+
+def _decoding(engine: Engine, requests: Sequence[Writing]) -> float:
+    """Tokens a second once the prompts are read: the time of texts of one token is taken off."""
+    whole, answers = _timed(engine, requests)
+    reading, _ = _timed(engine, [request.model_copy(update={"max_tokens": 1}) for request in requests])
+    return (sum(answer.tokens for answer in answers) - len(answers)) / max(whole - reading, 1e-3)
+
+
+def _scoring(engine: Engine) -> tuple[float, float]:
+    """Seconds for one user's rating of `ITEMS` items: in one call that says what they share, and one by one."""
+
+    def asked(number: int, shared: int) -> Weighing:
+        turns = (
+            Message(role="system", content=_text(shared, 2 * SHORT)),
+            Message(role="user", content=_text(number, 25)),
+        )
+        prompt = Prompt(messages=turns, prefill="Rating: ", shared=shared)
+        return Weighing(expert=Expert.PREDICTOR, prompt=prompt, labels=tuple("12345"))
+
+    def timed(call: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        call()
+        return time.perf_counter() - began
+
+    together = timed(lambda: engine.weigh([asked(number, 1) for number in range(ITEMS)]))
+    return together, timed(lambda: [engine.weigh([asked(number, 0)]) for number in range(ITEMS)])
+
+
+def open_with(settings: Settings, adapters: dict[Expert, Adapter]) -> Engine:
+    """The engine that `settings` name, with these adapters."""
+    from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - its import is part of the start
+
+    return LocalEngine(settings, adapters)
+
+
+def main(job: Path) -> int:
+    """Measure what the file `job` describes. Returns the exit status."""
+    began = time.perf_counter()
+    described = json.loads(job.read_text(encoding="utf-8"))
+    adapters = {Expert(expert): Adapter(**adapter) for expert, adapter in described["adapters"].items()}
+    try:
+        with closing(open_with(Settings(**described["settings"]), adapters)) as engine:
+            told: dict[str, object] = {"result": measure(engine, began)}
+    except WhylikeError as error:
+        told = {"error": str(error)}
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,128 @@
+"""The speed and parity benchmarks: figures by hand, and both run for real on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from whylike.adapters.engines.model import packaged_folder
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.errors import UsageError
+from whylike.evaluation import engine_child
+from whylike.evaluation.apprentices import TAUGHT, sample
+from whylike.evaluation.engines import Speed, _combined, bench_engines
+from whylike.evaluation.parity import Answers, bench_parity, parity
+from whylike.memory.store import Store
+from whylike.records import Review
+from whylike.settings import Settings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(Settings(store=tmp_path / "store")) as opened:
+        yield opened
+
+
+def add(store: Store, count: int, words: int) -> None:
+    store.add_reviews(
+        Review(
+            review_id=f"{words}-{number}",
+            user_id=f"u{number}",
+            item_id="i",
+            rating=1 + number % 5,
+            text=f"It is number {number}. " * (words // 4),
+            timestamp=number,
+        )
+        for number in range(count)
+    )
+
+
+def test_only_reviews_of_some_length_are_drawn_and_too_few_are_refused(store: Store):
+    add(store, 30, 4)
+    add(store, 12, 24)
+    drawn = sample(store, 10, 0)
+    assert drawn == sample(store, 10, 0) != sample(store, 10, 1)
+    assert all(len(row.text.split()) >= 20 for row in drawn)
+    with pytest.raises(UsageError, match="has 12 reviews of 20 words or more, and 13 are needed"):
+        sample(store, 13, 0)
+
+
+def test_parity_is_worked_out_by_hand():
+    exact = Answers(together=[], alone=[(1, 0, 0, 0, 0), (0.2,) * 5], texts=["a", "b"])
+    half = (0.5, 0.125, 0.125, 0.125, 0.125)
+    other = (0.6, 0.1, 0.1, 0.1, 0.1)
+    found = parity(Answers(together=[half, other], alone=[half, half], texts=["a", "c"]), exact)
+    # The expectation of `half` is 0.5 + 0.125 * 14 = 2.25; the exact ones are 1 and 3.
+    assert (found.expectation_difference, found.largest_difference) == (1.0, 1.25)
+    assert found.same_texts == 0.5
+    assert found.company == pytest.approx(0.40547, abs=1e-5), "log(0.6 / 0.4) from log(0.5 / 0.5)"
+
+
+def speed(value: float) -> Speed:
+    figures = dict.fromkeys(Speed.model_fields, value)
+    return Speed(
+        **{**figures, "prefill_tokens_per_s": {"1": value}, "decode_tokens_per_s": {"1": value, "4": 2 * value}}
+    )
+
+
+def test_figures_are_combined_one_by_one():
+    found = _combined([speed(1), speed(2), speed(9)], lambda values: sorted(values)[1])
+    assert found == speed(2)
+    assert _combined([speed(3), speed(2)], lambda pair: pair[0] / pair[1]).decode_tokens_per_s == {"1": 1.5, "4": 1.5}
+
+
+def test_what_is_measured_of_an_engine_is_what_the_document_holds():
+    found = engine_child.measure(ScriptedEngine(), 0.0)
+    assert Speed(**found).prefill_tokens_per_s.keys() == {"1", "4", "16"}
+    assert len({engine_child.writing(number, 30, 1).prompt.messages[1].content for number in range(12)}) == 12
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with the real tokenizer and room for the long prompt."""
+    tokenizer = AutoTokenizer.from_pretrained(packaged_folder(Settings().cache))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.5,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.model
+def test_engines_are_measured_in_processes_of_their_own(tiny: Path, tmp_path: Path):
+    told = []
+    bench = bench_engines(Settings(model=str(tiny), cache=tmp_path, device="cpu"), 1, lambda *news: told.append(news))
+    assert set(bench.engines) == {"reference", "local"}
+    assert set(bench.ratios_to_reference) == {"local"}
+    reference, local = bench.engines["reference"], bench.engines["local"]
+    ratio = bench.ratios_to_reference["local"].decode_tokens_per_s["4"]
+    assert ratio == pytest.approx(local.decode_tokens_per_s["4"] / reference.decode_tokens_per_s["4"], rel=1e-3)
+    assert told[-1] == ("measuring", 2, 2)
+    assert list(tmp_path.iterdir()) == [], "graphs of adapters that are gone are kept nowhere"
+
+
+@pytest.mark.model
+def test_parity_is_measured_with_adapters_that_are_trained(store: Store, tiny: Path, tmp_path: Path):
+    add(store, 80, 24)
+    settings = Settings(model=str(tiny), cache=tmp_path / "cache", device="cpu")
+    bench = bench_parity(settings, store, 6, steps=2, seed=0)
+    assert bench.experts == TAUGHT
+    assert set(bench.engines) == {"reference", "local"}
+    assert bench.engines["local"].expectation_difference < 0.2
+    assert bench.engines["local"].company < 0.01
+    assert not (tmp_path / "cache").exists()
