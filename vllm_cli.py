@@ -32,9 +32,9 @@ def up(
         bool, typer.Option("--print", help="Only print the command, for whoever runs it elsewhere.")
     ] = False,
     dtype: Annotated[
-        Literal["auto", "bfloat16", "float32"],
-        typer.Option(help="What the model computes in; auto is what it is stored in."),
-    ] = "auto",
+        Literal["auto", "bfloat16", "float32"] | None,
+        typer.Option(help="What the model computes in; auto is what it is stored in. Default: float32, on a GPU auto."),
+    ] = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:

@@ -10,12 +10,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt, Weighing, Writing, Written
 from whylike.errors import WhylikeError
 from whylike.evaluation.ingest_child import peak_mib
+from whylike.evaluation.measured import opened
 from whylike.records import Expert
 from whylike.settings import Settings
 
@@ -34,8 +34,14 @@ ITEMS = 20
 WORDS = ("warm", "sound", "strap", "broke", "quickly", "lovely", "voice", "cheap", "case", "never", "again", "slow")
 
 
-def measure(engine: Engine, began: float) -> dict[str, object]:
-    """Time everything once; `began` is when opening the engine began, by `time.perf_counter`."""
+def measure(engine: Engine, began: float, peak: Callable[[], float] = peak_mib) -> dict[str, object]:
+    """Time everything once.
+
+    Args:
+        engine: What is measured.
+        began: When opening it began, by `time.perf_counter`.
+        peak: Tells the most memory that it has taken, MiB.
+    """
     engine.write([writing(0, 5, 1)])
     start = time.perf_counter() - began
     for expert in EXPERTS:  # what is made or loaded at an adapter's first use is no part of the times
@@ -56,7 +62,7 @@ def measure(engine: Engine, began: float) -> dict[str, object]:
         "first_token_s": seconds,
         "ratings_per_s": ITEMS / together,
         "scoring_share": together / separate,
-        "peak_mib": peak_mib(),
+        "peak_mib": peak(),
         "start_s": start,
     }
 
@@ -107,21 +113,14 @@ def _scoring(engine: Engine) -> tuple[float, float]:
     return together, timed(lambda: [engine.weigh([asked(number, 0)]) for number in range(ITEMS)])
 
 
-def open_with(settings: Settings, adapters: dict[Expert, Adapter]) -> Engine:
-    """The engine that `settings` name, with these adapters."""
-    from whylike.adapters.engines.local import LocalEngine  # noqa: PLC0415 - its import is part of the start
-
-    return LocalEngine(settings, adapters)
-
-
 def main(job: Path) -> int:
     """Measure what the file `job` describes. Returns the exit status."""
     began = time.perf_counter()
     described = json.loads(job.read_text(encoding="utf-8"))
     adapters = {Expert(expert): Adapter(**adapter) for expert, adapter in described["adapters"].items()}
     try:
-        with closing(open_with(Settings(**described["settings"]), adapters)) as engine:
-            told: dict[str, object] = {"result": measure(engine, began)}
+        with opened(Settings(**described["settings"]), adapters) as (engine, peak):
+            told: dict[str, object] = {"result": measure(engine, began, peak)}
     except WhylikeError as error:
         told = {"error": str(error)}
     except KeyboardInterrupt:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -15,14 +14,11 @@ from pydantic import Field
 
 from whylike.errors import EngineError
 from whylike.evaluation.apprentices import apart, train
-from whylike.evaluation.engine_child import open_with, writing
+from whylike.evaluation.engine_child import writing
 from whylike.evaluation.machine import Machine, machine
+from whylike.evaluation.measured import REFERENCE, measurable, opened
 from whylike.records import Record
 from whylike.settings import Settings
-
-REFERENCE = "reference"
-ENGINES = (REFERENCE, "local")
-"""Those that are measured, by the setting `engine`; the reference comes first."""
 
 Told = Callable[[str, int, int], None]
 
@@ -56,26 +52,27 @@ def bench_engines(settings: Settings, rounds: int, told: Told = lambda *_: None)
     Raises `EngineError` where an engine fails.
     """
     ran_on = machine()
-    found: dict[str, list[Speed]] = {name: [] for name in ENGINES}
+    names = measurable(settings)
+    found: dict[str, list[Speed]] = {name: [] for name in names}
     with TemporaryDirectory(prefix="whylike-engines-") as folder:
         # Untrained adapters cost as much as trained ones.
         adapters = train(settings, [], 0, Path(folder), told)
         jobs = {}
-        for name in ENGINES:
+        for name in names:
             chosen = apart(settings, Path(folder) / "cache").model_copy(update={"engine": name})
-            if name != REFERENCE:
+            if name == "local":
                 told(f"preparing {name}", 0, 0)
-                with closing(open_with(chosen, adapters)) as engine:
-                    engine.write([writing(0, 5, 1)])  # what is converted once, with much memory, is no part of a round
+                with opened(chosen, adapters) as (engine, _):  # what is converted once is no part of a round
+                    engine.write([writing(0, 5, 1, expert) for expert in adapters])
             jobs[name] = Path(folder) / f"{name}.json"
             document = {
                 "settings": json.loads(chosen.model_dump_json()),
                 "adapters": {expert: adapter.model_dump(mode="json") for expert, adapter in adapters.items()},
             }
             jobs[name].write_text(json.dumps(document), encoding="utf-8")
-        total = rounds * len(ENGINES)
+        total = rounds * len(names)
         for turn in range(total):
-            name = ENGINES[turn % len(ENGINES)]
+            name = names[turn % len(names)]
             told(f"measuring {name}", turn, total)
             found[name].append(_run(jobs[name]))
         told("measuring", total, total)

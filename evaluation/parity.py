@@ -1,8 +1,8 @@
-"""Whether the local engine says what the reference says: transformers and PEFT in fp32, on real reviews."""
+"""Whether the engines say what the reference says: transformers and PEFT in fp32, on real reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pydantic import Field
 
-from whylike.adapters.engines.base import Adapter, Engine
+from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.local import LocalEngine
 from whylike.evaluation.apprentices import TAUGHT, Sample, apart, sample, train, weighing, writing
 from whylike.evaluation.machine import Machine, machine
+from whylike.evaluation.measured import REFERENCE, measurable, opened
 from whylike.memory.store import Store
 from whylike.records import Expert, Record
 from whylike.settings import Settings
 
+EXACT = "reference fp32"
+"""What the others are compared with."""
 TOKENS = 24
 """Most tokens of a text that is compared."""
 TRAINED_ON = 64
@@ -75,15 +78,21 @@ def bench_parity(
         UsageError: The store has too few reviews.
         EngineError: An engine failed.
     """
+    import torch  # noqa: PLC0415 - after the engines' own settings for it
+
     rows = sample(store, prompts + TRAINED_ON, seed)
     ran_on = machine()
     with TemporaryDirectory(prefix="whylike-parity-") as folder:
         adapters = train(settings, rows[prompts:], steps, Path(folder), told)
         answers = {}
-        for name, engine in _engines(apart(settings, Path(folder) / "cache"), adapters):
-            with closing(engine):
+        own = apart(settings, Path(folder) / "cache")
+        exactly = LocalEngine(own.model_copy(update={"engine": REFERENCE}), adapters, dtype=torch.float32)
+        with closing(exactly) as engine:
+            answers[EXACT] = ask(engine, rows[:prompts], partial(_tell, told, EXACT))
+        for name in measurable(settings):  # one after the other, so that no two are in memory
+            with opened(own.model_copy(update={"engine": name}), adapters) as (engine, _):
                 answers[name] = ask(engine, rows[:prompts], partial(_tell, told, name))
-    exact = answers.pop("reference fp32")
+    exact = answers.pop(EXACT)
     return ParityBench(
         machine=ran_on,
         model=settings.model,
@@ -93,16 +102,6 @@ def bench_parity(
         experts=TAUGHT,
         engines={name: parity(answer, exact) for name, answer in answers.items()},
     )
-
-
-def _engines(settings: Settings, adapters: dict[Expert, Adapter]) -> Iterable[tuple[str, Engine]]:
-    """One after the other, so that no two are in memory."""
-    import torch  # noqa: PLC0415 - after the engines' own settings for it
-
-    reference = settings.model_copy(update={"engine": "reference"})
-    yield "reference fp32", LocalEngine(reference, adapters, dtype=torch.float32)
-    yield "reference", LocalEngine(reference, adapters)
-    yield "local", LocalEngine(settings.model_copy(update={"engine": "local"}), adapters)
 
 
 def _tell(told: Told, name: str, done: int) -> None:

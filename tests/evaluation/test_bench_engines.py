@@ -106,7 +106,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.model
 def test_engines_are_measured_in_processes_of_their_own(tiny: Path, tmp_path: Path):
     told = []
-    bench = bench_engines(Settings(model=str(tiny), cache=tmp_path, device="cpu"), 1, lambda *news: told.append(news))
+    settings = Settings(model=str(tiny), cache=tmp_path, device="cpu", vllm_env=tmp_path / "none")
+    bench = bench_engines(settings, 1, lambda *news: told.append(news))
     assert set(bench.engines) == {"reference", "local"}
     assert set(bench.ratios_to_reference) == {"local"}
     reference, local = bench.engines["reference"], bench.engines["local"]
@@ -119,7 +120,7 @@ def test_engines_are_measured_in_processes_of_their_own(tiny: Path, tmp_path: Pa
 @pytest.mark.model
 def test_parity_is_measured_with_adapters_that_are_trained(store: Store, tiny: Path, tmp_path: Path):
     add(store, 80, 24)
-    settings = Settings(model=str(tiny), cache=tmp_path / "cache", device="cpu")
+    settings = Settings(model=str(tiny), cache=tmp_path / "cache", device="cpu", vllm_env=tmp_path / "none")
     bench = bench_parity(settings, store, 6, steps=2, seed=0)
     assert bench.experts == TAUGHT
     assert set(bench.engines) == {"reference", "local"}
