@@ -23,6 +23,7 @@ from whylike.terminal import log, messages, plain, results
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from whylike.adapters.engines.base import Engine
     from whylike.adapters.registry.registry import Details, Listing, Registry
 
 EXAMPLE = "reasoner-3fa9c2d1"
@@ -55,9 +56,13 @@ def show_(version: Version, as_json: Json = False, store: Store = None, verbose:
 
 @adapters_app.command(epilog=examples(f"whylike adapters promote {EXAMPLE}"))
 def promote(version: Version, by: By = "", store: Store = None, verbose: Verbose = 0) -> None:
-    """Have a version answer for its expert; running processes follow at their next query."""
-    with _registry(store, verbose) as registry:
-        moved = registry.promote(version, by or _somebody())
+    """Have a version answer for its expert; running processes follow at their next query.
+
+    Where the experts run on a vLLM server that is up, it loads the version first; one that it cannot load is not
+    promoted.
+    """
+    with _registry(store, verbose) as registry, _server(registry) as engine:
+        moved = registry.promote(version, by or _somebody(), engine)
     if moved.before == moved.now:
         _say(f"The {moved.expert} answers with {moved.now} already; nothing has changed.")
     else:
@@ -178,6 +183,21 @@ def _registry(store: Path | None, verbose: int) -> Generator[Registry]:
     settings = load({"store": store})
     with Truth.open(settings) as truth:
         yield Registry(settings, truth)
+
+
+@contextmanager
+def _server(registry: Registry) -> Generator[Engine | None]:
+    """The engine on the vLLM server, where the settings name that engine and the server is up."""
+    from contextlib import closing
+
+    from whylike.adapters.engines import open_engine
+    from whylike.adapters.server import status
+
+    if registry.settings.engine != "vllm" or not status(registry.settings).healthy:
+        yield None
+        return
+    with closing(open_engine(registry.settings, registry.live())) as engine:
+        yield engine
 
 
 def _say(sentence: str) -> None:

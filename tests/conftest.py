@@ -153,6 +153,8 @@ class RealVllm:
     adapters: dict[Expert, Adapter]
     others: dict[Expert, Adapter]
     """Later versions, of other ranks and modules, which it does not start with."""
+    wide: Adapter
+    """One of a higher rank than it was started for."""
 
     def up(self) -> int:
         """Start it where it does not run; its process id.
@@ -203,7 +205,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
     settings = Settings(cache=tmp_path_factory.mktemp("vllm"), model=str(base), vllm_url=url, engine="vllm")
     # The server outlives whoever started it, so this process must not end without a word.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    real = RealVllm(settings, adapters, others)
+    real = RealVllm(settings, adapters, others, trained(Expert.PREDICTOR, 13, 32))
     try:
         real.up()
         yield real

@@ -66,7 +66,7 @@ class Registry:
 
     def __init__(self, settings: Settings, store: Store, shipped: Path = SHIPPED) -> None:
         """`shipped`: holds the adapters that come with whylike, if there are any."""
-        self._settings = settings
+        self.settings = settings
         self._store = store
         self._shipped_folder = shipped
         self.folder = store.folder / "adapters"
@@ -89,18 +89,18 @@ class Registry:
             StoreError: There is no room, or no permission to write.
         """
         check_names(source)
-        base = base_fingerprint(self._settings)
+        base = base_fingerprint(self.settings)
         if provenance.base_hash and base and provenance.base_hash != base:
             raise refusal(
                 source,
                 f"was trained on another base model (hash {provenance.base_hash[:8]}) than setting model names "
-                f"({self._settings.model}, hash {base[:8]})",
+                f"({self.settings.model}, hash {base[:8]})",
                 "set model to its base model, or train it on this one",
             )
         with self._place() as partial:
             for name in PARTS:
                 shutil.copyfile(source / name, partial / name)
-            config = check_contents(partial, source, self._settings)
+            config = check_contents(partial, source, self.settings)
             (partial / CONFIG).write_bytes(json.dumps(config, indent=2, sort_keys=True).encode())
             content = fingerprint(partial)
             if isinstance(provenance, AdapterCard) and provenance.content_hash != content:
@@ -112,7 +112,7 @@ class Registry:
                 base_hash=base or "",
                 version=f"{provenance.expert}-{content[:8]}",
                 content_hash=content,
-                base_model=_name(self._settings.model),
+                base_model=_name(self.settings.model),
                 rank=highest_rank(config),
             )
             self._keep(partial, self._settled(card, source))
@@ -222,7 +222,7 @@ class Registry:
     @cached_property
     def _base(self) -> str | None:
         """What the served base model is known by; None where no model is served or it is not known."""
-        return None if self._settings.engine == "scripted" else base_fingerprint(self._settings)
+        return None if self.settings.engine == "scripted" else base_fingerprint(self.settings)
 
     @cached_property
     def _shipped(self) -> dict[str, AdapterCard]:
@@ -244,7 +244,7 @@ class Registry:
         if self._base and card.base_hash != self._base:
             raise UsageError(
                 f"the adapter {card.version} was trained on {card.base_model}, and setting model names "
-                f"{self._settings.model}; set model back, promote one that was trained on it, or run "
+                f"{self.settings.model}; set model back, promote one that was trained on it, or run "
                 f"`whylike adapters rollback {card.expert}`"
             )
         folder = self.folder / card.version

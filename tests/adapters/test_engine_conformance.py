@@ -295,18 +295,20 @@ def test_adopted_adapters_answer_from_then_on_and_earlier_ones_come_back_unchang
     """Also where the same beginning was computed by the earlier ones: nothing of theirs is used."""
     base = swapped.adapter_version(Expert.REWARD)
     asked = [writing(prompt(REVIEWS[1], system="You read reviews. " * 9), expert) for expert in Expert]
+    ratings = [weighing(prompt(REVIEWS[1]), expert) for expert in Expert]
     found = []
+    rated = []
     for chosen in (later, live, {}, later, live, {}):
         swapped.adopt(chosen)
         assert versions(swapped) == signed(chosen, base)
         found.append(swapped.write(asked))
+        rated.append(swapped.weigh(ratings))
         assert [answer.adapter_version for answer in found[-1]] == list(versions(swapped).values())
     assert found[:3] == found[3:]
     assert found[1] == engine.write(asked), "as an engine answers that never had others"
-    second, first, bare = ([answer.text for answer in answers] for answers in found[:3])
-    for expert, one, other, plain in zip(Expert, first, second, bare, strict=True):
-        assert (one == plain) == (expert not in live), expert
-        assert (other == plain) == (expert not in later), expert
+    for expert, other, one, plain in zip(Expert, *rated[:3], strict=True):
+        assert (one.probabilities == pytest.approx(plain.probabilities, rel=1e-4)) == (expert not in live), expert
+        assert (other.probabilities == pytest.approx(plain.probabilities, rel=1e-4)) == (expert not in later), expert
 
 
 def test_an_adapter_that_goes_and_comes_back_unused_answers_as_before(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from whylike.adapters import server
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Adapter, Prompt, Weighing, Writing
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.vllm import VllmEngine, served_name
+from whylike.adapters_cli import adapters_app
 from whylike.errors import EngineError
 from whylike.records import Expert
 
@@ -166,3 +170,23 @@ def test_what_is_no_longer_needed_is_unloaded_and_memory_does_not_grow(vllm, wei
         assert {adapter.version for adapter in vllm.adapters.values()} <= set(found.adapters)
         assert not {adapter.version for adapter in vllm.others.values()} & set(found.adapters)
     assert max(sizes[10:]) <= max(sizes[:10]) + 64, sizes
+
+
+def test_promoting_has_the_server_load_the_version_and_one_that_it_cannot_load_is_not_promoted(
+    vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("engine", "model", "cache", "vllm_url"):
+        monkeypatch.setenv(f"WHYLIKE_{name.upper()}", str(getattr(vllm.settings, name)))
+    monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
+    run = partial(CliRunner().invoke, adapters_app)
+    added = run(["add", str(vllm.others[Expert.REASONER].folder), "--expert", "reasoner"])
+    version = re.search(r"reasoner-[0-9a-f]{8}", added.output)[0]
+    assert version not in server.status(vllm.settings).adapters
+    promoted = run(["promote", version])
+    assert promoted.exit_code == 0, promoted.output
+    assert version in server.status(vllm.settings).adapters
+    wide = run(["add", str(vllm.wide.folder), "--expert", "predictor"])
+    refused = run(["promote", re.search(r"predictor-[0-9a-f]{8}", wide.output)[0]])
+    assert refused.exit_code != 0
+    live = json.loads(run(["list", "--json"]).output)["live"]
+    assert {name: found for name, found in live.items() if found} == {"reasoner": version}
