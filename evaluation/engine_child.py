@@ -21,6 +21,8 @@ from whylike.settings import Settings
 
 EXPERTS = (Expert.REASONER, Expert.SUMMARIZER, Expert.PREDICTOR)
 """The first writes where one adapter is active; all take turns where they are mixed."""
+BARE = {"expert": Expert.REWARD}
+"""Of the experts the one without an adapter here."""
 REQUESTS = (1, 4, 16)
 """Requests at once."""
 LONG = 900
@@ -64,6 +66,8 @@ def measure(engine: Engine, began: float, peak: Callable[[], float] = peak_mib) 
         "scoring_share": together / separate,
         "peak_mib": peak(),
         "start_s": start,
+        # Last, since it takes memory that an answer does not need.
+        "base_decode_tokens_per_s": _decoding(engine, [request.model_copy(update=BARE) for request in mixed]),
     }
 
 

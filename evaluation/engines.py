@@ -29,6 +29,7 @@ class Speed(Record):
     prefill_tokens_per_s: dict[str, float] = Field(description="By requests at once; one is a long prompt")
     decode_tokens_per_s: dict[str, float] = Field(description="By requests at once, all together")
     mixed_decode_tokens_per_s: float = Field(description="16 requests of three adapters")
+    base_decode_tokens_per_s: float = Field(description="The same 16 requests of the base model, without an adapter")
     first_token_s: float
     ratings_per_s: float = Field(description="Items scored for one user, their shared beginning marked")
     scoring_share: float = Field(description="Time of scoring 20 items so, of the time of 20 separate calls")
