@@ -151,10 +151,13 @@ def ingest(
         counts = truth.counts()
     results().print(ingest_card(report, counts, time.monotonic() - began), soft_wrap=True)
     if report.reviews.rows and report.reviews.rejected == report.reviews.rows:
+        mend = report.other_scale or "mend the rows and run the same command again"
         raise InputError(
             f"{reviews}: none of its {report.reviews.rows:,} rows could be taken; "
-            f"the reasons are in {report.reviews.rejects}, so mend the rows and run the same command again"
+            f"the reasons are in {report.reviews.rejects}; {mend}"
         )
+    if report.other_scale:
+        fail(f"{reviews}: {report.other_scale}")
 
 
 @app.command(epilog=examples(EXPLAIN, f"{EXPLAIN} --json"))
@@ -224,11 +227,10 @@ def add(
     when = {"--at": int(time.time()) if at is None else at}
     with Truth.open(_settings(store, verbose)) as truth:
         with _told():
-            (review,) = columns.reader(Levels(truth.scale), "")(ids | said | when)
+            (review,) = columns.reader(Levels(scale := truth.scale), "")(ids | said | when)
         assert isinstance(review, Review)  # the columns are those of one
-        truth.settle_scale(None, truth.scale)
         known = truth.item(review.item_id)
-        added = truth.add_reviews([review])
+        added = truth.add_reviews([review], scale=scale)
     what = known.name if known else f"{review.item_id}, an item new to the store"
     done = f"added: {review.user_id} gave {review.rating:g} to {what}" if added else "was there already"
     results().print(plain(f"Review {review.review_id} {done}."), soft_wrap=True)

@@ -21,7 +21,7 @@ import whylike.cli
 from whylike.errors import EngineError, NotFoundError
 from whylike.memory.importers import AUTO, FORMATS
 from whylike.memory.store import Store
-from whylike.records import Explanation, Profile, RatingScale, Side
+from whylike.records import Explanation, Profile, RatingScale, Review, Side
 from whylike.settings import load
 
 ROOT = Path(whylike.cli.__file__).parent
@@ -63,6 +63,10 @@ EXPLANATION: dict[str, Any] = {
     "seconds": {"summarize": 1.5, "reason": 0.25, "predict": 0.0},
     "notes": [f"A note about {HOSTILE}"],
 }
+
+REVIEW: dict[str, Any] = {
+    "review_id": "r", "user_id": "u", "item_id": "i1", "rating": 4, "text": "Good.", "timestamp": 1_500_000_000
+}  # fmt: skip
 
 
 class Graph(ModuleType):
@@ -350,6 +354,21 @@ def test_a_file_of_which_nothing_can_be_taken_is_bad_input(run: Any, workplace: 
     result = run("ingest", str(path))
     assert result.exit_code == 2
     assert "none of its 2 rows could be taken" in result.stderr
+    assert "2 of 2 rows have ratings that are not on the scale 1:5" in result.stderr
+    assert "again, with --scale MIN:MAX" in result.stderr
+    assert run("ingest", str(path), "--scale", "1:10").exit_code == 0
+
+
+def test_ratings_on_what_may_be_another_scale_are_told_of(run: Any, reviews: Path) -> None:
+    with reviews.open("a") as file:
+        file.write(f"{json.dumps(REVIEW | {'rating': 9})}\n")
+    assert run("ingest", str(reviews)).stderr == ""  # one of thirteen
+    with reviews.open("a") as file:
+        file.write(f"{json.dumps(REVIEW | {'rating': 7})}\n")
+    result = run("ingest", str(reviews))
+    assert result.exit_code == 0
+    assert "2 of 14 rows have ratings that are not on the scale 1:5" in result.stderr
+    assert "into another store, given with --store and --scale MIN:MAX" in result.stderr
 
 
 def test_ingest_takes_a_scale(run: Any, workplace: Path) -> None:
@@ -384,7 +403,7 @@ def test_a_first_review_settles_the_scale(run: Any, workplace: Path) -> None:
 
 def test_a_review_is_rated_on_the_stores_scale(run: Any, workplace: Path) -> None:
     with Store.open(load()) as store:
-        store.settle_scale(RatingScale(maximum=10), RatingScale())
+        store.add_reviews([Review(**REVIEW)], scale=RatingScale(maximum=10))
     result = run(*("9" if arg == "4" else arg for arg in ADD))
     assert result.exit_code == 0
 
