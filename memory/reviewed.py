@@ -150,6 +150,12 @@ class Reviewed:
             found = connection.execute(query.order_by(*NEWEST).limit(1)).mappings().first()
         return record(Review, found) if found else None
 
+    def pair_reviews(self, user_id: str, item_id: str) -> list[Review]:
+        """All of the user's reviews of the item, newest first."""
+        query = select(reviews).where(reviews.c.user_id == user_id, reviews.c.item_id == item_id)
+        with self.database.read() as connection:
+            return records(Review, connection.execute(query.order_by(*NEWEST)).mappings())
+
     def user_reviews(self, user_id: str, limit: int) -> list[Review]:
         """The user's newest reviews, newest first, ties in order of id; to show, not as evidence (`history.py`)."""
         query = select(reviews).where(reviews.c.user_id == user_id).order_by(*NEWEST).limit(limit)
