@@ -362,7 +362,7 @@ def main() -> None:
     try:
         app(prog_name="whylike")
     except KeyboardInterrupt:
-        sys.exit(interrupt.STATUS)
+        interrupt.leave()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again when it ends
         what = error.filename or "the result cannot be written"
