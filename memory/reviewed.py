@@ -73,11 +73,11 @@ class Reviewed:
         if not firsts:
             return 0
         with self.database.write() as connection:
+            if scale is not None:
+                settle(self.database, connection, scale)
             known = _known(connection, firsts, whole=taken is not None)
             added = [row(review) for review in firsts.values() if review.review_id not in known]
             if added:
-                if scale is not None:
-                    settle(self.database, connection, scale)
                 add_missing(
                     self.database, connection, (each["user_id"] for each in added), (each["item_id"] for each in added)
                 )
