@@ -111,7 +111,7 @@ def profile_card(profile: Profile, name: str) -> RenderableType:
     lists = AspectLists(likes=list(profile.likes), dislikes=list(profile.dislikes))
     likes, dislikes = ("likes", "dislikes") if profile.side is Side.USER else ("liked for", "disliked for")
     rests = "" if profile.as_of is None else f" from reviews up to {_day(profile.as_of)}"
-    made = Text(f"Written by {_version(profile.adapter_version)}{rests}.", style="dim")
+    made = Text(f"Written{rests} by {_version(profile.adapter_version)}.", style="dim")
     parts = [Text.assemble((_name(name), "bold"), f" ({whose})"), _points(likes, lists.likes, "green")]
     return Narrow(Group(*parts, _points(dislikes, lists.dislikes, "red"), made))
 

@@ -7,17 +7,18 @@ Results go to standard output, everything else to standard error. What is heavy 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from whylike import __version__
+from whylike import __version__, interrupt
 from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
@@ -26,6 +27,7 @@ from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
 
 if TYPE_CHECKING:
+    from whylike.records import Review
     from whylike.settings import Settings
 
 
@@ -153,10 +155,13 @@ def ingest(
         counts = truth.counts()
     results().print(ingest_card(report, counts, time.monotonic() - began), soft_wrap=True)
     if report.reviews.rows and report.reviews.rejected == report.reviews.rows:
+        mend = report.other_scale or "mend the rows and run the same command again"
         raise InputError(
             f"{reviews}: none of its {report.reviews.rows:,} rows could be taken; "
-            f"the reasons are in {report.reviews.rejects}, so mend the rows and run the same command again"
+            f"the reasons are in {report.reviews.rejects}; {mend}"
         )
+    if report.other_scale:
+        fail(f"{reviews}: {report.other_scale}")
 
 
 @app.command(epilog=examples(EXPLAIN, f"{EXPLAIN} --json"))
@@ -182,8 +187,9 @@ def explain(
     """Say what a user would rate an item, how sure that is, and why."""
     from whylike.progress import Watch
 
-    settings = _settings(store, verbose, engine=engine)
+    user, item = _id("--user", user), _id("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
+    settings = _settings(store, verbose, engine=engine)
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
         from whylike.graph.pair import Services
@@ -230,14 +236,21 @@ def add(
     when = {"--at": int(time.time()) if at is None else at}
     with Truth.open(_settings(store, verbose)) as truth:
         with _told():
-            (review,) = columns.reader(Levels(truth.scale), "")(ids | said | when)
+            (review,) = columns.reader(Levels(scale := truth.scale), "")(ids | said | when)
         assert isinstance(review, Review)  # the columns are those of one
-        truth.settle_scale(None, truth.scale)
         known = truth.item(review.item_id)
-        added = truth.add_reviews([review])
+        earlier = truth.pair_reviews(review.user_id, review.item_id)
+        # Without a time, the same said again is no second review.
+        same = next((each for each in earlier if at is None and _says(each) == _says(review)), None)
+        added = 0 if same else truth.add_reviews([review], scale=scale)
     what = known.name if known else f"{review.item_id}, an item new to the store"
-    done = f"added: {review.user_id} gave {review.rating:g} to {what}" if added else "was there already"
-    results().print(plain(f"Review {review.review_id} {done}."), soft_wrap=True)
+    before = f"; this user's review of it number {len(earlier) + 1}" if earlier else ""
+    done = f"added: {review.user_id} gave {review.rating:g} to {what}{before}" if added else "was there already"
+    results().print(plain(f"Review {(same or review).review_id} {done}."), soft_wrap=True)
+
+
+def _says(review: Review) -> tuple[float, str, str]:
+    return review.rating, review.title, review.text
 
 
 @profile_app.command(
@@ -250,23 +263,34 @@ def show_profile(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Show the latest profile of a user or of an item."""
+    """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews."""
     from whylike.card import profile_card
     from whylike.memory.nearest import not_found
     from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
     from whylike.records import Side
 
     if (user is None) == (item is None):
         raise typer.BadParameter("give either --user or --item")
-    side, subject = (Side.USER, user) if user is not None else (Side.ITEM, item or "")
-    with Truth.open(_settings(store, verbose)) as truth:
+    side = Side.USER if user is not None else Side.ITEM
+    subject = _id(f"--{side}", user or item or "")
+    settings = _settings(store, verbose)
+    with Truth.open(settings) as truth:
         known = truth.item(subject) if side is Side.ITEM else None
         if known is None and not (side is Side.USER and truth.has_user(subject)):
             raise not_found(truth, side, subject)
         profile = truth.latest_profile(side, subject)
     if profile is None:
+        with Watch(messages(), "loading the model") as watch:
+            from whylike.graph.profiles import profile_now
+            from whylike.graph.services import Services
+
+            with Services.open(settings, told=watch.index) as services:
+                profile = profile_now(services, side, subject, watch.event)
+    if profile is None:
         raise NotFoundError(
-            f"there is no profile of {subject!r} yet; `whylike explain` makes those of its user and item"
+            f"there are no reviews {'by' if side is Side.USER else 'of'} {subject!r} to make a profile from; "
+            "add some with `whylike review add` or `whylike ingest`"
         )
     show(profile, None if as_json else profile_card(profile, known.name if known else subject))
 
@@ -306,6 +330,14 @@ def _settings(store: Path | None, verbose: int, **flags: str | None) -> Settings
     return load({"store": store, **flags})
 
 
+def _id(option: str, text: str) -> str:
+    """The id that an option gives, as the reader of a file would take it."""
+    from whylike.memory.importers.values import identifier
+
+    with _told():
+        return identifier(text, option)
+
+
 def _moment(option: str, text: str) -> int:
     """The seconds since 1970 that an option gives."""
     from whylike.memory.importers.values import moment
@@ -326,11 +358,24 @@ def _told() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it quietly with status 130."""
+    """Run the command line; Ctrl-C ends it with status 130, a result that cannot be written with 1."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open
+    if sys.stdout is None:
+        fail(f"standard output is closed; send the result to a file, or to {os.devnull} where it is not wanted")
+        sys.exit(1)
+    interrupt.watch()
     try:
         app(prog_name="whylike")
     except KeyboardInterrupt:
-        sys.exit(130)
+        interrupt.leave()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again when it ends
+        what = error.filename or "the result cannot be written"
+        with suppress(OSError):
+            why = error.strerror or error
+            fail(f"{what}: {why}; mend that or send the result elsewhere, and run the command again")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

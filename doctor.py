@@ -93,7 +93,7 @@ def examine(flags: dict[str, Any]) -> Diagnosis:
     except UsageError as error:
         try:
             shown = _unchecked(flags)
-        except ValueError:  # the file is not TOML
+        except (ValueError, OSError):  # the file is not TOML, or may not be read
             raise error from None
         checks.append(
             Check(name="settings", status="problem", found=str(error), mend="then run `whylike doctor` again")
@@ -106,11 +106,15 @@ def examine(flags: dict[str, Any]) -> Diagnosis:
 def report(diagnosis: Diagnosis) -> RenderableType:
     """The diagnosis for people."""
     settings = Table.grid(padding=(0, 2))
+    for overflow in ("ellipsis", "fold", "fold"):
+        settings.add_column(overflow=overflow)
     for each in diagnosis.settings:
         value = "not set" if each.value is None else plain(str(each.value))
-        settings.add_row(Text(f"  {each.name}"), Text(value, overflow="fold"), Text(plain(each.origin), style="dim"))
+        settings.add_row(Text(f"  {each.name}"), Text(value), Text(plain(each.origin), style="dim"))
     checks = Table.grid(padding=(0, 2))
     checks.add_column(no_wrap=True)
+    checks.add_column()
+    checks.add_column(overflow="fold")
     for check in diagnosis.checks:
         mark, style = MARKS[check.status]
         found = Text(plain(check.found))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from threading import Event as ThreadingEvent
+from threading import Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +26,8 @@ FIRST_LINE = 2.0
 """Seconds after which a step that is still going on is reported where there is no terminal."""
 LINE_EVERY = 10.0
 """Seconds between the lines after that."""
+LOOK_EVERY = 0.25
+"""Seconds between looks at whether a line is due, as no news may come for long."""
 RATED_AFTER = 0.5
 """Seconds of a step from which its rate means something."""
 REASON = "reason"
@@ -43,8 +48,9 @@ class Step:
     def __init__(self, label: str, unit: str) -> None:
         self.label = label
         self._unit = unit
+        self.began = self.news = 0.0
+        """When the first news of it came, and the last."""
         self._first: tuple[float, int, int] | None = None
-        self._now = 0.0
         self._count = self._done = self._total = 0
         self._more = ""
 
@@ -52,7 +58,8 @@ class Step:
         """Take news: `count` units are ready; of the work, `done` of `total` (which may be measured otherwise)."""
         # The speed is counted from the first news: before it came imports, opening the store, loading the model.
         self._first = self._first or (now, count, done)
-        self._now, self._count, self._done, self._total, self._more = now, count, done, total, more
+        self.began = self._first[0]
+        self.news, self._count, self._done, self._total, self._more = now, count, done, total, more
 
     @property
     def share(self) -> float | None:
@@ -65,8 +72,8 @@ class Step:
         if self._total:
             of = f" of {self._total:,}" if self._count == self._done else ""
             parts.append(f"{self._count:,}{of} {self._unit}".strip())
-        began, counted, ready = self._first or (self._now, 0, 0)
-        took = self._now - began
+        began, counted, ready = self._first or (self.news, 0, 0)
+        took = self.news - began
         if took >= RATED_AFTER and self._done > ready:
             rate = (self._count - counted) / took
             parts.append(f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second")  # noqa: PLR2004
@@ -78,15 +85,19 @@ class Step:
 class Watch:
     """Shows the progress of one command while it runs; a context manager whose methods are the callbacks.
 
-    On a terminal the display goes away at the end. Elsewhere a step that takes over two seconds gets a line, and
-    another every ten seconds.
+    On a terminal the display goes away at the end. Elsewhere what takes over two seconds gets a line, and another every
+    ten seconds, whether or not there is news.
     """
 
     def __init__(self, console: Console, what: str) -> None:
         """`what` is said until the first news comes."""
         self._console = console
         self._what = what
-        self._began = self._news = self._last_line = time.monotonic()
+        self._began = self._last_line = time.monotonic()
+        self._said = self._text = ""
+        self._lock = Lock()
+        self._ended = ThreadingEvent()
+        self._looks = Thread(target=self._look, name="progress", daemon=True)
         self._steps: dict[str, Step] = {}
         self._reason = ""
         self._spinner = Spinner("dots", style="cyan")
@@ -97,6 +108,8 @@ class Watch:
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
+        else:
+            self._looks.start()
         return self
 
     def __exit__(
@@ -104,6 +117,9 @@ class Watch:
     ) -> None:
         if self._live:
             self._live.stop()
+        else:
+            self._ended.set()
+            self._looks.join()
 
     def file(self, progress: Progress) -> None:
         """Take news of an ingest."""
@@ -127,19 +143,36 @@ class Watch:
         self._report(step, count=done, done=done, total=total)
 
     def _report(self, step: Step, *, count: int, done: int, total: int, more: str = "") -> None:
-        self._news = time.monotonic()
-        step.update(self._news, count=count, done=done, total=total, more=more)
-        if self._live is None and step.share != 1.0:
-            self._line(step)
+        step.update(time.monotonic(), count=count, done=done, total=total, more=more)
+        if self._live is None:
+            self.say()
 
-    def _line(self, step: Step) -> None:
-        """Report on a stream that is not a terminal, now and then."""
-        first = self._last_line == self._began
-        if self._news - self._last_line >= (FIRST_LINE if first else LINE_EVERY):
-            self._last_line = self._news
-            share = f" {step.share:.0%}" if step.share is not None else ""
-            text = f"whylike: {step.label}{share}, {step.describe()}".rstrip(", ")
-            self._console.print(plain(text), soft_wrap=True)
+    def _look(self) -> None:
+        """Say from time to time what is going on, also while no news comes."""
+        while not self._ended.wait(LOOK_EVERY):
+            self.say()
+
+    def say(self) -> None:
+        """Report on a stream that is not a terminal, if a line is due: now and then, and no line twice."""
+        with self._lock:
+            now = time.monotonic()
+            step = next(reversed(self._steps.values()), None)
+            label, since, text = self._what, self._began, ""
+            if step and step.share == 1.0:  # what comes after it gives no news of its own
+                label, since = f"after {step.label}", step.news
+            elif step:
+                label, since = step.label, step.began
+                text = f" {step.share:.0%}, {step.describe()}" if step.share is not None else ""
+            # What is new gets its line after two seconds, what had one every ten seconds.
+            if now - self._last_line < (LINE_EVERY if label == self._said else FIRST_LINE):
+                return
+            if not text and now - since < FIRST_LINE:
+                return
+            again = label == self._said and text == self._text
+            more = f", {_duration(now - since)} so far" if again or not text else ""
+            self._said, self._text, self._last_line = label, text, now
+            with suppress(OSError):  # what cannot be told keeps nothing from being done
+                self._console.print(plain(f"whylike: {label}{text}{more}"), soft_wrap=True)
 
     def _display(self) -> RenderableType:
         now = time.monotonic()

@@ -94,8 +94,9 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
             f"{problem['msg'].lower()}; "
             f"mend it there, or run `whylike doctor` to see every setting"
         ) from None
-    except ValueError as error:
-        raise UsageError(f"{TOML} cannot be read: {error}; mend it or move it away") from None
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{TOML} cannot be read: {why}; mend it or move it away") from None
 
 
 def hidden(url: str) -> str:

@@ -211,8 +211,8 @@ def lock(path: Path) -> Generator[None]:
         ) from None
     except OSError as error:
         raise StoreError(
-            f"the store {path.parent} cannot be written: {error.strerror}; "
-            "mend its permissions or give another folder with --store"
+            f"the store {path.parent} cannot be written, which reading it needs as well: {error.strerror}; "
+            "mend its permissions, or copy it to a folder of your own and give that with --store"
         ) from None
     try:
         yield

@@ -6,24 +6,33 @@ Every write can be done twice without harm: run the same command again and it co
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
-from types import TracebackType
-from typing import IO, Self
+from typing import NamedTuple
 
 from pydantic import Field
 
-from whylike.errors import InputError, StoreError, UsageError
-from whylike.memory.database import lock
-from whylike.memory.importers import AUTO, Kind, Levels, Parsed, Recognised, Reject, Source, read, recognise
+from whylike.errors import InputError, UsageError
+from whylike.memory.importers import (
+    AUTO,
+    FORMATS,
+    RAW_CHARACTERS,
+    Kind,
+    Levels,
+    Parsed,
+    Recognised,
+    Reject,
+    Source,
+    raw_text,
+    read,
+    read_rows,
+    recognise,
+)
+from whylike.memory.importers.values import shown
+from whylike.memory.rejects import Rejects
 from whylike.memory.store import Store
 from whylike.records import Item, Profile, RatedPair, RatingScale, Record, Review, Side
 
@@ -35,10 +44,12 @@ _BATCH = 10_000
 """Rows a transaction: the more there are, the fewer times a page of the indexes is written."""
 _CHARACTERS = 10_000_000
 """Characters from which a transaction is full, however few its rows: a review may be 100,000 words long."""
+_MANY = 0.1
+"""Share of rows off the scale from which the file may be on another one."""
 _NEWS = 2_000
 """Rows from one telling of progress to the next."""
-_MAX_NAME = 100
-"""Characters of the file's name that the name of its rejects begins with."""
+_RAW = 4 * RAW_CHARACTERS
+"""Bytes of a row that are kept until it is written: what it may be recognised by if it is rejected then."""
 
 
 class Progress(Record):
@@ -66,8 +77,10 @@ class FileReport(Record):
     rejected: int = 0
     rejects: Path | None = None
     """The file of rejected rows, where there are any: JSON Lines with `line`, `reason` and `row`."""
+    off_scale: int = 0
+    """Rejected rows of which nothing is wrong but a rating that is not on the scale."""
     reviews: int = 0
-    """Reviews in the file."""
+    """Reviews in the file, without rejected ones."""
     reviews_added: int = 0
     """Reviews that were new to the store."""
     pairs: int = 0
@@ -90,6 +103,18 @@ class IngestReport(Record):
     scale: RatingScale
     reviews: FileReport
     items: FileReport | None = Field(default=None, description="Where a file of items was given")
+
+    @property
+    def other_scale(self) -> str:
+        """What to do if the ratings are on another scale, as so many of them are not on this one; else empty."""
+        file = self.reviews
+        if not file.off_scale or file.off_scale < _MANY * file.rows or not FORMATS[file.format].own_scale:
+            return ""
+        where = "into another store, given with --store and" if file.reviews else "again, with"
+        return (
+            f"{file.off_scale:,} of {file.rows:,} rows have ratings that are not on the scale {self.scale}; "
+            f"if they are on another one, read the file {where} --scale MIN:MAX[:STEP]"
+        )
 
 
 def ingest(
@@ -129,7 +154,7 @@ def ingest(
     items = recognise(items_file, Kind.ITEMS) if items_file else None
     _check_scale(store, reviews, scale)
     fixed = scale if reviews.format.own_scale else reviews.format.scale
-    levels = Levels(store.settle_scale(fixed, reviews.format.scale))
+    levels = Levels(store.fitting_scale(fixed, reviews.format.scale))
     item_report = _File(store, items, levels, strict=strict, batch=batch, progress=progress).ingest() if items else None
     review_report = _File(store, reviews, levels, strict=strict, batch=batch, progress=progress).ingest()
     return IngestReport(scale=levels.scale, reviews=review_report, items=item_report)
@@ -153,6 +178,16 @@ def _check_scale(store: Store, reviews: Recognised, scale: RatingScale | None) -
                 f"{reviews.path}, line {off[0].line}: {off[0].reason}, and so are {len(off)} of the first "
                 f"{len(sample)} rows; say which scale it is with --scale MIN:MAX[:STEP]"
             )
+
+
+class _Row(NamedTuple):
+    """A row of the batch under way."""
+
+    line: int
+    raw: bytes | str
+    """Its beginning."""
+    parsed: tuple[Parsed, ...]
+    """Its records; none of a rejected row."""
 
 
 class _File:
@@ -180,9 +215,9 @@ class _File:
         """Read all of it."""
         path = self._recognised.path
         count = self._count
-        with Source(path) as source, _Rejects(self._store.folder, path) as rejects:
-            batch: list[Parsed] = []
-            rows = characters = told = 0
+        with Source(path) as source, Rejects(self._store.folder, path) as rejects:
+            batch: list[_Row] = []
+            characters = told = 0
 
             def tell() -> None:
                 nonlocal told
@@ -191,56 +226,77 @@ class _File:
                     done, total = source.done, source.total
                     self._progress(Progress(file=path, rows=told, rejected=rejects.count, done=done, total=total))
 
-            for row in read(self._recognised, source, self._levels):
-                taken = self._taken(row, rejects)
-                batch += taken
+            for line, raw, outcome in read_rows(self._recognised, source, self._levels):
+                row = _Row(line, raw[:_RAW], () if isinstance(outcome, Reject) else outcome)
+                if isinstance(outcome, Reject):
+                    self._reject(outcome, rejects)
+                batch.append(row)
                 count["rows"] += 1
-                rows += 1
-                characters += sum(map(_length, taken))
-                full = rows >= self._batch or characters >= _CHARACTERS
+                characters += sum(map(_length, row.parsed))
+                full = len(batch) >= self._batch or characters >= _CHARACTERS
                 if full:
-                    self._write(batch)
-                    batch, rows, characters = [], 0, 0
+                    self._write(batch, rejects)
+                    batch, characters = [], 0
                 if full or count["rows"] - told >= _NEWS:
                     tell()
-            self._write(batch)
-            if count["rows"] > told:
+            self._write(batch, rejects)
+            if count["rows"] > told or rejects.count > count["rejected"]:
                 tell()
         return FileReport(
             file=path, format=self._recognised.format.name, seen=str(self._recognised), rejects=rejects.kept, **count
         )
 
-    def _taken(self, row: tuple[Parsed, ...] | Reject, rejects: _Rejects) -> tuple[Parsed, ...]:
-        if not isinstance(row, Reject):
-            return row
+    def _reject(self, reject: Reject, rejects: Rejects) -> None:
         if self._strict:
-            raise InputError(f"{self._recognised.path}, line {row.line}: {row.reason}")
-        rejects.add(row)
-        return ()
+            raise InputError(f"{self._recognised.path}, line {reject.line}: {reject.reason}")
+        rejects.add(reject)
+        self._count["off_scale"] += reject.off_scale
 
-    def _write(self, batch: list[Parsed]) -> None:
-        """Write a batch, one transaction for each kind of record."""
+    def _write(self, batch: list[_Row], rejects: Rejects) -> None:
+        """Write a batch, one transaction for each kind of record; what has the id of another review is rejected."""
         # Of what is told twice the last counts, as it would in two batches.
         items: dict[str, Item] = {}
         profiles: dict[tuple[Side, str], Profile] = {}
         reviews: list[Review] = []
         pairs: list[RatedPair] = []
-        for parsed in batch:
-            if isinstance(parsed, Review):
-                reviews.append(parsed)
-            elif isinstance(parsed, Item):
-                items[parsed.item_id] = parsed
-            elif isinstance(parsed, Profile):
-                profiles[parsed.side, parsed.subject_id] = parsed
-            else:
-                pairs.append(parsed)
+        rows: dict[int, _Row] = {}
+        for row in batch:
+            for parsed in row.parsed:
+                if isinstance(parsed, Review):
+                    reviews.append(parsed)
+                    rows[id(parsed)] = row
+                elif isinstance(parsed, Item):
+                    items[parsed.item_id] = parsed
+                    self._count["items"] += 1
+                elif isinstance(parsed, Profile):
+                    profiles[parsed.side, parsed.subject_id] = parsed
+                    self._count["profiles"] += 1
+                else:
+                    pairs.append(parsed)
+        taken = 0
+
+        def reject(review: Review, there: Review) -> None:
+            nonlocal taken
+            taken += 1
+            row = rows[id(review)]
+            self._reject(Reject(row.line, _whose(there), raw_text(row.raw)), rejects)
+
         self._store.add_items(items.values())
+        scale = self._levels.scale
+        self._count["reviews_added"] += self._store.add_reviews(reviews, scale=scale, taken=reject)
+        self._count["pairs_added"] += self._store.add_rated_pairs(pairs, scale=scale)
+        # After the pairs, because averages are on the scale that these settle.
         self._store.add_profiles(profiles.values())
-        self._count["reviews_added"] += self._store.add_reviews(reviews)
-        self._count["pairs_added"] += self._store.add_rated_pairs(pairs)
-        self._count.update(reviews=len(reviews), pairs=len(pairs))
-        self._count["items"] += sum(isinstance(parsed, Item) for parsed in batch)
-        self._count["profiles"] += sum(isinstance(parsed, Profile) for parsed in batch)
+        self._count.update(reviews=len(reviews) - taken, pairs=len(pairs))
+
+
+def _whose(there: Review) -> str:
+    """Why the id of a review cannot be taken again."""
+    return (
+        f"review_id {shown(there.review_id)} belongs to another review, which user {shown(there.user_id)} wrote about "
+        f"item {shown(there.item_id)} on {datetime.fromtimestamp(there.timestamp, UTC):%Y-%m-%d}; give each review "
+        "an id of its own, for example with the name of its file before it, or leave the column out"
+    )
 
 
 def _length(parsed: Parsed) -> int:
@@ -250,60 +306,3 @@ def _length(parsed: Parsed) -> int:
     if isinstance(parsed, Item):
         return len(parsed.title) + len(parsed.description)
     return sum(map(len, parsed.likes + parsed.dislikes)) if isinstance(parsed, Profile) else 0
-
-
-class _Rejects:
-    """The file of rejected rows: in place once the file has been read, absent where nothing was rejected.
-
-    Until then the rows are in a file without a name, which a killed run leaves no trace of and no other run can share.
-    """
-
-    def __init__(self, folder: Path, path: Path) -> None:
-        place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
-        self._final = folder / "rejects" / f"{path.name[:_MAX_NAME]}-{place}.jsonl"
-        self._open: IO[str] | None = None
-        self.count = 0
-
-    @property
-    def kept(self) -> Path | None:
-        """The file, once it is in place."""
-        return self._final if self.count else None
-
-    def add(self, reject: Reject) -> None:
-        """Write one rejected row."""
-        with self._reported():
-            if self._open is None:
-                self._final.parent.mkdir(parents=True, exist_ok=True)
-                self._open = TemporaryFile("w+", encoding="utf-8", dir=self._final.parent)  # noqa: SIM115
-            entry = {"line": reject.line, "reason": reject.reason, "row": reject.raw}
-            self._open.write(f"{json.dumps(entry)}\n")
-        self.count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._reported():
-            if error is None and self._open is None:
-                self._final.unlink(missing_ok=True)  # of an earlier run, before the file was mended
-            elif error is None and self._open is not None:
-                self._open.seek(0)
-                with lock(self._final.parent.parent / "rejects.lock"):
-                    part = self._final.with_name(f"{self._final.name}.part")
-                    with part.open("w", encoding="utf-8") as written:
-                        shutil.copyfileobj(self._open, written)
-                    part.replace(self._final)
-            if self._open is not None:
-                self._open.close()
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"the rejected rows cannot be written to {self._final.parent}: {error.strerror}; "
-                f"make room or mend its permissions, then run the same command again"
-            ) from None

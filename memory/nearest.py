@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator
 
 from rapidfuzz import fuzz, process, utils
+from rapidfuzz.distance import OSA
 from sqlalchemy import Column, select
 
 from whylike.errors import NotFoundError
@@ -18,6 +19,9 @@ PAGE = 10_000
 
 ALIKE = 70.0
 """Least likeness, of 100, to be offered at all."""
+
+SHORT = range(2, 7)
+"""Lengths of text of which one slip of the finger leaves too little alike: what is one slip away is offered as well."""
 
 
 def nearest_users(store: Store, text: str, n: int = 3) -> list[str]:
@@ -57,6 +61,12 @@ def _nearest(store: Store, text: str, n: int, key: Column[str], *more: Column[st
                 text, texts, scorer=fuzz.WRatio, processor=utils.default_process, limit=n, score_cutoff=ALIKE
             ):
                 best[found] = max(likeness, best.get(found, 0.0))
+            if len(utils.default_process(text)) in SHORT:
+                # A letter too many, too few, another, or two that changed places.
+                for _, slips, found in process.extract(
+                    text, texts, scorer=OSA.distance, processor=utils.default_process, limit=n, score_cutoff=1
+                ):
+                    best[found] = max(100.0 * (1 - slips / len(text)), best.get(found, 0.0))
         best = dict(heapq.nsmallest(n, best.items(), key=_most_alike))
     return sorted(best.items(), key=_most_alike)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 
-from sqlalchemy import Connection, exists, func, insert, literal, select
+from sqlalchemy import Connection, RowMapping, exists, func, insert, literal, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.scales import settle
 from whylike.memory.schema import (
     NEWEST,
     Row,
@@ -20,7 +22,7 @@ from whylike.memory.schema import (
     row,
     users,
 )
-from whylike.records import Item, Rated, RatedPair, Review
+from whylike.records import Item, Rated, RatedPair, RatingScale, Review
 
 DAY = 86_400
 """Seconds of the days by which the ratings are totalled."""
@@ -43,42 +45,68 @@ class Reviewed:
             with self.database.write() as connection:
                 connection.execute(upsert.on_conflict_do_update(index_elements=["item_id"], set_=updates), rows)
 
-    def add_reviews(self, new: Iterable[Review]) -> int:
+    def add_reviews(
+        self,
+        new: Iterable[Review],
+        *,
+        scale: RatingScale | None = None,
+        taken: Callable[[Review, Review], None] | None = None,
+    ) -> int:
         """Add reviews, with their users and items where these are missing; a review whose id is there is left as it is.
+
+        Args:
+            new: The reviews.
+            scale: What they are rated on, which the first of all ratings settles for the store.
+            taken: Told of each review whose id belongs to a different one, and of that one. What it raises undoes all.
 
         Returns:
             How many were new.
+
+        Raises:
+            UsageError: The store has ratings on another scale.
         """
-        rows: dict[str, Row] = {}
+        firsts: dict[str, Review] = {}
+        again: list[Review] = []
         for review in new:
-            rows.setdefault(review.review_id, row(review))
-        if not rows:
+            if firsts.setdefault(review.review_id, review) is not review:
+                again.append(review)
+        if not firsts:
             return 0
         with self.database.write() as connection:
-            for chunk in chunks(list(rows)):
-                known = select(reviews.c.review_id).where(reviews.c.review_id.in_(chunk))
-                for review_id in connection.execute(known).scalars():
-                    del rows[review_id]
-            if rows:
-                added = list(rows.values())
+            if scale is not None:
+                settle(self.database, connection, scale)
+            known = _known(connection, firsts, whole=taken is not None)
+            added = [row(review) for review in firsts.values() if review.review_id not in known]
+            if added:
                 add_missing(
                     self.database, connection, (each["user_id"] for each in added), (each["item_id"] for each in added)
                 )
                 connection.execute(insert(reviews), added)
                 _add_totals(self.database, connection, added)
-        return len(rows)
+            if taken is not None:
+                _tell_taken(firsts, again, known, taken)
+        return len(added)
 
-    def add_rated_pairs(self, new: Iterable[RatedPair]) -> int:
+    def add_rated_pairs(self, new: Iterable[RatedPair], *, scale: RatingScale | None = None) -> int:
         """Add ratings to evaluate against, with their users and items where these are missing; known pairs stay.
+
+        Args:
+            new: The ratings.
+            scale: What they are on, which the first of all ratings settles for the store.
 
         Returns:
             How many were new.
+
+        Raises:
+            UsageError: The store has ratings on another scale.
         """
         rows = [row(pair) for pair in new]
         if not rows:
             return 0
         total = select(func.count()).select_from(rated_pairs)
         with self.database.write() as connection:
+            if scale is not None:
+                settle(self.database, connection, scale)
             add_missing(
                 self.database, connection, (each["user_id"] for each in rows), (each["item_id"] for each in rows)
             )
@@ -122,6 +150,12 @@ class Reviewed:
             found = connection.execute(query.order_by(*NEWEST).limit(1)).mappings().first()
         return record(Review, found) if found else None
 
+    def pair_reviews(self, user_id: str, item_id: str) -> list[Review]:
+        """All of the user's reviews of the item, newest first."""
+        query = select(reviews).where(reviews.c.user_id == user_id, reviews.c.item_id == item_id)
+        with self.database.read() as connection:
+            return records(Review, connection.execute(query.order_by(*NEWEST)).mappings())
+
     def user_reviews(self, user_id: str, limit: int) -> list[Review]:
         """The user's newest reviews, newest first, ties in order of id; to show, not as evidence (`history.py`)."""
         query = select(reviews).where(reviews.c.user_id == user_id).order_by(*NEWEST).limit(limit)
@@ -141,6 +175,36 @@ class Reviewed:
             parts = [connection.execute(query).one() for query in (days, rest)]
         count = int(sum(part[0] or 0 for part in parts))  # PostgreSQL sums whole numbers as decimals
         return Rated(count=count, average=sum(part[1] or 0.0 for part in parts) / count if count else None)
+
+
+def _known(connection: Connection, ids: Iterable[str], *, whole: bool) -> dict[str, RowMapping | None]:
+    """Those of the ids that are there, with their rows where the `whole` is wanted, which takes longer."""
+    found: dict[str, RowMapping | None] = {}
+    for chunk in chunks(ids):
+        if whole:
+            query = select(reviews).where(reviews.c.review_id.in_(chunk))
+            found |= {each["review_id"]: each for each in connection.execute(query).mappings()}
+        else:
+            known = select(reviews.c.review_id).where(reviews.c.review_id.in_(chunk))
+            found |= dict.fromkeys(connection.execute(known).scalars())
+    return found
+
+
+def _tell_taken(
+    firsts: Mapping[str, Review],
+    again: Iterable[Review],
+    known: Mapping[str, RowMapping | None],
+    taken: Callable[[Review, Review], None],
+) -> None:
+    """Tell of reviews whose id belongs to a different one; votes and a title may change in one and the same review."""
+    for review in (*(firsts[review_id] for review_id in known), *again):
+        there = known.get(review.review_id) or row(firsts[review.review_id])
+        if _said(row(review)) != _said(there):
+            taken(review, Review.model_validate(dict(there)))
+
+
+_said = itemgetter("user_id", "item_id", "timestamp", "rating", "text")
+"""By what two reviews with one id are the same."""
 
 
 def add_missing(database: Database, connection: Connection, user_ids: Iterable[str], item_ids: Iterable[str]) -> None:

@@ -6,19 +6,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
-from whylike.errors import UsageError
 from whylike.memory.database import Database
 from whylike.memory.distilled import Distilled
 from whylike.memory.reviewed import Reviewed
-from whylike.memory.schema import items, meta, profiles, record, review_summaries, reviews, users
+from whylike.memory.scales import check, settled
+from whylike.memory.schema import items, profiles, record, review_summaries, reviews, users
 from whylike.memory.taught import Taught
 from whylike.records import RatingScale, Record
 from whylike.settings import Settings
-
-_SCALE = "scale"
-"""Name of the rating scale in the table of single values."""
 
 
 class Counts(Record):
@@ -73,33 +70,24 @@ class Store(Reviewed, Distilled, Taught):
         """The rating scale of all ratings in the store; 1:5 until one is settled."""
         if self._scale is None:
             with self.database.read() as connection:
-                self._scale = _settled_scale(connection)
+                self._scale = settled(connection)
         return self._scale or RatingScale()
 
-    def settle_scale(self, requested: RatingScale | None, default: RatingScale) -> RatingScale:
-        """Settle the store's rating scale, for good: the first to ask decides.
+    def fitting_scale(self, requested: RatingScale | None, default: RatingScale) -> RatingScale:
+        """The scale for more ratings: the store's own, which the first ratings settle; until then the one asked for.
 
         Args:
             requested: The scale that the user asked for, if any.
-            default: The scale to settle where none is settled and none asked for.
-
-        Returns:
-            The store's scale.
+            default: The scale where none is settled and none asked for.
 
         Raises:
-            UsageError: A scale was asked for and the store has another.
+            UsageError: A scale was asked for and the store has ratings on another.
         """
-        with self.database.write() as connection:
-            wanted = (requested or default).model_dump_json()
-            connection.execute(self.database.insert(meta).values(name=_SCALE, value=wanted).on_conflict_do_nothing())
-            settled = _settled_scale(connection) or default
-        if requested is not None and requested != settled:
-            raise UsageError(
-                f"the store {self.database.name} has ratings on the scale {settled}, not {requested}; "
-                f"leave out --scale, or keep these reviews in {self.database.elsewhere}"
-            )
-        self._scale = settled
-        return settled
+        with self.database.read() as connection:
+            there = settled(connection)
+        if requested is not None:
+            check(self.database, there, requested)
+        return there or requested or default
 
     def counts(self) -> Counts:
         """How much is in the store."""
@@ -115,9 +103,3 @@ class Store(Reviewed, Distilled, Taught):
         )
         with self.database.read() as connection:
             return record(Counts, connection.execute(query).mappings().one())
-
-
-def _settled_scale(connection: Connection) -> RatingScale | None:
-    """The settled rating scale, if one is."""
-    text = connection.execute(select(meta.c.value).where(meta.c.name == _SCALE)).scalar_one_or_none()
-    return None if text is None else RatingScale.model_validate_json(text)

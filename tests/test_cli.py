@@ -21,7 +21,7 @@ import whylike.cli
 from whylike.errors import EngineError, NotFoundError
 from whylike.memory.importers import AUTO, FORMATS
 from whylike.memory.store import Store
-from whylike.records import Explanation, Profile, RatingScale, Side
+from whylike.records import Explanation, Profile, RatingScale, Review, Side
 from whylike.settings import load
 
 ROOT = Path(whylike.cli.__file__).parent
@@ -63,6 +63,10 @@ EXPLANATION: dict[str, Any] = {
     "seconds": {"summarize": 1.5, "reason": 0.25, "predict": 0.0},
     "notes": [f"A note about {HOSTILE}"],
 }
+
+REVIEW: dict[str, Any] = {
+    "review_id": "r", "user_id": "u", "item_id": "i1", "rating": 4, "text": "Good.", "timestamp": 1_500_000_000
+}  # fmt: skip
 
 
 class Graph(ModuleType):
@@ -276,7 +280,24 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (130, "", "whylike: stopping\n")
+
+
+def test_ctrl_c_ends_what_does_not_end_itself(tmp_path: Path) -> None:
+    """An engine that finishes its batch first, in a thread that the process waits for."""
+    never = "import threading; threading.Thread(target=threading.Event().wait).start(); print('ready', flush=True)"
+    for body in (f"{never}; signal.pause()", f"{never}\n        while True:\n            {STUBBORN}"):
+        with _started(body, tmp_path) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.readline() == "whylike: stopping\n"
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (130, "", "")
+
+
+STUBBORN = "try: signal.pause()\n            except KeyboardInterrupt: pass"
 
 
 def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
@@ -289,7 +310,76 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
         assert process.stderr.read() == ""
 
 
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this machine has no device that is always full")
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["doctor"], ["doctor", "--json"], ["ingest", "reviews.jsonl"]], ids=" ".join
+)
+def test_a_result_that_cannot_be_written_is_one_sentence(reviews: Path, args: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "whylike.cli", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "whylike: the result cannot be written: No space left on device; "
+        "mend that or send the result elsewhere, and run the command again\n",
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- <&-"])
+def test_closed_streams_are_one_sentence(reviews: Path, workplace: Path, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m whylike.cli ingest reviews.jsonl {closed}', sys.executable],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = "" if "2>" in closed else "whylike: standard output is closed; send the result to a file, or to /dev/null "
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (f"{said}where it is not wanted\n" if said else "")
+    assert not (workplace / "store").exists()
+
+
+def test_closed_standard_error_hinders_nothing(reviews: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m whylike.cli ingest reviews.jsonl 2>&-', sys.executable],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "12 new" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["explain", "profile show", "doctor"])
+def test_settings_that_may_not_be_read_are_one_sentence(run: Any, workplace: Path, command: str) -> None:
+    refuses = Path("/proc/self/mem")  # to be read from its beginning, even by root
+    if not refuses.exists():
+        pytest.skip("this machine has no file that nobody can read")
+    (workplace / "whylike.toml").symlink_to(refuses)
+    pair = ["--user", "ann", "--item", "i1"] if command == "explain" else ["--user", "ann"] if "show" in command else []
+    result = run(*command.split(), *pair)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("whylike: whylike.toml cannot be read: Input/output error; mend it")
+
+
 # --- explain
+
+
+@pytest.mark.parametrize("user", ["", "  ", "a\tb", "x" * 201])
+def test_an_id_is_checked_everywhere(run: Any, graph: Graph, user: str) -> None:
+    for command in (("explain", "--item", "i1"), ("profile", "show"), (*ADD[:2], *ADD[4:])):
+        result = run(*command, "--user", user)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("whylike: --user ")
+    assert graph.calls == []
+    assert run("explain", "--user", "u", "--item", " ").stderr == "whylike: --item is empty; every row needs one\n"
+
+
+def test_an_id_is_trimmed_everywhere(run: Any, graph: Graph) -> None:
+    assert "gave 4 to i1" in run(*(" ann\u00a0b " if arg == "ann" else arg for arg in ADD)).stdout
+    run("explain", "--user", " ann\u00a0b", "--item", " i1 ")
+    assert [(call["user_id"], call["item_id"]) for call in graph.calls] == [("ann b", "i1")]
+    assert "'ann b'" in run("profile", "show", "--user", "ann bb ").stderr
 
 
 def test_explain_json_is_the_document_and_nothing_else(run: Any, graph: Graph) -> None:
@@ -350,6 +440,21 @@ def test_a_file_of_which_nothing_can_be_taken_is_bad_input(run: Any, workplace: 
     result = run("ingest", str(path))
     assert result.exit_code == 2
     assert "none of its 2 rows could be taken" in result.stderr
+    assert "2 of 2 rows have ratings that are not on the scale 1:5" in result.stderr
+    assert "again, with --scale MIN:MAX" in result.stderr
+    assert run("ingest", str(path), "--scale", "1:10").exit_code == 0
+
+
+def test_ratings_on_what_may_be_another_scale_are_told_of(run: Any, reviews: Path) -> None:
+    with reviews.open("a") as file:
+        file.write(f"{json.dumps(REVIEW | {'rating': 9})}\n")
+    assert run("ingest", str(reviews)).stderr == ""  # one of thirteen
+    with reviews.open("a") as file:
+        file.write(f"{json.dumps(REVIEW | {'rating': 7})}\n")
+    result = run("ingest", str(reviews))
+    assert result.exit_code == 0
+    assert "2 of 14 rows have ratings that are not on the scale 1:5" in result.stderr
+    assert "into another store, given with --store and --scale MIN:MAX" in result.stderr
 
 
 def test_ingest_takes_a_scale(run: Any, workplace: Path) -> None:
@@ -373,6 +478,41 @@ def test_a_review_is_added_once(run: Any) -> None:
     )  # fmt: skip
 
 
+def test_the_same_said_again_is_no_second_review(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = ADD[:-2]
+    first = run(*now)
+    monkeypatch.setattr(whylike.cli.time, "time", lambda: 1_700_000_000)  # another second
+    again = run(*now)
+    assert again.exit_code == 0
+    assert again.stdout == f"{first.stdout.split(' added')[0]} was there already.\n"
+    other = run(*now, "--title", "Again").stdout
+    assert "added: ann gave 4 to i1; this user's review of it number 2" in other
+    assert "added" in run(*now, "--at", "2019-01-01").stdout  # another time is another review
+    with Store.open(load()) as store:
+        assert len(store.pair_reviews("ann", "i1")) == 3
+
+
+def test_a_review_cannot_come_from_the_future(run: Any, workplace: Path) -> None:
+    result = run(*ADD[:-1], "2099-01-01")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "whylike: --at is '2099-01-01', which is in the future; write when the review was written\n"
+    )
+    path = workplace / "future.csv"
+    path.write_text("user_id,item_id,rating,text,timestamp\na,b,4,Good.,2099-01-01\na,b,4,Good.,2019-01-01\n")
+    assert "1 rejected" in run("ingest", str(path)).stdout
+
+
+@pytest.mark.parametrize(("as_of", "said"), [("2021", "2021-01-01"), ("20211301", "2014-07-01")])
+def test_a_time_that_is_no_day_shows_how_to_write_it(run: Any, graph: Graph, as_of: str, said: str) -> None:
+    result = run("explain", "--user", "ann", "--item", "i1", "--as-of", as_of)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"whylike: --as-of is '{as_of}'")
+    assert said in result.stderr
+    run("explain", "--user", "ann", "--item", "i1", "--as-of", "20210601")
+    assert [call["as_of"] for call in graph.calls] == [1_622_505_600]
+
+
 def test_a_first_review_settles_the_scale(run: Any, workplace: Path) -> None:
     run(*ADD)
     path = workplace / "ten.csv"
@@ -384,16 +524,13 @@ def test_a_first_review_settles_the_scale(run: Any, workplace: Path) -> None:
 
 def test_a_review_is_rated_on_the_stores_scale(run: Any, workplace: Path) -> None:
     with Store.open(load()) as store:
-        store.settle_scale(RatingScale(maximum=10), RatingScale())
+        store.add_reviews([Review(**REVIEW)], scale=RatingScale(maximum=10))
     result = run(*("9" if arg == "4" else arg for arg in ADD))
     assert result.exit_code == 0
 
 
 def test_profile_show(run: Any) -> None:
     run(*ADD)
-    none = run("profile", "show", "--user", "ann")
-    assert none.exit_code == 2
-    assert "no profile of 'ann' yet" in none.stderr
     profile = Profile(
         side=Side.USER, subject_id="ann", likes=("slow", HOSTILE), adapter_version="base:tiny", source="x"
     )
@@ -407,6 +544,27 @@ def test_profile_show(run: Any) -> None:
     near = run("profile", "show", "--user", "anne")
     assert near.exit_code == 2
     assert "'ann'" in near.stderr
+
+
+def test_profile_show_makes_the_profile_that_is_not_there_yet(
+    run: Any, reviews: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    items = workplace / "items.jsonl"
+    items.write_text('{"item_id": "unread", "title": "Unread"}\n')
+    run("ingest", str(reviews), "--items", str(items))
+    for side, subject in ((Side.USER, "u1"), (Side.ITEM, "i2")):
+        result = run("profile", "show", f"--{side}", subject, "--json")
+        assert result.exit_code == 0, result.output
+        profile = Profile.model_validate_json(result.stdout)
+        assert (profile.side, profile.subject_id) == (side, subject)
+        assert profile.as_of is not None
+        with Store.open(load()) as store:
+            assert store.latest_profile(side, subject) == profile
+    assert "(user)\n" in run("profile", "show", "--user", "u1").stdout
+    nothing = run("profile", "show", "--item", "unread")
+    assert nothing.exit_code == 2
+    assert "no reviews of 'unread' to make a profile from" in nothing.stderr
 
 
 # --- demo

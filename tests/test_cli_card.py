@@ -267,3 +267,12 @@ def test_an_ingest() -> None:
         "  1 rejected, with the reasons in r.jsonl",
         "The store has 1 review by 1 user of 1 item, on the scale 1:5 (3 rows a second).",
     ]
+
+
+def test_a_profile_says_from_which_reviews_it_is_and_who_wrote_it() -> None:
+    profile = Profile(side=Side.USER, subject_id="ann", adapter_version="base:tiny+recipe", as_of=1_601_510_400)
+    file = io.StringIO()
+    Console(file=file, width=120).print(profile_card(profile, "ann"))
+    said = " ".join(file.getvalue().split())
+    written = "from reviews up to 1 October 2020 by base model tiny with few-shot prompts, no adapter trained yet."
+    assert said.endswith(f"Written {written}")

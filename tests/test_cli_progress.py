@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(whylike.progress, "time", clock)
+    monkeypatch.setattr(whylike.progress, "LOOK_EVERY", 3600.0)  # the tests look themselves
     return clock
 
 
@@ -84,6 +86,56 @@ def test_without_a_terminal_long_things_get_a_line_now_and_then(clock: Clock) ->
         "whylike: reading reviews.jsonl 24%, 12,000 rows, 1,000 a second, 38 s left",
         "whylike: reading reviews.jsonl 44%, 22,000 rows, 1,000 a second, 28 s left",
     ]
+
+
+def test_without_a_terminal_what_gives_no_news_is_told_too(clock: Clock) -> None:
+    file, console = on_file()
+    with Watch(console, "loading the model") as watch:
+        for _ in range(26):
+            clock.now += 1
+            watch.say()
+        watch.event(event("summarize", 4, 8))
+        for _ in range(22):
+            clock.now += 1
+            watch.say()
+        watch.event(event("summarize", 8, 8))
+        for _ in range(4):
+            clock.now += 1
+            watch.say()
+        for _ in range(14):
+            clock.now += 1
+            watch.event(event("reason", text="The "))
+            watch.say()
+    assert file.getvalue().splitlines() == [
+        "whylike: loading the model, 2 s so far",
+        "whylike: loading the model, 12 s so far",
+        "whylike: loading the model, 22 s so far",
+        "whylike: summarizing reviews 50%, 4 of 8",
+        "whylike: summarizing reviews 50%, 4 of 8, 10 s so far",
+        "whylike: summarizing reviews 50%, 4 of 8, 20 s so far",
+        "whylike: after summarizing reviews, 2 s so far",
+        "whylike: writing the reason, 2 s so far",
+        "whylike: writing the reason, 12 s so far",
+    ]
+
+
+def test_the_looks_are_taken_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whylike.progress, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(whylike.progress, "FIRST_LINE", 0.0)
+    told = threading.Event()
+
+    class Heard(io.StringIO):
+        def write(self, text: str) -> int:
+            told.set()
+            raise OSError(28, "No space left on device")
+
+    with Watch(Console(file=Heard()), "loading the model") as watch:
+        assert told.wait(30)
+        looks = watch._looks
+        told.clear()
+        monkeypatch.setattr(whylike.progress, "LINE_EVERY", 0.0)
+        assert told.wait(30)  # a stream that takes nothing stops nothing
+    assert not looks.is_alive()
 
 
 def test_on_a_terminal_everything_shows_and_goes_away(clock: Clock) -> None:

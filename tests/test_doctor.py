@@ -14,7 +14,7 @@ from rich.console import Console
 
 import whylike.doctor
 from whylike.adapters.engines import model
-from whylike.doctor import Check, Diagnosis, examine, report
+from whylike.doctor import Check, Diagnosis, Setting, examine, report
 from whylike.errors import UsageError
 from whylike.memory.connection import FILE
 from whylike.memory.store import Store
@@ -203,6 +203,17 @@ def test_the_report_names_each_problem_with_its_mend() -> None:
     assert "  problem  two  gone [red]" in lines
     assert "                get it back" in lines
     assert lines[-1] == "1 thing needs mending."
+
+
+def test_nothing_is_cut_on_a_narrow_terminal() -> None:
+    path = f"/home/ann/{'deep/' * 20}model"
+    checks = [Check(name="base model", status="ok", found=f"the folder {path}")]
+    settings = [Setting(name="model", value=path, origin="")]
+    file = io.StringIO()
+    Console(file=file, width=50).print(report(Diagnosis(version="1", ok=True, settings=settings, checks=checks)))
+    shown = file.getvalue()
+    assert "…" not in shown
+    assert "".join(shown.split()).count("deep/") == 40
 
 
 def test_the_command(workplace: Path) -> None:

@@ -38,7 +38,6 @@ def own_data(tmp_path, monkeypatch):
             "timestamp": 1_600_000_000 + n,
         }
         for n, (user, film) in enumerate((user, film) for user in people for film in films)
-        if (user, film) != ("ann", "alien-1979")
     ]
     (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(review) + "\n" for review in reviews))
     items = [{"item_id": film, "title": film.title()} for film in films]
@@ -55,6 +54,14 @@ def test_every_command_runs(own_data):
         assert program == "whylike"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (command, result.output)
+
+
+def test_the_sample_rows_can_be_read(own_data):
+    (sample,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert len(sample.splitlines()) == 2
+    Path("sample.jsonl").write_text(sample)
+    result = CliRunner().invoke(app, ["ingest", "sample.jsonl"])
+    assert "2 new, 0 there already" in result.stdout, result.output
 
 
 def test_make_targets_exist():

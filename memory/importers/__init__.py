@@ -6,14 +6,15 @@ with Source(path) as source:
         ...  # a tuple of records, or a Reject
 """
 
-from whylike.memory.importers.base import Format, Parsed, Reject
-from whylike.memory.importers.recognise import AUTO, FORMATS, Kind, Recognised, read, recognise
+from whylike.memory.importers.base import RAW_CHARACTERS, Format, Parsed, Reject, raw_text
+from whylike.memory.importers.recognise import AUTO, FORMATS, Kind, Recognised, read, read_rows, recognise
 from whylike.memory.importers.source import Source
 from whylike.memory.importers.values import Levels
 
 __all__ = [
     "AUTO",
     "FORMATS",
+    "RAW_CHARACTERS",
     "Format",
     "Kind",
     "Levels",
@@ -21,6 +22,8 @@ __all__ = [
     "Recognised",
     "Reject",
     "Source",
+    "raw_text",
     "read",
+    "read_rows",
     "recognise",
 ]

@@ -30,12 +30,13 @@ class ReviewColumns:
 
     def reader(self, levels: Levels, _origin: str) -> Take:
         """Make the reader of rows with ratings on these levels."""
+        latest = values.latest_written()
 
         def take(fields: Fields) -> tuple[Review]:
             user_id = values.identifier(fields.get(self.user_id), self.user_id)
             item_id = values.identifier(*first(fields, self.item_id))
             rating = levels.rating(fields.get(self.rating), self.rating)
-            timestamp = values.moment(*first(fields, self.timestamp))
+            timestamp = values.written(*first(fields, self.timestamp), latest)
             title = values.title(*first(fields, self.title))
             written = fields.get(self.text)
             # Some people write all they have to say in the headline.

@@ -100,17 +100,25 @@ def read(recognised: Recognised, source: Source, levels: Levels) -> Iterator[tup
     Raises:
         InputError: The file ends early, is damaged, or is a JSON list that is broken.
     """
+    for _, _, outcome in read_rows(recognised, source, levels):
+        yield outcome
+
+
+def read_rows(
+    recognised: Recognised, source: Source, levels: Levels
+) -> Iterator[tuple[int, bytes | str, tuple[Parsed, ...] | Reject]]:
+    """As `read`, but each row comes with the line on which it begins and as it stands in the file."""
     take = _take(recognised, levels)
     for line, raw, fields in _rows(recognised, source):
         if isinstance(fields, Reject):
-            yield fields
+            yield line, raw, fields
             continue
         try:
             parsed = take(fields)
         except BadRow as error:
-            yield Reject(line, str(error), raw_text(raw), off_scale=isinstance(error, OffScale))
+            yield line, raw, Reject(line, str(error), raw_text(raw), off_scale=isinstance(error, OffScale))
         else:
-            yield parsed
+            yield line, raw, parsed
 
 
 def _take(recognised: Recognised, levels: Levels) -> Take:

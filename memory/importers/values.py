@@ -11,6 +11,8 @@ import hashlib
 import math
 import re
 import reprlib
+import time
+import unicodedata
 from datetime import UTC, datetime
 
 from whylike.memory.importers.cleaning import clean_line, clean_text
@@ -27,6 +29,11 @@ LATEST = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
 
 _MILLISECONDS = 1e11
 """A number above this is a time in milliseconds: as seconds it would be after the year 5000."""
+_FIRST_YEAR, _LAST_YEAR = 1900, 2100
+"""Whole numbers that are years: as seconds they would be in the first hour of 1970."""
+_FIRST_DATE, _LAST_DATE = 1900_00_00, 2101_00_00
+"""Between them are dates without hyphens: as seconds they would be in August of 1970."""
+_DAY = 86_400
 _MAX_LITERAL = 100_000
 """Characters above which text is not tried as a list written out, whose parsing takes a hundred times its memory."""
 _LONG_INTEGER = 1000
@@ -72,7 +79,10 @@ def is_missing(value: object) -> bool:
 
 
 def identifier(value: object, column: str) -> str:
-    """An id: text or a whole number, trimmed, 1 to `MAX_ID` visible characters. Otherwise it is kept as it is."""
+    """An id: text or a whole number, trimmed, 1 to `MAX_ID` visible characters. Otherwise it is kept as it is.
+
+    A space of any other width, or one that does not break, becomes a plain one.
+    """
     if isinstance(value, str):
         text = value.strip()
     elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= _LONG_INTEGER:
@@ -85,6 +95,8 @@ def identifier(value: object, column: str) -> str:
         raise BadRow(f"{column} is empty; every row needs one")
     if len(text) > MAX_ID:
         raise BadRow(f"{column} {shown(text)} has {len(text):,} characters; an id has at most {MAX_ID}")
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(each) == "Zs" else each for each in text)
     if not text.isprintable():
         raise BadRow(f"{column} {shown(text)} holds control or invisible characters; remove them")
     return text
@@ -180,8 +192,8 @@ def helpful_votes(value: object, column: str) -> int:
 def moment(value: object, column: str) -> int:
     """A time as whole seconds since 1970 (UTC).
 
-    Taken are seconds, milliseconds (above 1e11), ISO 8601 (UTC where it names no zone) and Amazon's `09 13, 2009`;
-    from 1970 to the end of 2100.
+    Taken are seconds, milliseconds (above 1e11), ISO 8601 (UTC where it names no zone; also `20090913`, as a number
+    too) and Amazon's `09 13, 2009`; from 1970 to the end of 2100. A year alone is refused: it says no day.
     """
     if is_missing(value):
         raise BadRow(f"{column} is missing; {_TIMES}")
@@ -195,9 +207,31 @@ def moment(value: object, column: str) -> int:
         raise BadRow(f"{column} is {shown(value)}, which is no time; {_TIMES}")
     if seconds > _MILLISECONDS:
         seconds /= 1000
+    elif _FIRST_DATE <= seconds < _LAST_DATE and seconds.is_integer():
+        seconds = _date_in(int(seconds))
+        if seconds is None:
+            raise BadRow(f"{column} is {shown(value)}, which is no date; {_TIMES}")
+    elif _FIRST_YEAR <= seconds <= _LAST_YEAR and seconds.is_integer():
+        raise BadRow(f"{column} is {shown(value)}, a year but no day of it; write a day such as {seconds:.0f}-01-01")
     if not 0 <= seconds < LATEST:
         raise BadRow(f"{column} is {shown(value)}, which is not between 1970 and 2100; {_TIMES}")
     return int(seconds)
+
+
+def written(value: object, column: str, latest: float) -> int:
+    """The `moment` at which something was written, not after `latest` (seconds since 1970).
+
+    A reader takes as `latest` what `latest_written` says, once.
+    """
+    seconds = moment(value, column)
+    if seconds > latest:
+        raise BadRow(f"{column} is {shown(value)}, which is in the future; write when the review was written")
+    return seconds
+
+
+def latest_written() -> float:
+    """The latest time at which a review can have been written: a day from now, because clocks and zones differ."""
+    return time.time() + _DAY
 
 
 class Levels:
@@ -268,6 +302,14 @@ def _moment_in(text: str) -> float | None:
             return datetime(int(date[3]), int(date[1]), int(date[2]), tzinfo=UTC).timestamp()
         parsed = datetime.fromisoformat(text)
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        return None
+
+
+def _date_in(digits: int) -> float | None:
+    """The seconds of a date written as eight digits, if there is such a date."""
+    try:
+        return datetime(digits // 10_000, digits // 100 % 100, digits % 100, tzinfo=UTC).timestamp()
     except ValueError:
         return None
 

@@ -22,7 +22,15 @@ ANYTHING = st.recursive(
 
 
 @pytest.mark.parametrize(
-    ("given_id", "taken"), [(" U1 ", "U1"), (123, "123"), ("/user/ur1/", "/user/ur1/"), ("名前", "名前")]
+    ("given_id", "taken"),
+    [
+        (" U1 ", "U1"),
+        (123, "123"),
+        ("/user/ur1/", "/user/ur1/"),
+        ("名前", "名前"),
+        ("Jean\u00a0Luc\u2009P", "Jean Luc P"),
+        ("名\u3000前", "名 前"),
+    ],
 )
 def test_ids_are_trimmed_and_kept(given_id, taken):
     assert values.identifier(given_id, "user_id") == taken
@@ -104,6 +112,16 @@ def test_ratings_on_half_steps():
         ("2009-09-13 00:00:00", 1252800000),
         ("2009-09-13T02:00:00+02:00", 1252800000),
         ("09 13, 2009", 1252800000),
+        ("20090913", 1252800000),
+        (20090913, 1252800000),
+        (20090913.0, 1252800000),
+        ("20090913T000000Z", 1252800000),
+        ("20090913.5", 20090913),
+        (19000000 - 1, 19000000 - 1),
+        (21010000, 21010000),
+        (123456789, 123456789),
+        (1899, 1899),
+        (2101, 2101),
         (0, 0),
         ("2100-12-31T23:59:59", values.LATEST - 1),
     ],
@@ -132,6 +150,12 @@ MEND = "write seconds or milliseconds since 1970, or ISO 8601 such as 2014-07-01
         ("", f"timestamp is missing; {MEND}"),
         ("yesterday", f"timestamp is 'yesterday', which is no time; {MEND}"),
         ("13 40, 2009", f"timestamp is '13 40, 2009', which is no time; {MEND}"),
+        ("2021", "timestamp is '2021', a year but no day of it; write a day such as 2021-01-01"),
+        (2021, "timestamp is 2021, a year but no day of it; write a day such as 2021-01-01"),
+        (" 1969 ", "timestamp is ' 1969 ', a year but no day of it; write a day such as 1969-01-01"),
+        ("20211301", f"timestamp is '20211301', which is no date; {MEND}"),
+        (20210229, f"timestamp is 20210229, which is no date; {MEND}"),
+        ("19691231", f"timestamp is '19691231', which is not between 1970 and 2100; {MEND}"),
         (True, f"timestamp is True, which is no time; {MEND}"),
         ([1], f"timestamp is [1], which is no time; {MEND}"),
         (-1, f"timestamp is -1, which is not between 1970 and 2100; {MEND}"),
@@ -145,6 +169,15 @@ def test_bad_times(written, sentence):
     with pytest.raises(BadRow) as caught:
         values.moment(written, "timestamp")
     assert str(caught.value) == sentence
+
+
+def test_what_was_written_was_written_by_now():
+    latest = values.latest_written()
+    assert 86_399 < latest - time.time() <= 86_400
+    assert values.written(int(latest), "--at", latest) == int(latest)
+    with pytest.raises(BadRow) as caught:
+        values.written("2099-01-01", "--at", latest)
+    assert str(caught.value) == "--at is '2099-01-01', which is in the future; write when the review was written"
 
 
 @pytest.mark.parametrize(

@@ -139,14 +139,13 @@ def test_a_bad_items_file_stops_before_anything_is_written(store, reviews, tmp_p
     with pytest.raises(InputError, match=r"missing.csv does not exist"):
         ingest(store, reviews, items_file=tmp_path / "missing.csv")
     assert store.counts().reviews == 0
-    assert store.settle_scale(RatingScale(minimum=1, maximum=10), RatingScale()).maximum == 10
 
 
 def test_each_batch_is_one_transaction_and_reports_progress(store, reviews, monkeypatch):
     sizes: list[int] = []
     seen: list[Progress] = []
     add = store.add_reviews
-    monkeypatch.setattr(store, "add_reviews", lambda new: sizes.append(len(new)) or add(new))
+    monkeypatch.setattr(store, "add_reviews", lambda new, **how: sizes.append(len(new)) or add(new, **how))
     ingest(store, reviews, batch=5, progress=seen.append)
     assert sizes == [5, 5, 0]
     total = reviews.stat().st_size
@@ -162,7 +161,7 @@ def test_long_reviews_make_small_batches(store, tmp_path, monkeypatch):
     sizes: list[int] = []
     seen: list[Progress] = []
     add = store.add_reviews
-    monkeypatch.setattr(store, "add_reviews", lambda new: sizes.append(len(new)) or add(new))
+    monkeypatch.setattr(store, "add_reviews", lambda new, **how: sizes.append(len(new)) or add(new, **how))
     assert ingest(store, path, progress=seen.append).reviews.reviews_added == 20
     assert sizes == [6, 10, 4]
     assert [each.rows for each in seen] == [6, 16, 20]
@@ -222,8 +221,70 @@ def test_a_file_on_another_scale_is_refused_before_the_scale_is_settled(store, t
 
 def test_a_few_bad_ratings_are_no_other_scale(store, tmp_path):
     path = tmp_path / "few.jsonl"
-    path.write_bytes(lines([row(number, rating=9) for number in range(3)]))
-    assert ingest(store, path).reviews.rejected == 3
+    path.write_bytes(lines([row(number, rating=9) for number in range(3)]) + b"broken\n")
+    report = ingest(store, path).reviews
+    assert (report.rejected, report.off_scale) == (4, 3)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_file_of_which_nothing_was_taken_settles_no_scale(store, tmp_path, strict):
+    path = tmp_path / "ten.jsonl"
+    path.write_bytes(lines([row(number, rating=6 + number % 5) for number in range(7)]))
+    if strict:
+        with pytest.raises(InputError, match="is not on the scale 1:5"):
+            ingest(store, path, strict=True)
+    else:
+        assert ingest(store, path).reviews.rejected == 7
+    ten = RatingScale(minimum=1, maximum=10)
+    assert ingest(store, path, scale=ten).reviews.reviews_added == 7
+    assert store.scale == ten
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Makes files that number their reviews from 1."""
+
+    def make(name, user, count=3):
+        path = tmp_path / name
+        rows = "".join(f"{number},{user},i{number},4,said by {user},{number}\n" for number in range(1, count + 1))
+        path.write_text(f"review_id,user_id,item_id,rating,text,timestamp\n{rows}")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("batch", [1, 2, 10])
+def test_a_review_whose_id_another_has_is_rejected(store, numbered, batch):
+    assert ingest(store, numbered("a.csv", "ann"), batch=batch).reviews.reviews_added == 3
+    b = numbered("b.csv", "bob", 4)
+    report = ingest(store, b, batch=batch).reviews
+    assert (report.rows, report.rejected, report.reviews, report.reviews_added, report.present) == (4, 3, 1, 1, 0)
+    assert [json.loads(line) for line in report.rejects.read_text().splitlines()] == [
+        {
+            "line": number + 1,
+            "reason": f"review_id '{number}' belongs to another review, which user 'ann' wrote about item 'i{number}' "
+            "on 1970-01-01; give each review an id of its own, for example with the name of its file before it, "
+            "or leave the column out",
+            "row": f"{number},bob,i{number},4,said by bob,{number}",
+        }
+        for number in (1, 2, 3)
+    ]
+    before = store.counts(), report.rejects.read_bytes()
+    again = ingest(store, b, batch=batch).reviews
+    assert (again.rejected, again.reviews_added, again.present) == (3, 0, 1)
+    assert (store.counts(), again.rejects.read_bytes()) == before
+    with pytest.raises(InputError, match=r"b\.csv, line 2: review_id '1' belongs to another review"):
+        ingest(store, b, strict=True)
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_two_reviews_of_one_file_with_one_id(store, tmp_path, batch):
+    path = tmp_path / "twice.jsonl"
+    path.write_bytes(lines([row(number, review_id="same") for number in (1, 1, 2)]))
+    for added in (1, 0):
+        report = ingest(store, path, batch=batch).reviews
+        assert (report.reviews_added, report.present, report.rejected) == (added, 2 - added, 1)
+    assert [each.text for each in store.reviews(["same"])] == ["text 1"]
 
 
 @pytest.mark.parametrize("batch", [1, 10])
@@ -280,12 +341,12 @@ from whylike.settings import Settings
 calls = 0
 add = Store.add_reviews
 
-def add_and_die(self, new):
+def add_and_die(self, new, **how):
     global calls
     calls += 1
     if calls == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return add(self, new)
+    return add(self, new, **how)
 
 Store.add_reviews = add_and_die
 with Store.open(Settings.model_validate_json(sys.argv[1])) as store:

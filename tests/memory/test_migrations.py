@@ -153,3 +153,13 @@ with Store.open(Settings.model_validate_json(sys.argv[1])) as store:
         opener.stdin.flush()
     assert [opener.communicate()[0] for opener in openers] == ["0\n"] * 4
     assert [opener.returncode for opener in openers] == [0] * 4
+
+
+def test_a_store_that_may_only_be_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "migrations.lock").mkdir()  # which refuses even root
+    with pytest.raises(StoreError) as caught:
+        Store.open(Settings(store=tmp_path))
+    assert str(caught.value) == (
+        f"the store {tmp_path} cannot be written, which reading it needs as well: Is a directory; "
+        "mend its permissions, or copy it to a folder of your own and give that with --store"
+    )

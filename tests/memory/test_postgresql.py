@@ -371,7 +371,7 @@ def test_no_log_and_no_error_has_the_password(
     with caplog.at_level(logging.DEBUG), Store.open(here) as store:
         ingest(store, file)
         with pytest.raises(UsageError) as scale:
-            store.settle_scale(RatingScale(maximum=10), RatingScale())
+            store.fitting_scale(RatingScale(maximum=10), RatingScale())
         run(admin, "DROP TABLE reviews CASCADE")
         with pytest.raises(StoreError) as refused:
             store.counts()

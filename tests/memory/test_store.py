@@ -235,26 +235,59 @@ def test_the_mean_rating_is_that_of_all_earlier_ratings(
     assert mean.average == (pytest.approx(sum(earlier) / len(earlier)) if earlier else None)
 
 
-def test_the_scale_is_settled_once(here: Settings, store: Store) -> None:
+def test_the_scale_is_settled_by_the_first_ratings(here: Settings, store: Store) -> None:
     ten, five = RatingScale(minimum=1, maximum=10), RatingScale()
     assert store.scale == five
-    assert store.settle_scale(ten, five) == ten
-    assert store.scale == ten
-    assert store.settle_scale(None, five) == ten
-    assert store.settle_scale(ten, five) == ten
-    with pytest.raises(
-        UsageError, match=r"ratings on the scale 1:10, not 1:5; .* in another (store with --store|database)"
+    assert store.fitting_scale(ten, five) == ten
+    assert store.fitting_scale(None, five) == five  # asking settles nothing
+    store.add_reviews([review("r")], scale=ten)
+    assert store.scale == store.fitting_scale(None, five) == store.fitting_scale(ten, five) == ten
+    for refused in (
+        lambda: store.fitting_scale(five, ten),
+        lambda: store.add_reviews([review("more")], scale=five),
+        lambda: store.add_rated_pairs([RatedPair(user_id="u", item_id="i", rating=4, source="s")], scale=five),
     ):
-        store.settle_scale(five, ten)
+        with pytest.raises(
+            UsageError, match=r"ratings on the scale 1:10, not 1:5; .* in another (store with --store|database)"
+        ):
+            refused()
+    assert (store.counts().reviews, store.rated_pairs()) == (1, [])
     with Store.open(here) as again:
         assert again.scale == ten
 
 
-def test_the_default_scale_is_settled_too(store: Store) -> None:
+def test_ratings_to_evaluate_against_settle_the_scale_too(store: Store) -> None:
     half = RatingScale(minimum=0.5, maximum=5, step=0.5)
-    assert store.settle_scale(None, half) == half
-    with pytest.raises(UsageError, match=r"0\.5:5:0\.5"):
-        store.settle_scale(RatingScale(), half)
+    store.add_rated_pairs([RatedPair(user_id="u", item_id="i", rating=4, source="s")], scale=half)
+    assert store.scale == half
+
+
+def test_a_write_that_fails_settles_no_scale(store: Store) -> None:
+    with pytest.raises(UsageError, match="valid UTF-8"):
+        store.add_reviews([review("r", text="\ud800")], scale=RatingScale(maximum=10))
+    assert store.fitting_scale(None, RatingScale()) == RatingScale()
+
+
+def test_an_id_that_a_different_review_has_is_told_of(store: Store) -> None:
+    first = review("r1", helpful=1)
+    told: list[tuple[Review, Review]] = []
+
+    def add(*new: Review) -> int:
+        return store.add_reviews(new, taken=lambda taken, there: told.append((taken, there)))
+
+    twin = review("r2", text="other")
+    assert add(first, review("r2"), twin) == 2
+    assert told == [(twin, review("r2"))]
+    told.clear()
+    assert add(first, review("r1", helpful=9, title="a title")) == 0
+    assert told == []
+    others = [
+        review("r1", **change)
+        for change in ({"user_id": "v"}, {"item_id": "j"}, {"rating": 1.0}, {"timestamp": 5}, {"text": "changed"})
+    ]
+    assert add(*others, review("r3")) == 1
+    assert told == [(other, first) for other in others]
+    assert store.reviews(["r1", "r3"]) == [first, review("r3")]
 
 
 def test_threads_write_and_read_at_once(store: Store) -> None:

@@ -41,6 +41,16 @@ def test_users_are_found_by_ids_that_are_alike(store: Store) -> None:
     assert nearest_users(store, "?!") == []
 
 
+@pytest.mark.parametrize("slip", ["cta", "cut", "ca", "at", "caat", "CTA"])
+def test_a_slip_of_the_finger_in_a_short_id_is_forgiven(store: Store, slip: str) -> None:
+    store.add_profiles(
+        Profile(side=Side.USER, subject_id=user_id, adapter_version="v") for user_id in ("cat", "tack", "u7")
+    )
+    assert nearest_users(store, slip, n=1) == ["cat"]
+    assert nearest_users(store, "u8") == ["u7"]
+    assert nearest_users(store, "x") == nearest_users(store, "dog") == []
+
+
 def test_items_are_found_by_title_or_id(store: Store) -> None:
     assert [item.item_id for item in nearest_items(store, "lord of the ring", n=2)] == ["B001", "B002"]
     assert nearest_items(store, "amelie", n=1)[0].item_id == "B003"

@@ -1,0 +1,59 @@
+"""One side on its own: the profile of a user or an item as of now, made as a pair's query makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from whylike.graph import sides
+from whylike.graph.nodes import AT_ONCE
+from whylike.graph.services import Services
+from whylike.graph.state import Event, PairState
+from whylike.memory.history import history
+from whylike.records import Profile, Side
+
+NOBODY = ""
+"""The other side of the pair: no user and no item has this id, so that no review is left out for its sake."""
+
+
+def profile_now(
+    services: Services, side: Side, subject_id: str, on_event: Callable[[Event], None] | None = None
+) -> Profile | None:
+    """The profile that the newest reviews by a user, or of an item, add up to; it is kept, like those of a pair.
+
+    Args:
+        services: The store and the experts.
+        side: Whose profile.
+        subject_id: The user or the item.
+        on_event: Told how many of the reviews have been summarized that have no fresh summary yet.
+
+    Returns:
+        The profile; None where there are no reviews.
+
+    Raises:
+        StoreError: The store failed.
+        EngineError: The model failed.
+    """
+    store = services.store
+    pair = (subject_id, NOBODY) if side is Side.USER else (NOBODY, subject_id)
+    with services.query():
+        # What was written in this very second is known, too.
+        known = history(store, *pair, services.now() + 1, services.settings.history)
+        reviews = known.user_reviews if side is Side.USER else known.item_reviews
+        if not reviews:
+            return None
+        found = store.summaries([review.review_id for review in reviews], services.summarizer.mark)
+        missing = [review for review in reviews if review.review_id not in found]
+        for done in range(0, len(missing), AT_ONCE):
+            if on_event:
+                on_event(Event(node="summarize", done=done, total=len(missing)))
+            made = services.summarizer.summarize(missing[done : done + AT_ONCE], store.scale)
+            store.add_summaries(made)
+            found |= {summary.review_id: summary for summary in made}
+        state: PairState = {
+            "current": True,
+            "history": known.model_dump(mode="json"),
+            "summaries": {id_: summary.model_dump(mode="json") for id_, summary in found.items()},
+        }
+        profile = sides.profile_of(services, state, side)
+        services.index.sync()
+        return profile
