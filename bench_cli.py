@@ -130,6 +130,7 @@ def pairs(
 def engines(
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each engine is measured.")] = 3,
     as_json: Json = False,
+    store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Measure the speed and memory of the engines.
@@ -143,7 +144,7 @@ def engines(
 
     log(verbose)
     with Watch(messages(), "making adapters") as watch:
-        bench = bench_engines(load(), rounds, _told(watch))
+        bench = bench_engines(load({"store": store}), rounds, _told(watch))
     show(bench, None if as_json else engines_card(bench))
 
 
