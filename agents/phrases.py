@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from whylike.agents.prompting import one_line
 
 WORDS = 180
-"""Words of a review that are read, and the rest of a clause; enough for the student (method: short prompts)."""
+"""Words of a review that are read, and the rest of a sentence; enough for the student (method: short prompts)."""
 CHARACTERS = 5_000
 """Characters of a review that are read: words can be long."""
 LONGEST = 14
@@ -92,11 +92,11 @@ def phrases(title: str, text: str) -> list[str]:
 
 
 def _read(source: str) -> str:
-    """The beginning of a review: the first words to the end of their last clause, or without it where that is far."""
+    """The beginning of a review: the first words to the end of their last sentence, or without it if that is far."""
     enough, more = one_line(source, WORDS)[:CHARACTERS], one_line(source, WORDS + LONGEST)[:CHARACTERS]
     if more == one_line(source):
         return more
-    ends = [mark.start() for marks in (_SENTENCE, _CLAUSE) for mark in marks.finditer(more)]
+    ends = [mark.start() for mark in _SENTENCE.finditer(more)]
     return more[: min((end for end in ends if end >= len(enough)), default=max(ends, default=0))]
 
 

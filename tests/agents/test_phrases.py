@@ -180,7 +180,7 @@ def test_what_no_denial_reaches_is_cut(text: str, expected: int):
     assert len(phrases("", text)) == expected
 
 
-def test_a_clause_is_not_read_in_part():
+def test_a_sentence_is_not_read_in_part():
     before = "The strap is soft. " * ((WORDS - 4) // 4)
     whole = "The sound is warm to nobody but me"
     assert phrases("", f"{before}{whole}. {'The cover is red. ' * 9}") == ["The strap is soft", whole]
