@@ -1,7 +1,9 @@
 """Grounding: each sentence of a reason, tied to the review summaries that it rests on.
 
-A sentence is supported by a review where it holds one of that review's phrases, or is near to its summary in meaning. A
-sentence that states a rating is removed, and so is one that repeats the prompt.
+A sentence that tells a point (`agents.matching`) rests on that point's reviews, if what it quotes stands there. Any
+other is compared with all summaries: what it quotes, the words that it shares with them, and its meaning. Either way a
+sentence that lays a user's words beside those of others is supported only where the two are close. A sentence that
+states a rating is removed, and so is one that repeats the prompt.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from whylike.agents.closeness import DIGITS
+from whylike.agents.closeness import DIGITS, cosines
+from whylike.agents.matching import MEET, POSITIVE, Point
+from whylike.agents.ratings import states_rating
+from whylike.agents.reasoner import OWN_WORDS, quoted
+from whylike.memory.embeddings import Embedder
 from whylike.records import Reason, ReviewSummary, Sentence, Side
 
 NEAR = 0.6
@@ -19,6 +25,8 @@ NEAR = 0.6
 SHARED = 0.6
 """Share of a phrase's telling words, if it has `SEVERAL` or more, that a sentence must hold to be supported by it."""
 SEVERAL = 3
+FEW = 2
+"""Telling words from which a phrase is found in a sentence word for word, or a summary can be near to one."""
 MOST = 3
 """Reviews named for one sentence, the nearest first."""
 QUOTED = 8
@@ -28,17 +36,6 @@ Nearest = Callable[[list[str]], list[list[tuple[str, float]]]]
 """For each sentence the ids of reviews and the cosine of their summaries, nearest first."""
 
 _END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][”\"')]))\s+(?=[A-Z“\"'‘¿¡]|[^\W\d_a-z])")
-_SOME = r"\d+(?:[.,]\d+)?|two|three|four|five|six|seven|eight|nine|ten"
-_ANY = rf"(?:one|half|{_SOME})"
-_ALONE = rf"(?:{_SOME})(?=\s*(?:[.,;:!?)]|$))"
-_RATING = re.compile(
-    rf"\b{_ANY}\s*/\s*\d|\b{_ANY}[\s-]+out[\s-]+of[\s-]+{_ANY}\b|\b\d+\s+of\s+\d+\b"  # 4/5, four out of five, 4 of 5
-    rf"|\b(?:{_ANY}|a[\s-]+half)[\s-]*stars?\b|\bstars\b|[★☆⭐🌟]|\b\d+[\s-]+points?\b"
-    r"|(?<!first-)(?<!second-)(?<!third-)(?<!at any )\brat(?:e|es|ed|ings?)\b"
-    rf"|\b(?:gave|gets|got|(?:giv|award|scor|earn|deserv)\w*)(?:\s+\w+){{0,3}}?\s+{_ALONE}"  # would give it a 4.
-    rf"|\ban?(?:\s+\w+)?\s+{_ALONE}",  # a solid eight.
-    re.IGNORECASE,
-)
 _QUOTE = r"“[^”]*”"
 _WORD = re.compile(r"\w+")
 
@@ -57,11 +54,6 @@ def split_sentences(text: str, names: Collection[str] = ()) -> list[str]:
     return [sentence for part in _END.split(_others(names).sub(hold, text)) if (sentence := give_back(part))]
 
 
-def states_rating(sentence: str, names: Collection[str] = ()) -> bool:
-    """Whether a sentence speaks of a rating in its own words; what it quotes from a review, or names, may."""
-    return bool(_RATING.search(_others(names).sub("“”", sentence)))
-
-
 def repeats(sentence: str, prompt: str) -> bool:
     """Whether `QUOTED` words in a row of a sentence, outside its quotations, stand in the prompt as well."""
     told = " ".join(_words(prompt))
@@ -75,8 +67,11 @@ def ground(
     text: str,
     summaries: Sequence[ReviewSummary],
     nearest: Nearest,
+    embedder: Embedder,
     *,
+    points: Sequence[Point] = (),
     names: Mapping[str, str] | None = None,
+    about: str = "",
     profiles: Mapping[str, Side] | None = None,
     prompt: str = "",
 ) -> Reason:
@@ -86,27 +81,28 @@ def ground(
         text: What the Reasoner wrote.
         summaries: The evidence that it was given.
         nearest: The summaries nearest to each of some sentences, with their cosine.
+        embedder: Tells how close a user's words are to those of others.
+        points: What the text was held to by a grammar; nothing where it was written freely.
         names: For each review by this user what a reason calls its item: a sentence that names it rests on it.
+        about: What the item itself is called.
         profiles: Ids among the summaries that stand for the imported profile of a side, not for a review.
         prompt: The instructions that the Reasoner was given, which no sentence may repeat.
     """
-    names = names or {}
     profiles = profiles or {}
-    split = split_sentences(text, names.values())
-    kept = [one for one in split if not states_rating(one, names.values()) and not repeats(one, prompt)]
+    known = _Known(summaries, names or {}, about, profiles, embedder)
+    kept = [
+        one
+        for one in split_sentences(text, known.titles)
+        if not states_rating(_without(known.titles, one)) and not repeats(one, prompt)
+    ]
+    told: list[Point | None] = []
+    for one in kept:
+        told.append(next((point for point in points if point not in told and known.tells(one, point)), None))
+    free = [one for one, point in zip(kept, told, strict=True) if point is None]
+    near = dict(zip(free, nearest(free) if free else [], strict=True))
     sentences = []
-    for sentence, near in zip(kept, nearest(kept) if kept else [], strict=True):
-        support = {review_id: round(cosine, DIGITS) for review_id, cosine in near if round(cosine, DIGITS) >= NEAR}
-        words = _words(sentence)
-        for summary in summaries:
-            phrases = (*summary.likes, *summary.dislikes)
-            shared = max((_overlap(sentence, words, phrase) for phrase in phrases), default=0.0)
-            if shared > 0:
-                support[summary.review_id] = max(shared, support.get(summary.review_id, 0.0))
-        for review_id, name in names.items():
-            if _named(sentence, name):
-                support[review_id] = 1.0 + support.get(review_id, 0.0)
-        found = sorted(support, key=lambda review_id: -support[review_id])[:MOST]
+    for sentence, point in zip(kept, told, strict=True):
+        found = known.of_point(point) if point else known.of_text(sentence, near[sentence])
         sentences.append(
             Sentence(
                 text=sentence,
@@ -118,6 +114,88 @@ def ground(
     return Reason(text=" ".join(kept), sentences=sentences)
 
 
+class _Known:
+    """What a sentence can rest on."""
+
+    def __init__(
+        self,
+        summaries: Sequence[ReviewSummary],
+        names: Mapping[str, str],
+        about: str,
+        profiles: Mapping[str, Side],
+        embedder: Embedder,
+    ) -> None:
+        self._summaries = {summary.review_id: summary for summary in summaries}
+        self._names = names
+        self._users = {*names, *(id_ for id_, side in profiles.items() if side is Side.USER)}
+        self._embedder = embedder
+        self.titles = sorted({*names.values(), about} - {""}, key=len, reverse=True)
+        """What a sentence may name, the longest first: `Alien` stands within `Alien Resurrection`."""
+
+    def tells(self, sentence: str, point: Point) -> bool:
+        """Whether a sentence tells a point: it quotes what the point quotes, and names what it names."""
+        words = [f"“{quoted(phrase)}”" for phrase in (point.quality, point.taste) if phrase]
+        named = point.profiled or self._names.get(point.taste_review, "") in sentence
+        return re.findall(_QUOTE, sentence) == words and named
+
+    def of_point(self, point: Point) -> list[str]:
+        """The reviews that a point is from, if they say what it says."""
+        liked = point.kind in POSITIVE
+        said = [(point.quality_review, point.quality), (point.taste_review, point.taste)]
+        listed = all(phrase in self._listed(id_, liked) for id_, phrase in said if phrase)
+        known = all(id_ in self._summaries or id_ in self._names for id_, _ in said if id_)
+        met = not point.taste or self._close([point.quality], [point.taste])
+        return [id_ for id_, _ in said if id_] if listed and known and met else []
+
+    def of_text(self, sentence: str, near: Sequence[tuple[str, float]]) -> list[str]:
+        """The reviews that a freely written sentence rests on, the strongest support first, at most `MOST`."""
+        rest = re.sub(_QUOTE, "“”", sentence)
+        support: dict[str, float] = {}
+        for title in self.titles:
+            rest, times = _blank(title, rest)
+            support |= {id_: 1.0 for id_, name in self._names.items() if times and name == title}
+        named = set(support)
+        matched: list[tuple[str, str]] = []
+        for quotation in re.findall(_QUOTE, sentence):
+            holding = [(id_, phrase) for id_, phrase in self._phrases() if _quotes(quotation[1:-1], phrase)]
+            if not holding:
+                return []  # nobody wrote it
+            matched += holding
+            support |= {id_: support.get(id_, 0.0) + 1.0 for id_, _ in holding}
+        for id_, phrase in self._phrases():
+            if (shared := _overlap(rest, phrase)) > 0:
+                matched.append((id_, phrase))
+                support[id_] = max(shared, support.get(id_, 0.0))
+        for id_, cosine in near:
+            if round(cosine, DIGITS) >= NEAR and self._says_something(id_):
+                support[id_] = max(round(cosine, DIGITS), support.get(id_, 0.0))
+        theirs = [phrase for id_, phrase in matched if id_ not in self._users]
+        own = [phrase for id_, phrase in matched if id_ in self._users]
+        own = own or [phrase for id_, phrase in self._phrases() if id_ in named]
+        if theirs and (own or named) and not self._close(theirs, own):
+            return []
+        return sorted(support, key=lambda id_: -support[id_])[:MOST]
+
+    def _listed(self, id_: str, liked: bool) -> tuple[str, ...]:
+        summary = self._summaries.get(id_)
+        return (summary.likes if liked else summary.dislikes) if summary else ()
+
+    def _phrases(self) -> list[tuple[str, str]]:
+        return [
+            (id_, phrase) for id_ in self._summaries for liked in (True, False) for phrase in self._listed(id_, liked)
+        ]
+
+    def _says_something(self, id_: str) -> bool:
+        """Whether a review has a phrase that is more than the words of which reasons are made and names."""
+        phrases = (phrase for other, phrase in self._phrases() if other == id_)
+        return any(len(_telling(_without(self.titles, phrase))) >= FEW for phrase in phrases)
+
+    def _close(self, theirs: Sequence[str], own: Sequence[str]) -> bool:
+        """Whether something that others say is close enough to something that the user says (`matching.MEET`)."""
+        close = cosines(self._embedder.embed(theirs), self._embedder.embed(own))
+        return float(close.max(initial=-1.0)) >= MEET
+
+
 def _others(names: Collection[str]) -> re.Pattern[str]:
     """What in a text are not its writer's own words: quotations, and the names of things."""
     return re.compile("|".join([_QUOTE, *(_whole(name) for name in sorted(names, key=len, reverse=True) if name)]))
@@ -127,20 +205,40 @@ def _whole(name: str) -> str:
     return rf"(?<!\w){re.escape(name)}(?!\w)"
 
 
-def _named(sentence: str, name: str) -> bool:
-    """Whether a sentence names a thing; a single word with which it begins, such as `It`, is no name."""
-    places = re.finditer(_whole(name), re.sub(_QUOTE, "“”", sentence)) if name else ()
-    return any(place.start() > 0 or " " in name for place in places)
+def _without(names: Collection[str], text: str) -> str:
+    """A text without the names, of which the longest come first."""
+    for name in names:
+        text = re.sub(_whole(name), "“”", text)
+    return text
 
 
-def _overlap(sentence: str, words: Sequence[str], phrase: str) -> float:
-    """1 where the sentence holds the phrase word for word; else the share of its words, if that is enough."""
-    wanted = _words(phrase)
-    if _holds(words, wanted) or (not wanted and phrase and phrase in sentence):  # some say it all with emoji
-        return 1.0 + len(wanted) / 100
-    telling = [word for word in wanted if word not in ENGLISH_STOP_WORDS]
+def _blank(name: str, text: str) -> tuple[str, int]:
+    """A text without a name, and how often that stood there; a single word at the beginning, as `It`, is none."""
+    pattern = _whole(name) if " " in name else rf"(?<!^){_whole(name)}"
+    return re.subn(pattern, "“”", text)
+
+
+def _quotes(quotation: str, phrase: str) -> bool:
+    """Whether a quotation has a phrase, or a telling part of it, word for word."""
+    words, wanted = _words(quotation), _words(quoted(phrase))
+    if not words or not wanted:  # some say it all with emoji
+        return quotation == quoted(phrase)
+    part = any(word not in ENGLISH_STOP_WORDS for word in words) and _holds(wanted, words)
+    return words == wanted or part or (len(_telling(phrase)) >= FEW and _holds(words, wanted))
+
+
+def _overlap(sentence: str, phrase: str) -> float:
+    """Above 1 where the sentence holds the phrase word for word; else the share of its telling words, if enough."""
+    telling, words = _telling(phrase), _words(sentence)
+    if len(telling) >= FEW and _holds(words, _words(phrase)):
+        return 1.0 + len(telling) / 100
     share = sum(word in words for word in telling) / max(len(telling), 1)
     return share if len(telling) >= SEVERAL and share >= SHARED else 0.0
+
+
+def _telling(phrase: str) -> list[str]:
+    """The words of a phrase that are neither function words nor those of which reasons are made."""
+    return [word for word in _words(phrase) if word not in ENGLISH_STOP_WORDS and word not in OWN_WORDS]
 
 
 def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whylike.agents.closeness import cosines
+from whylike.agents.ratings import states_rating
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, RatingScale, Record, ReviewSummary
 
-NEAREST = 3
-"""Of the user's phrases, those nearest to a quality that are looked at: a taste is what comes up more than once."""
-MEET = 0.29
-"""Strength from which a quality meets a taste: the mean cosine of these, times the weight of both phrases."""
+MEET = 0.55
+"""Cosine of a quality and a user's own phrase from which the two may be told side by side: below it, pairs of real
+reviews share a mood or a word at most."""
+FADE = 0.1
+"""Part of its weight that a phrase loses for each one before it in its list, which is clearer in tone."""
 LEAST = 0.5
 """Weight of praise in a review of the worst rating, and of blame in one of the best; it grows to 1 at the other end."""
 NEAR = 0.5
@@ -62,13 +64,13 @@ class Kind(StrEnum):
     """What a point says."""
 
     DRAW = "draw"
-    """Others like in the item what won this user over elsewhere."""
+    """What others like in the item is close to what this user liked elsewhere."""
     CLASH = "clash"
-    """Others dislike in the item what put this user off elsewhere."""
+    """What others dislike in the item is close to what this user disliked elsewhere."""
     PRECEDENT_FOR = "precedent_for"
-    """The nearest item that the user has reviewed pleased them more than others did."""
+    """Of the items that the user reviewed last the nearest one pleased them more than others did."""
     PRECEDENT_AGAINST = "precedent_against"
-    """The nearest item that the user has reviewed pleased them less than others did."""
+    """Of the items that the user reviewed last the nearest one pleased them less than others did."""
     PRAISE = "praise"
     """Others like it; nothing that the user wrote meets it."""
     FAULT = "fault"
@@ -85,7 +87,7 @@ class Point(Record):
 
     kind: Kind
     strength: float
-    """Above 0: a cosine."""
+    """Above 0: a cosine, less where the reviews do not mean their words in full."""
     quality: str = ""
     """What a reviewer of the item wrote, in the reviewer's words; empty for a precedent."""
     quality_review: str = ""
@@ -93,8 +95,11 @@ class Point(Record):
     imported: bool = False
     """Whether the quality is of an imported profile: no reviewer is known who wrote it."""
     taste_review: str = ""
+    """The user's review that the point rests on, or what stands for an imported profile."""
     taste: str = ""
-    """What the user's imported profile says, where the taste is of that and not of a review."""
+    """What the user wrote there, in the user's words, where that meets the quality."""
+    profiled: bool = False
+    """Whether the taste is of an imported profile."""
 
 
 class Sides(NamedTuple):
@@ -114,7 +119,8 @@ class _Aspect(NamedTuple):
     review_id: str
     imported: bool
     weight: float
-    """How much the review meant it: praise within a bad review is a concession."""
+    """How much the review meant it: praise within a bad review is a concession, and what is said less clearly counts
+    for less."""
 
 
 class _Found(NamedTuple):
@@ -131,7 +137,7 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     qualities, quality_vectors = _aspects(sides, sides.item, embedder)
     met = _meetings(qualities, quality_vectors, tastes, taste_vectors) + _precedent(sides, embedder)
     met.sort(key=lambda found: -found.point.strength)
-    unmet = sorted(_unmet(qualities, quality_vectors), key=lambda found: -found.point.strength)
+    unmet = sorted(_unmet(qualities, quality_vectors, tastes, taste_vectors), key=lambda found: -found.point.strength)
     ranked = [*met, *_alternating(unmet)]
     chosen = _take(MOST - 1, ranked, [])
     heard = {found.point.kind in POSITIVE for found in chosen}
@@ -167,7 +173,7 @@ def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
 def _aspects(
     sides: Sides, summaries: Sequence[ReviewSummary], embedder: Embedder
 ) -> tuple[list[_Aspect], NDArray[np.float32]]:
-    """The phrases that say what was good or bad, and their vectors [n, dimension]."""
+    """The phrases that say what was good or bad and state no rating, and their vectors [n, dimension]."""
     reach = sides.scale.maximum - sides.scale.minimum
     places = {
         review.review_id: (review.rating - sides.scale.minimum) / reach
@@ -179,7 +185,11 @@ def _aspects(
         for liked, listed in ((True, summary.likes), (False, summary.dislikes)):
             meant = 1.0 if place is None else place if liked else 1 - place
             weight = LEAST + (1 - LEAST) * meant
-            found += [_Aspect(phrase, liked, summary.review_id, place is None, weight) for phrase in listed]
+            found += [
+                _Aspect(phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number)
+                for number, phrase in enumerate(listed)
+                if not states_rating(phrase)
+            ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
     telling = cosines(vectors, embedder.embed(EMPTY)).max(axis=1, initial=-1.0) < GENERIC
     return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
@@ -191,35 +201,34 @@ def _meetings(
     tastes: Sequence[_Aspect],
     taste_vectors: NDArray[np.float32],
 ) -> list[_Found]:
-    """Likes of others that meet the user's likes, and dislikes that meet the user's dislikes."""
+    """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet."""
     met = []
     for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
         rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked]
         columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked]
         if not rows or not columns:
             continue
-        weights = np.array([tastes[column].weight for column in columns])
-        close = cosines(quality_vectors[rows], taste_vectors[columns]) * weights
+        close = cosines(quality_vectors[rows], taste_vectors[columns])
         for row, found in zip(rows, close, strict=True):
-            nearest = np.argsort(-found, kind="stable")[:NEAREST]
-            strength = float(found[nearest].sum() / NEAREST) * qualities[row].weight
-            taste = tastes[columns[int(nearest[0])]]
-            if strength >= MEET:
+            quality, taste = qualities[row], tastes[columns[int(found.argmax())]]
+            closeness = float(found.max())
+            if closeness >= MEET:
                 point = Point(
                     kind=kind,
-                    strength=strength,
-                    quality=qualities[row].phrase,
-                    quality_review=qualities[row].review_id,
-                    imported=qualities[row].imported,
+                    strength=closeness * quality.weight * taste.weight,
+                    quality=quality.phrase,
+                    quality_review=quality.review_id,
+                    imported=quality.imported,
                     taste_review=taste.review_id,
-                    taste=taste.phrase if taste.imported else "",
+                    taste=taste.phrase,
+                    profiled=taste.imported,
                 )
                 met.append(_Found(point, quality_vectors[row]))
     return met
 
 
 def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
-    """The nearest item that the user has reviewed, where it is near and the rating was not the usual one."""
+    """The nearest of the items that the user reviewed last, where it is near and the rating was not the usual one."""
     target = sides.texts.get(sides.history.item_id)
     past = [review for review in sides.history.user_reviews if review.item_id in sides.texts]
     usual = sides.history.user_rated.average
@@ -243,18 +252,26 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     return [_Found(point, vectors[1 + nearest])]
 
 
-def _unmet(qualities: Sequence[_Aspect], vectors: NDArray[np.float32]) -> list[_Found]:
-    """Every quality by itself, the more typical of its side the stronger."""
+def _unmet(
+    qualities: Sequence[_Aspect],
+    vectors: NDArray[np.float32],
+    tastes: Sequence[_Aspect],
+    taste_vectors: NDArray[np.float32],
+) -> list[_Found]:
+    """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger."""
     if not qualities:
         return []
     liked = np.array([aspect.liked for aspect in qualities])
     same_side = np.where(liked[:, None] == liked[None, :], cosines(vectors, vectors), 0.0)
-    typical = same_side.sum(axis=1) / len(qualities) * np.array([aspect.weight for aspect in qualities])
+    known = np.array([aspect.liked for aspect in tastes], dtype=bool)
+    near = np.where(liked[:, None] == known[None, :], cosines(vectors, taste_vectors), 0.0).max(axis=1, initial=0.0)
+    weights = np.array([aspect.weight for aspect in qualities])
+    strength = (same_side.sum(axis=1) / len(qualities) + near) / 2 * weights
     return [
         _Found(
             Point(
                 kind=Kind.PRAISE if aspect.liked else Kind.FAULT,
-                strength=max(float(typical[row]), 0.0),
+                strength=max(float(strength[row]), 0.0),
                 quality=aspect.phrase,
                 quality_review=aspect.review_id,
                 imported=aspect.imported,
@@ -269,5 +286,6 @@ def _alternating(found: Sequence[_Found]) -> list[_Found]:
     """Praise and faults in turn, beginning with the stronger side, so that neither side is hidden."""
     praise = [each for each in found if each.point.kind is Kind.PRAISE]
     faults = [each for each in found if each.point.kind is Kind.FAULT]
-    first, second = (praise, faults) if len(praise) >= len(faults) else (faults, praise)
+    praised, faulted = (sum(each.point.strength for each in side) for side in (praise, faults))
+    first, second = (praise, faults) if praised >= faulted else (faults, praise)
     return [each for pair in zip_longest(first, second) for each in pair if each is not None]

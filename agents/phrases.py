@@ -9,7 +9,9 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from whylike.agents.prompting import one_line
 
 WORDS = 180
-"""Words of a review that are read; enough for the student (method: short prompts)."""
+"""Words of a review that are read, and the rest of a sentence; enough for the student (method: short prompts)."""
+CHARACTERS = 5_000
+"""Characters of a review that are read: words can be long."""
 LONGEST = 14
 """Words of the longest phrase that still reads as a keyword list's entry."""
 LETTERS = 160
@@ -23,16 +25,52 @@ FOREIGN = 5
 MOST = 20
 """Phrases read of one review."""
 
-_SENTENCE = re.compile(r"[.!?;:…]+(?=\s|[A-Z\"“(]|$)|[。！？；：｡؟۔।]+|—|\s+[-–*]+\s+")
+_SENTENCE = re.compile(r"(?:(?<!\.)\.(?!\.)|(?<![!?;])[!?;][.!?;:…]*+)(?=\s|[A-Z\"“(]|$)|[。！？；｡؟۔।]+")
+_PAUSE = re.compile(r"(?:\.{2,}|[:…]+)(?=\s|[A-Z\"“(]|$)|[：—]|\s+[-–*]+\s+")
 _CLAUSE = re.compile(
-    r",\s+|[()\[\]，、،]|\s+(?=(?:but|although|though|however|because|while|whereas|except)\b)", re.IGNORECASE
+    r",\s+|[()\[\]，、،]|\s+(?=(?:but|although|though|however|because|while|whereas)\b)", re.IGNORECASE
 )
-_JOIN = re.compile(r"\s+(?:and|with|as|which|that|so|when|where)\s+", re.IGNORECASE)
-_LEAD = re.compile(
-    r"^(?:and|but|or|so|because|although|though|while|which|that|however|also|well|yes|then|plus|except)\s+",
+_JOIN = re.compile(r"\s+and\s+", re.IGNORECASE)
+_DENIES = re.compile(
+    r"\b(?:not|never|no|none|nor|neither|nothing|nobody|nowhere|cannot|without|\w+n['’]t|lack\w*|fail\w*|hardly"
+    r"|(?:do|does|did|is|was|are|were|ca|wo|have|has|had|would|could|should|ai)nt|barely|scarcely|rarely|seldom"
+    r"|except|doubt\w*|miss(?:e[ds]|ing)?|far\s+from|hat(?:e[ds]?|ing)|dislik\w*|avoid\w*|despis\w*|detest\w*"
+    r"|loath\w*|ruin\w*|spoil\w*|problems?|trouble|complain\w*|tired|sick|fed\s+up|wast\w*"
+    r"|nicht|kein\w*|ohne|nie|pas|jamais|sans|nunca|sin|non|senza|нет|не|без)\b",
     re.IGNORECASE,
 )
+"""What denies or condemns what comes after it in its sentence."""
+_HEDGES = re.compile(
+    r"\b(?:would|could|should|might|if|unless|unlike|than|instead|rather|almost|nearly|less|least|wish\w*|suppos\w*"
+    r"|hop(?:e[ds]?|ing)|expect\w*|claim\w*|pretend\w*|told|said|says?|thought|think|used\s+to|compared|such\s+as"
+    r"|including|e\.g\.)(?!\w)|\w['’]d\b|\blike(?=\s+(?-i:[A-Z]))",
+    re.IGNORECASE,
+)
+"""What makes what comes after it in its sentence a wish, a comparison, a report or an example."""
+_TURN = re.compile(r"\s*(?:but|although|though|however|whereas)\s(?!for\b)", re.IGNORECASE)
+"""How a clause begins in which a denial before it holds no more."""
+_NO_TURN = re.compile(r"\b(?:nothing|none|anything|all|help|not\s+(?:only|just|merely)\b.*)$", re.IGNORECASE)
+"""What `but` does not turn: “nothing but”, “not only … but”."""
+_ANEW = re.compile(r"\s*(?:I|it|they|we|he|she|this|there)\b(?:['’]\w+)?\s", re.IGNORECASE)
+"""How a clause begins that stands by itself."""
+_AFTERTHOUGHT = 4
+"""Words up to which a clause may be about the one before it: “this is not”."""
+_FRAGMENT = re.compile(
+    r"^(?:who|whom|whose|which|than|of|like|such|including|alongside|nor|to|that(?=\s+\w+s?\s))\b"
+    r"|^(?!an?\b|the\b)(?:[\w'’]+\s+){1,4}(?:who|whom|whose)\b",
+    re.IGNORECASE,
+)
+"""How a part begins that cannot stand alone."""
+_DANGLING = re.compile(
+    r"\b(?:an?|the|of|to|in|on|at|by|for|from|with|and|or|is|are|was|were|includes?|like|as|one|this|that)$",
+    re.IGNORECASE,
+)
+"""How a part ends that cannot stand alone."""
+_LEAD = re.compile(
+    r"^(?:(?:and|but|or|so|because|although|though|while|however|also|plus)\s+|(?:well|yes|then),\s+)", re.IGNORECASE
+)
 _EDGE = " .,;:!?…。、，\"“”'‘’()[]{}<>|*-–—_/\\~=+#&"
+_NAME = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _FOREIGN = re.compile(r"[^\W\d_\u0000-\u02ff]")
 
@@ -40,25 +78,81 @@ _FOREIGN = re.compile(r"[^\W\d_\u0000-\u02ff]")
 def phrases(title: str, text: str) -> list[str]:
     """The phrases of a review in their order, without repeats, at most `MOST`, the headline first.
 
-    A short sentence is one phrase; a longer one is cut at its clauses. Each has at most `LONGEST` words and `LETTERS`
-    characters, and at least two words that carry meaning. A review too short to have one (“Great!”) is a phrase of its
-    own.
+    A short sentence is one phrase; a longer one is cut at its clauses, but never where a denial or a hedge (“not”,
+    “lacks”, “if”) reaches over the cut; what is then too long, or could not stand alone, is left out. Each phrase has
+    at most `LONGEST` words and `LETTERS` characters, and at least two words that carry meaning. A review too short to
+    have one (“Great!”) is a phrase of its own.
     """
-    found = [phrase for source in (title, text) for phrase in _cut(one_line(source, WORDS))]
+    found = [phrase for source in (title, text) for phrase in _cut(_read(source))]
     telling = {phrase.lower(): phrase for phrase in reversed(found) if _tells(phrase)}
     kept = [phrase for phrase in dict.fromkeys(found) if telling.get(phrase.lower()) == phrase]
     if not kept:
-        kept = [whole for source in (text, title) if (whole := _trim(one_line(source, LONGEST)[:LETTERS]))][:1]
+        kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _short(whole)][:1]
     return kept[:MOST]
+
+
+def _read(source: str) -> str:
+    """The beginning of a review: the first words to the end of their last sentence, or without it if that is far."""
+    enough, more = one_line(source, WORDS)[:CHARACTERS], one_line(source, WORDS + LONGEST)[:CHARACTERS]
+    if more == one_line(source):
+        return more
+    ends = [mark.start() for mark in _SENTENCE.finditer(more)]
+    return more[: min((end for end in ends if end >= len(enough)), default=max(ends, default=0))]
 
 
 def _cut(source: str) -> list[str]:
     parts: list[str] = []
     for sentence in map(_trim, _SENTENCE.split(source)):
-        clauses = [sentence] if len(sentence.split()) <= SHORT else map(_trim, _CLAUSE.split(sentence))
-        for clause in clauses:
-            parts += [clause] if len(clause.split()) <= LONGEST else map(_trim, _JOIN.split(clause))
-    return [part for part in parts if len(part.split()) <= LONGEST and len(part) <= LETTERS]
+        for line in _split(sentence, _PAUSE):
+            cut = [line]
+            if len(line.split()) > SHORT:
+                cut = [piece for clause in _split(line, _CLAUSE) for piece in _joined(clause)]
+            parts += cut if len(cut) == 1 else [part for part in cut if _stands(part, line)]
+    return [part for part in parts if _short(part)]
+
+
+def _joined(clause: str) -> list[str]:
+    return [clause] if len(clause.split()) <= LONGEST else _split(clause, _JOIN)
+
+
+def _short(phrase: str) -> bool:
+    return len(phrase.split()) <= LONGEST and len(phrase) <= LETTERS
+
+
+def _split(text: str, marks: re.Pattern[str]) -> list[str]:
+    """The text cut at the marks, but nowhere that a denial or a hedge reaches."""
+    parts, start = [], 0
+    for mark in marks.finditer(text):
+        if not _reaches(text[start : mark.start()], text[mark.end() :]):
+            parts.append(text[start : mark.start()])
+            start = mark.end()
+    return [_trim(part) for part in (*parts, text[start:])]
+
+
+def _reaches(before: str, after: str) -> bool:
+    """Whether either side of a mark may change what the other means."""
+    pauses = _PAUSE.split(after.strip(_EDGE))
+    pieces = [piece for pause in pauses for piece in _CLAUSE.split(pause) if piece.strip()]
+    if any(
+        len(piece.split()) <= _AFTERTHOUGHT and (_DENIES.search(piece) or _HEDGES.search(piece))
+        for piece in pieces[:1] + pieces[-1:]
+    ):
+        return True
+    denied, hedged = _DENIES.search(before), _HEDGES.search(before)
+    if not denied and not hedged:
+        return False
+    if len(pieces) > 1:  # it may be put in between: “not, though many say so, a warm sound”
+        return True
+    turned = _TURN.match(after) and not _NO_TURN.search(before)
+    return not turned and (bool(hedged) or not _ANEW.match(after))
+
+
+def _stands(part: str, sentence: str) -> bool:
+    """Whether a part of a sentence can stand alone: no relative clause, not broken off, not one of several names."""
+    words = _NAME.findall(part)
+    others = [word for word in _NAME.findall(sentence) if word[0].islower()]
+    whole = not _FRAGMENT.match(part) and not _DANGLING.search(part)
+    return whole and not (others and words and all(word[0].isupper() for word in words))
 
 
 def _tells(phrase: str) -> bool:

@@ -2,17 +2,19 @@
 
 The untaught base model writes fluent nonsense when it is left free, so what it may write is held by a grammar: one
 sentence a point (`agents.matching`), the reviewers' own words in quotation marks, the turn of phrase left to the model.
-No sentence can mention a rating, reveal the profile, or claim what nobody wrote.
+No sentence can mention a rating, reveal the profile, or claim what nobody wrote: where tastes meet, both sides are
+quoted, so that the reader can judge.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from whylike.adapters.engines.base import Engine, Writing, Written
-from whylike.agents.matching import Kind, Point
+from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.prompting import one_line, render
 from whylike.records import Expert
 
@@ -22,52 +24,61 @@ LONGEST = 160
 """Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
 _LEADS = {
-    "for": ("This should suit the user", "The user would probably enjoy it", "There is much here for the user"),
+    "for": ("This should suit the user", "The user would probably enjoy it", "There is something here for the user"),
     "against": ("This is unlikely to suit the user", "The user would probably be disappointed"),
     "even": ("This could go either way for the user", "It is hard to say how the user would take it"),
     "newcomer": ("The user has written no reviews yet, so only others can be heard",),
 }
 _SECOND = ("on the bright side", "on the other hand")
 """How only a later sentence may begin."""
-_TURNS: dict[Kind, tuple[tuple[str, str], ...]] = {
+_TURNS: dict[Kind, tuple[str, ...]] = {
     Kind.DRAW: (
-        ("one reviewer writes “", "”, and something like that won the user over in {taste}"),
-        ("others speak of “", "”, which is close to what the user enjoyed about {taste}"),
-        ("what is said here, “", "”, recalls what the user praised in {taste}"),
-        ("those who liked it mention “", "”, and the user liked much the same in {taste}"),
+        "one reviewer writes “{quality}”, and of {item} the user wrote “{taste}”",
+        "somebody speaks of “{quality}”, which is close to what the user liked about {item}, “{taste}”",
+        "what is said here, “{quality}”, recalls what the user wrote about {item}, “{taste}”",
+        "among what others like is “{quality}”, and in {item} the user liked “{taste}”",
     ),
     Kind.CLASH: (
-        ("somebody complains “", "”, and much the same spoiled {taste} for the user"),
-        ("others say “", "”, the kind of thing that bothered the user about {taste}"),
-        ("one complaint, “", "”, is close to what the user held against {taste}"),
-        ("those who disliked it mention “", "”, and the user disliked much the same in {taste}"),
+        "somebody complains “{quality}”, and of {item} the user wrote “{taste}”",
+        "one reviewer says “{quality}”, which is close to what the user disliked about {item}, “{taste}”",
+        "one complaint, “{quality}”, recalls what the user held against {item}, “{taste}”",
+        "among what others dislike is “{quality}”, and in {item} the user disliked “{taste}”",
     ),
     Kind.PRECEDENT_FOR: (
-        ("the nearest thing that the user knows is {taste}, and that was a success", ""),
-        ("of all that the user has written about, {taste} comes closest, and it went down well", ""),
+        "of what the user has reviewed lately {item} comes closest, and that was a success",
+        "the nearest thing among the user's latest reviews is {item}, and it went down well",
     ),
     Kind.PRECEDENT_AGAINST: (
-        ("the nearest thing that the user knows is {taste}, and that was a disappointment", ""),
-        ("of all that the user has written about, {taste} comes closest, and it did not go down well", ""),
+        "of what the user has reviewed lately {item} comes closest, and that was a disappointment",
+        "the nearest thing among the user's latest reviews is {item}, and it did not go down well",
     ),
     Kind.PRAISE: (
-        ("those who like it write “", "”"),
-        ("it is praised with the words “", "”"),
-        ("on the bright side, “", "”, as one of them has it"),
-        ("a happy reviewer says “", "”"),
+        "one reviewer praises it with the words “{quality}”",
+        "what somebody likes about it is “{quality}”",
+        "on the bright side, “{quality}”, as one reviewer has it",
+        "to its credit somebody writes “{quality}”",
     ),
     Kind.FAULT: (
-        ("those who do not like it write “", "”"),
-        ("a warning from one reviewer reads “", "”"),
-        ("on the other hand, “", "”, as one of them has it"),
-        ("an unhappy reviewer says “", "”"),
+        "one reviewer complains “{quality}”",
+        "a warning from one reviewer reads “{quality}”",
+        "on the other hand, “{quality}”, as one reviewer has it",
+        "what somebody dislikes about it is “{quality}”",
     ),
 }
-_MET: dict[Kind, tuple[str, str, str]] = {
-    Kind.DRAW: ("one reviewer writes", "its profile says", "something like that won the user over in {taste}"),
-    Kind.CLASH: ("somebody complains", "its profile warns of", "much the same spoiled {taste} for the user"),
+_PROFILED = {
+    Kind.DRAW: ("one reviewer writes", "its profile says"),
+    Kind.CLASH: ("somebody complains", "its profile warns of"),
 }
-"""Where an imported profile has a part: what leads to a reviewer's words, what to the profile's, and a review's end."""
+"""Where an imported profile has a part: what leads to a reviewer's words, and what to the profile's."""
+OWN_WORDS = frozenset(
+    word
+    for turn in (
+        *(lead for leads in _LEADS.values() for lead in leads),
+        *(one for each in _TURNS.values() for one in each),
+    )
+    for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", turn.lower()))
+)
+"""The words of the sentences themselves, in lower case: that a review has them too says nothing."""
 
 
 class Reasoner:
@@ -123,17 +134,18 @@ def called(title: str, timestamp: int) -> str:
     return quoted(title) or f"an item reviewed on {when.day} {when:%B %Y}"
 
 
-def _turns(point: Point) -> tuple[tuple[str, str], ...]:
-    """The wordings of a point: before the quality's words and after them."""
-    if not point.imported and not point.taste:
+def _turns(point: Point) -> tuple[str, ...]:
+    """The wordings of a point."""
+    if not point.imported and not point.profiled:
         return _TURNS[point.kind]
-    if point.kind in _MET:
-        reviewer, profile, review = _MET[point.kind]
-        begin = profile if point.imported else reviewer
-        whose = "the user's" if point.imported else "the user's profile"
-        return ((f"{begin} “", f"”, and {whose} has “{{taste}}”" if point.taste else f"”, and {review}"),)
-    verb = "liked" if point.kind is Kind.PRAISE else "disliked"
-    return ((f"it is {verb} for “", "”"), (f"among what is {verb} in it is “", "”"))
+    verb = "liked" if point.kind in POSITIVE else "disliked"
+    if not point.taste:
+        return (f"it is {verb} for “{{quality}}”", f"among what is {verb} in it is “{{quality}}”")
+    reviewer, profile = _PROFILED[point.kind]
+    begin = profile if point.imported else reviewer
+    whose = "the user's" if point.imported else "the user's profile"
+    end = f"{whose} has “{{taste}}”" if point.profiled else "of {item} the user wrote “{taste}”"
+    return (f"{begin} “{{quality}}”, and {end}",)
 
 
 def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> tuple[str, int]:
@@ -148,11 +160,14 @@ def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> 
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
         turns = _turns(point)[taken.get(point.kind, 0) :: total[point.kind]] or _turns(point)
         if not number:
-            turns = tuple(turn for turn in turns if not turn[0].startswith(_SECOND))
+            turns = tuple(turn for turn in turns if not turn.startswith(_SECOND))
         taken[point.kind] = taken.get(point.kind, 0) + 1
-        taste = quoted(point.taste) or names.get(point.taste_review, "")
-        quality = quoted(point.quality)
-        wordings = [f"{before.format(taste=taste)}{quality}{after.format(taste=taste)}." for before, after in turns]
+        filled = {
+            "quality": quoted(point.quality),
+            "taste": quoted(point.taste),
+            "item": names.get(point.taste_review, ""),
+        }
+        wordings = [f"{turn.format(**filled)}." for turn in turns]
         rules.append([wording[0].upper() + wording[1:] for wording in wordings] if number else wordings)
     leads = [lead + (": " if points else ".") for lead in _LEADS[stance]]
     body = ' " " '.join(f"p{number}" for number in range(len(points)))

@@ -1,9 +1,9 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
-what is cared about are the concerns that these phrases are about. The model judges the tone of each phrase in the light
-of the review's rating; on `review_summaries` of the teacher data that finds more of the teacher's aspects than letting
-an untaught base model write them (`whylike bench summaries`).
+those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
+judges the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds
+more of the teacher's aspects than letting an untaught base model write them (`whylike bench summaries`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whylike.adapters.engines.base import Engine, Weighing
-from whylike.agents import phrases
+from whylike.agents import phrases, ratings
 from whylike.agents.closeness import cosines
 from whylike.agents.prompting import prompt_file, render
 from whylike.agents.recipe import constants, recipe
@@ -31,6 +31,11 @@ SETTLED = 0.625
 """Where on the scale (0 worst, 1 best) a rating says nothing about the tone: the middle of 3 and 4 of 5."""
 FAINT = 0.25
 """A phrase whose tone is nearer to neutral than this, in log-odds, is left out."""
+PLAIN = 0.6
+"""Tone that a phrase has by itself where it neither praises nor blames: about the median in reviews of a middling
+rating, whose phrases the untaught model finds more positive than the neutral ones of its prompt."""
+AGAINST = 0.6
+"""Farther than this beyond `PLAIN` a phrase's own tone is not turned by the rating: “terrible singing” is no praise."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
@@ -76,7 +81,15 @@ class Toned(NamedTuple):
     """A phrase and how it sounds: log-odds of liked against disliked."""
 
     phrase: str
+    own: float
+    """By itself."""
     tone: float
+    """In the light of the review's rating."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether it can stand as praise or as blame: the rating decides what is in doubt, but turns nothing round."""
+        return abs(self.tone) >= FAINT and math.copysign(1, self.tone) * (self.own - PLAIN) >= -AGAINST
 
 
 class Summarizer:
@@ -89,6 +102,7 @@ class Summarizer:
         self._recipe = recipe(
             prompt_file("phrase_tone").model_dump(mode="json"),
             constants(phrases),
+            constants(ratings),
             constants(sys.modules[__name__]),
             embedder.name,
         )
@@ -105,12 +119,16 @@ class Summarizer:
 
     def summarize(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         """A summary of each review, in order. Raises `EngineError`."""
-        cut = [phrases.phrases(review.title, review.text) for review in reviews]
+        cut = [
+            [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
+            for review in reviews
+        ]
         tones = iter(self._tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
             place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
-            toned = [Toned(phrase, next(tones) + RATING_PULL * (place - SETTLED)) for phrase in found]
+            pull = RATING_PULL * (place - SETTLED)
+            toned = [Toned(phrase, own := next(tones), own + pull) for phrase in found]
             summaries.append(self._summary(review, toned))
         return summaries
 
@@ -142,7 +160,7 @@ class Summarizer:
         return recipe([summary.model_dump(mode="json") for summary in summaries], rated.model_dump())
 
     def _summary(self, review: Review, toned: Sequence[Toned]) -> ReviewSummary:
-        clear = sorted((each for each in toned if abs(each.tone) >= FAINT), key=lambda each: -abs(each.tone))
+        clear = sorted((each for each in toned if each.clear), key=lambda each: -abs(each.tone))
         likes = [each.phrase for each in clear if each.tone > 0][:KEPT]
         dislikes = [each.phrase for each in clear if each.tone < 0][:KEPT]
         return ReviewSummary(

@@ -18,8 +18,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from whylike.agents.grounding import ground
-from whylike.agents.matching import Sides, balance, points
-from whylike.agents.reasoner import called
+from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.reasoner import called, quoted
 from whylike.agents.router import Route, plan
 from whylike.graph import sides
 from whylike.graph.services import Services
@@ -170,6 +170,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     return {
         "told": asked.prompt.messages[0].content,
         "written": written,
+        "points": [point.model_dump(mode="json") for point in chosen],
     }
 
 
@@ -189,8 +190,17 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
         )
 
     names = _names(services, known)
+    about = services.store.item(known.item_id)
     grounded = ground(
-        state["written"], [*user, *item], nearest, names=names, profiles=sides.stand_in_ids(state), prompt=state["told"]
+        state["written"],
+        [*user, *item],
+        nearest,
+        services.embedder,
+        points=[Point.model_validate(point) for point in state["points"]],
+        names=names,
+        about=quoted(about.title) if about else "",
+        profiles=sides.stand_in_ids(state),
+        prompt=state["told"],
     )
     return {"reason": grounded.model_dump(mode="json") if grounded.sentences else None}
 

@@ -41,6 +41,8 @@ class PairState(TypedDict, total=False):
     told: str
     """What the Reasoner was asked, in words: grounding keeps the reason from repeating it."""
     written: str
+    points: list[Json]
+    """What the reason was held to (`agents.matching`)."""
     reason: Json | None
     rating: Json
     notes: Annotated[list[str], list.__add__]

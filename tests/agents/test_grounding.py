@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from whylike.agents.grounding import MOST, QUOTED, ground, repeats, split_sentences, states_rating
-from whylike.records import ReviewSummary
+from whylike.agents.grounding import MOST, QUOTED, Nearest, repeats, split_sentences
+from whylike.agents.grounding import ground as ground_with
+from whylike.agents.matching import Kind, Point
+from whylike.agents.ratings import states_rating
+from whylike.agents.reasoner import OWN_WORDS
+from whylike.memory.embeddings import Embedder
+from whylike.records import Reason, ReviewSummary, Side
 
 PIECES = (
     "The user",
@@ -38,6 +46,20 @@ def summary(review_id: str, likes: tuple[str, ...] = (), dislikes: tuple[str, ..
 def far(sentences: list[str]) -> list[list[tuple[str, float]]]:
     """Nothing is near in meaning."""
     return [[] for _ in sentences]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _embedder(embedder: Embedder) -> Iterator[None]:
+    EMBEDDER.append(embedder)
+    yield
+    EMBEDDER.clear()
+
+
+EMBEDDER: list[Embedder] = []
+
+
+def ground(text: str, summaries: Sequence[ReviewSummary], nearest: Nearest, **more: Any) -> Reason:
+    return ground_with(text, summaries, nearest, EMBEDDER[0], **more)
 
 
 # Sentences
@@ -99,6 +121,10 @@ STATED = [
     "It scores 8.",
     "It is a perfect ten.",
     "It would earn 8 points.",
+    "It is worth 4* at least.",
+    "Von mir fünf, also 5 Sterne.",
+    "Mérite 5 étoiles.",
+    "A warning from one reviewer reads “I give it 5 out of 5 stars for the jokes”.",
 ]
 UNSTATED = [
     "The user enjoys first-rate acting.",
@@ -113,7 +139,6 @@ UNSTATED = [
     "The film was made in 1982.",
     "It is a good one.",
     "It is as good as the first two films.",
-    "A warning from one reviewer reads “five stars, 10/10, my rating”.",
 ]
 
 
@@ -132,9 +157,11 @@ def test_a_sentence_that_states_none_stays(sentence: str):
 
 
 def test_a_title_may_speak_of_stars():
-    text = "One reviewer writes “sad”, and something like that won the user over in The Fault in Our Stars (4/5)."
+    text = "The nearest thing among the user's latest reviews is The Fault in Our Stars (4/5), and it went down well."
     assert states_rating(text)
     assert ground(text, [], far, names={"r": "The Fault in Our Stars (4/5)"}).text == text
+    assert ground(text, [], far, about="The Fault in Our Stars (4/5)").text == text
+    assert ground(text, [], far, names={"r": "The Fault"}).text == ""
 
 
 # The prompt
@@ -200,19 +227,19 @@ def test_a_phrase_of_emoji_is_found_as_well():
 
 def test_a_sentence_rests_on_the_item_that_it_names():
     assert evidence("This comes close to E.T and that went well.", r1="E.T", r2="Jaws") == ["r1"]
-    assert evidence("This comes close to Jaws 2.", r1="Jaws", r2="Jaws 2")[:1] != []
+    assert evidence("This comes close to Jaws 2.", r1="Jaws", r2="Jaws 2") == ["r2"]
+    assert evidence("This comes close to Jaws 2 and to Jaws.", r1="Jaws", r2="Jaws 2") == ["r2", "r1"]
     assert evidence("This bowl is close to that.", r1="owl") == []
     assert evidence("It is praised with the words “It was fine”.", r1="It") == [], "no name, only the word"
     assert evidence("This is close to what won the user over in It.", r1="It") == ["r1"]
-    assert evidence("One writes “better than Jaws”.", r1="Jaws") == [], "a reviewer named it"
+    assert evidence("One writes “better than Jaws”.", summary("r2", likes=("better than Jaws",)), r1="Jaws") == ["r2"]
     assert evidence("Nothing is named.", r1="") == []
 
 
 def test_the_strongest_are_listed_and_no_more():
     summaries = [summary(f"r{n}", likes=("warm sound",)) for n in range(MOST + 2)]
-    best = summary("r9", likes=("the warm sound of it",))
-    assert evidence("Others mention the warm sound of it.", *summaries, best) == ["r9", "r0", "r1"]
-    assert evidence("That warm sound recalls Harvest.", *summaries, r1="Harvest")[0] == "r1", "by phrase and by name"
+    best = summary("r9", likes=("the warm sound of guitars",))
+    assert evidence("They have the warm sound of guitars.", *summaries, best) == ["r9", "r0", "r1"]
 
 
 def test_a_sentence_rests_on_what_is_near_in_meaning():
@@ -222,7 +249,8 @@ def test_a_sentence_rests_on_what_is_near_in_meaning():
         asked.append(sentences)
         return [[("r2", 0.9), ("r1", 0.61), ("r3", 0.59)], []]
 
-    reason = ground("The sound is cosy. It is made of wood. It has 5 stars.", [], nearest)
+    known = [summary(f"r{number}", likes=("velvety tones",)) for number in (1, 2, 3)]
+    reason = ground("The sound is cosy. It is made of wood. It has 5 stars.", known, nearest)
     assert [sentence.evidence for sentence in reason.sentences] == [["r2", "r1"], []]
     assert [sentence.supported for sentence in reason.sentences] == [True, False]
     assert asked == [["The sound is cosy.", "It is made of wood."]]
@@ -239,3 +267,93 @@ def test_words_without_meaning_support_nothing():
     text = "It was a long evening and a late one."
     assert not ground(text, [summary("r", likes=("a wedding and a boat and a",))], far).sentences[0].supported
     assert ground(text, [summary("r", likes=("such a long and late evening",))], far).sentences[0].supported
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "one reviewer writes",
+        "enjoy",
+        "among what others like",
+        "close to what the user liked about Heat",
+        "the nearest thing among the user's latest reviews is Heat, and it went down well",
+    ],
+)
+@pytest.mark.parametrize("nearness", [0.0, 1.0])
+def test_the_words_of_reasons_capture_no_sentence(phrase: str, nearness: float):
+    """Hostile or innocent, a review with nothing but the words of which reasons are made supports none."""
+    text = f"The user would enjoy it: one reviewer writes “warm sound”. In short: {phrase}."
+    captor, right = summary("x", likes=(phrase,)), summary("r", likes=("warm sound",))
+    reason = ground(text, [captor, right], lambda all_: [[("x", nearness)] for _ in all_], names={"h": "Heat"})
+    first, last = reason.sentences
+    assert first.evidence == ["r"]
+    assert "x" not in last.evidence
+
+
+@given(st.lists(st.sampled_from(sorted(OWN_WORDS)), min_size=1, max_size=8).map(" ".join))
+def test_no_choice_of_them_does(phrase: str):
+    [made] = ground(f"The user: {phrase}.", [summary("x", likes=(phrase,))], lambda _: [[("x", 1.0)]]).sentences
+    assert not made.supported
+
+
+def test_what_nobody_wrote_is_not_supported():
+    one = summary("r1", likes=("the sound is warm",))
+    assert evidence("One says “the sound is cold”.", one) == []
+    assert evidence("One says “the sound is warm” and one “the price is fair”.", one) == []
+    assert evidence("One says “sound is warm”.", one) == ["r1"], "a part of it"
+
+
+def test_the_item_itself_is_no_other():
+    text = "All this is true of Alien Resurrection."
+    assert ground(text, [], far, names={"r": "Alien"}).sentences[0].supported
+    assert not ground(text, [], far, names={"r": "Alien"}, about="Alien Resurrection").sentences[0].supported
+
+
+# What a sentence claims
+
+FAR_OFF = ("the bread tasted of butter", "her singing gives me goosebumps")
+CLOSE = ("slimy rubber creatures on wires", "creatures of rubber and wires")
+
+
+@pytest.mark.parametrize(("phrases", "supported"), [(CLOSE, True), (FAR_OFF, False)], ids=["close", "far off"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One reviewer writes “{0}”, and of Heat the user wrote “{1}”.",
+        "What others call “{0}” is just what the user liked in Heat.",
+        "Like Heat it has {0}.",
+        "The user wrote “{1}” elsewhere, and here it is “{0}”.",
+    ],
+)
+def test_a_meeting_must_hold(text: str, phrases: tuple[str, str], supported: bool):
+    """Whether a grammar or a taught Reasoner wrote it: what is laid side by side is close in meaning."""
+    theirs, own = phrases
+    summaries = [summary("q", likes=(theirs,)), summary("h", likes=(own,))]
+    point = Point(kind=Kind.DRAW, strength=0.9, quality=theirs, quality_review="q", taste_review="h", taste=own)
+    for points in ((), (point,)):
+        [made] = ground(text.format(*phrases), summaries, far, names={"h": "Heat"}, points=points).sentences
+        assert made.supported is supported
+        assert set(made.evidence) == ({"q", "h"} if supported else set())
+
+
+def test_what_a_point_rests_on_is_looked_up():
+    text = "One reviewer writes “{}”, and of Heat the user wrote “{}”.".format(*CLOSE)
+    point = Point(kind=Kind.DRAW, strength=0.9, quality=CLOSE[0], quality_review="q", taste_review="h", taste=CLOSE[1])
+    said = {"q": summary("q", likes=CLOSE[:1]), "h": summary("h", likes=CLOSE[1:]), "x": summary("x", likes=CLOSE)}
+    names = {"h": "Heat"}
+
+    def cited(*summaries: ReviewSummary, told: Point = point) -> list[str]:
+        return ground(text, summaries, far, names=names, points=[told]).sentences[0].evidence
+
+    assert cited(*said.values()) == ["q", "h"], "no other review that has the same words"
+    assert cited(said["q"]) == cited(said["h"]) == [], "the words are not there"
+    assert cited(summary("q", dislikes=CLOSE[:1]), said["h"]) == [], "they stand on the other side"
+    profiled = point.model_copy(update={"taste_review": "\x00user", "profiled": True})
+    [made] = ground(
+        "One reviewer writes “{}”, and the user's profile has “{}”.".format(*CLOSE),
+        [said["q"], summary("\x00user", likes=CLOSE[1:])],
+        far,
+        points=[profiled],
+        profiles={"\x00user": Side.USER},
+    ).sentences
+    assert (made.evidence, made.profiles, made.supported) == (["q"], [Side.USER], True)

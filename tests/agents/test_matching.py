@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whylike.agents.matching import ALIKE, MOST, Kind, Point, Sides, balance, points
+from whylike.agents.matching import ALIKE, MEET, MOST, Kind, Point, Sides, balance, points
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, Rated, RatingScale, Review, ReviewSummary
 
@@ -102,11 +102,15 @@ def test_points_are_few_different_and_true(embedder: Embedder, user: list[Review
         if point.kind in {Kind.DRAW, Kind.CLASH}:
             taste = said[point.taste_review]
             assert taste in user
-            assert taste.likes if liked else taste.dislikes
+            theirs, own = embedder.embed([point.quality]), embedder.embed(taste.likes if liked else taste.dislikes)
+            assert point.taste in (taste.likes if liked else taste.dislikes)
+            close = float(theirs[0] @ embedder.embed([point.taste])[0])
+            assert close >= MEET - 1e-4, "what is said to be close is close"
+            assert close >= float((theirs @ own.T).max()) - 1e-4, "and the nearest"
         else:
-            assert point.taste_review == ""
+            assert (point.taste_review, point.taste) == ("", "")
         assert not point.imported
-        assert point.taste == ""
+        assert not point.profiled
     vectors = embedder.embed([point.quality for point in chosen])
     close = vectors @ vectors.T
     assert all(close[a, b] < ALIKE for a in range(len(chosen)) for b in range(a))
@@ -195,6 +199,67 @@ def test_what_is_far_from_every_taste_meets_none(embedder: Embedder):
     user, item = [summary("r0", likes=PRAISE[:3])], [summary("q0", likes=("the bread tasted of butter",))]
     [point] = points(sides(user, item, ratings={"r0": 5, "q0": 5}), embedder)
     assert point.kind is Kind.PRAISE
+
+
+def test_what_is_only_near_meets_none(embedder: Embedder):
+    """As a pair of the demo's reviewers: it shares a mood, and the mean of three such was once a meeting."""
+    tastes = ("a monster film with real monsters", "creatures in the snow", "the beasts were frightening")
+    for quality in ("a good honest war film", "the wolves in the forest", "slimy rubber on wires"):
+        chosen = points(
+            sides([summary("r0", likes=tastes)], [summary("q0", likes=(quality,))], ratings={"r0": 5}), embedder
+        )
+        close = float((embedder.embed([quality]) @ embedder.embed(tastes).T).max())
+        assert close < MEET
+        assert [point.kind for point in chosen] == [Kind.PRAISE]
+
+
+def test_the_review_with_the_nearest_words_is_the_one_that_is_named(embedder: Embedder):
+    user = [
+        summary("r0", likes=("puppets and wires", "rubber monsters", "old special effects")),
+        summary("r1", likes=("slimy creatures of rubber and wires", "the bread", "the lake")),
+    ]
+    item = [summary("q0", likes=("creatures of rubber and wires",))]
+    [met] = points(sides(user, item, ratings={"r0": 5, "r1": 1, "q0": 5}), embedder)
+    assert (met.kind, met.taste_review, met.taste) == (Kind.DRAW, "r1", "slimy creatures of rubber and wires")
+
+
+def test_what_no_taste_meets_is_told_in_the_order_of_its_nearness(embedder: Embedder):
+    item = [summary(f"q{number}", likes=(phrase,)) for number, phrase in enumerate(PRAISE[3:7])]
+    for phrase, taste in (
+        ("her singing gives me goosebumps", "a fine voice"),
+        ("the chase through the market", "a hunt"),
+    ):
+        first = points(sides([summary("r0", likes=(taste,))], item), embedder)[0]
+        assert (first.kind, first.quality) == (Kind.PRAISE, phrase)
+
+
+@pytest.mark.parametrize("stated", ["I give it 5 out of 5 stars for the jokes", "four stars for the rubber creatures"])
+def test_what_states_a_rating_is_no_point(embedder: Embedder, stated: str):
+    """Not even out of an imported profile, which no Summarizer has made."""
+    told = summary("r0", likes=(stated,), dislikes=(stated,))
+    assert points(sides([told], [summary("q0", likes=(stated,), dislikes=(stated,))]), embedder) == ()
+
+
+def test_the_stronger_side_comes_first_though_it_has_fewer_voices(embedder: Embedder):
+    """What is meant counts, not how often something is said: these complaints are of reviews that were pleased."""
+    meant = [summary("p0", likes=("rubber monsters",)), summary("p1", likes=("monsters made of rubber and wires",))]
+    said = [summary(f"b{n}", dislikes=(phrase,)) for n, phrase in enumerate((BLAME[3], BLAME[5], BLAME[8]))]
+    ratings = {made.review_id: 5.0 for made in (*meant, *said)}
+    for turned in (False, True):
+        listed = [
+            made.model_copy(update={"likes": made.dislikes, "dislikes": made.likes}) if turned else made
+            for made in (*meant, *said)
+        ]
+        given_ratings = dict.fromkeys(ratings, 1.0) if turned else ratings
+        first = points(sides([], listed, ratings=given_ratings), embedder)[0]
+        assert first.quality_review in {"p0", "p1"}
+
+
+def test_what_is_said_more_clearly_comes_first(embedder: Embedder):
+    """The Summarizer lists the clearest first."""
+    for listed in (PRAISE[3:5], PRAISE[3:5][::-1]):
+        [first] = points(sides([], [summary("q0", likes=listed)]), embedder)
+        assert first.quality == listed[0]
 
 
 def test_nothing_known_gives_no_points(embedder: Embedder):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from whylike.agents.phrases import LETTERS, LONGEST, MOST, WORDS, phrases
 from whylike.agents.prompting import one_line
 
+READ = WORDS + LONGEST
+
 PIECES = (
     "the sound is warm",
     "Zipper broke",
@@ -51,13 +53,13 @@ def test_every_phrase_is_a_piece_of_the_review(title: str, text: str):
         assert 0 < len(phrase.split()) <= LONGEST
         assert len(phrase) <= LETTERS
         assert phrase == one_line(phrase), "one line, no control characters"
-        assert phrase in one_line(title, WORDS) or phrase in one_line(text, WORDS), "nothing invented"
+        assert phrase in one_line(title, READ) or phrase in one_line(text, READ), "nothing invented"
     assert found == phrases(title, text)
 
 
 @given(title=reviews, text=reviews)
 def test_phrases_are_in_the_order_of_the_review(title: str, text: str):
-    whole = f"{one_line(title, WORDS)} \n {one_line(text, WORDS)}".lower()
+    whole = f"{one_line(title, READ)} \n {one_line(text, READ)}".lower()
     place = 0
     for phrase in phrases(title, text) if len(phrases(title, text)) > 1 else []:
         place = whole.find(phrase.lower(), place)
@@ -95,6 +97,99 @@ def test_a_phrase_is_cut_no_further(text: str):
 )
 def test_examples(text: str, expected: list[str]):
     assert phrases("", text) == expected
+
+
+DENIED = (
+    ("It was not (never was intended to be) easy listening for the whole of the family", "easy listening", "not"),
+    ("I would never, ever, in all of my long life, call this tired thing a timeless masterpiece", "timeless", "never"),
+    ("It lacks, sadly, the warm sound that I loved so much on all of her earlier records", "warm sound", "lacks"),
+    ("The best sounding album of that whole decade and of the one after it, this is not", "best sounding", "not"),
+    ("It isn't, though many of my friends say so, a warm record for long winter evenings", "warm record", "isn't"),
+    ("It is not, I have to say with some regret, a warm record for long winter evenings", "warm record", "not"),
+    ("not – and I say this as a friend of the band – easy listening for long evenings", "easy listening", "not"),
+    ("I would never... and I mean this quite seriously... call this a timeless masterpiece", "timeless", "never"),
+    ("Unlike the first record that they made, warm sound and clever words, this one is new", "warm sound", "Unlike"),
+    ("I wish it had what I loved about the first one, clever words, warm sound, a good price", "warm sound", "wish"),
+    ("Instead of what I had been hoping for, clever words, a very warm sound, I got a hum", "warm sound", "Instead"),
+    ("He spared us, without any success that I could hear, the endless guitar solos", "guitar solos", "without"),
+    ("I hated the story of this long film, the very loud songs, the many clever twists", "clever twists", "hated"),
+    ("I bought it as a gift for my father who has nothing but praise for it", "has nothing", "but praise"),
+    ("It has none of the (otherwise so common and really quite welcome) battery life of the others", "life", "none"),
+)
+
+
+@pytest.mark.parametrize(("text", "turned", "denial"), DENIED)
+def test_no_cut_turns_the_meaning_round(text: str, turned: str, denial: str):
+    for phrase in phrases("", f"{text}. The strap is soft. The price is fair."):
+        assert turned not in phrase or denial in phrase, phrase
+
+
+CLAUSES = (
+    "the warm sound",
+    "a lovely voice",
+    "easy listening",
+    "many clever jokes",
+    "call it a masterpiece",
+    "in truth",
+)
+DENIALS = ("not", "never", "I don't like", "hardly", "it lacks", "without", "instead of", "no", "if only", "unlike")
+
+
+@given(
+    before=st.lists(st.sampled_from(CLAUSES), max_size=2),
+    denial=st.sampled_from(DENIALS),
+    after=st.lists(st.sampled_from(CLAUSES), min_size=1, max_size=5),
+    marks=st.lists(
+        st.sampled_from([", ", " (", ") ", " - ", "... ", ": ", " and ", " because "]), min_size=9, max_size=9
+    ),
+)
+def test_what_a_denial_reaches_is_cut_with_it_or_left_out(
+    before: list[str], denial: str, after: list[str], marks: list[str]
+):
+    head = "".join(f"{clause}{mark}" for clause, mark in zip(before, marks, strict=False))
+    tail = "".join(f"{mark}{clause}" for clause, mark in zip(after, marks[3:], strict=False))
+    for phrase in phrases("", f"{head}{denial}{tail}. The strap is soft."):
+        if phrase in tail:
+            assert phrase in head, "it stands before the denial as well"
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("They stand proudly on the shelf at home alongside bands I like, Kool & The Gang, The Meters", "Kool"),
+        ("They stand alongside bands like Kool & The Gang, Earth Wind & Fire, and many others of that time", "Kool"),
+        ("It is a warning to the voters of this country, to its politicians and Republicans who bypass them", "who"),
+        ("The record came out in the spring of that year, which is lovely and also very warm", "which"),
+        ("It has everything that I ever wanted from a film of theirs, the great songs include", "include"),
+    ],
+)
+def test_what_cannot_stand_alone_is_left_out(text: str, fragment: str):
+    assert not any(fragment in phrase for phrase in phrases("", f"{text}. The strap is soft."))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I do not care for the singer on these long tracks, but the guitars are warm and lovely", 2),
+        ("I don't care for the singer on these long tracks, it sounds thin and very tired", 2),
+        ("The guitars are warm and lovely on every track, though I do not care for the singer", 2),
+        ("Well made and very soft", 1),
+    ],
+)
+def test_what_no_denial_reaches_is_cut(text: str, expected: int):
+    assert len(phrases("", text)) == expected
+
+
+def test_a_sentence_is_not_read_in_part():
+    before = "The strap is soft. " * ((WORDS - 4) // 4)
+    whole = "The sound is warm to nobody but me"
+    assert phrases("", f"{before}{whole}. {'The cover is red. ' * 9}") == ["The strap is soft", whole]
+    assert phrases("", f"{before}The sound is warm to {'very ' * LONGEST}few. It ends. So.") == ["The strap is soft"]
+
+
+def test_the_beginning_of_what_cannot_be_cut_is_no_phrase():
+    assert phrases("", "not " + "warm sound and " * 20) == []
+    assert phrases("Warm", "not " + "warm sound and " * 20) == ["Warm"]
 
 
 def test_only_the_first_are_read():

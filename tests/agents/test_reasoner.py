@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 
 from whylike.adapters.engines.base import Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
-from whylike.agents.grounding import ground, split_sentences, states_rating
-from whylike.agents.matching import FOR, MOST, Kind, Point
+from whylike.agents.grounding import ground, split_sentences
+from whylike.agents.matching import MOST, POSITIVE, Kind, Point
+from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import CLEAR, LONGEST, Reasoner, called, quoted
 from whylike.errors import EngineError
+from whylike.memory.embeddings import Embedder
 from whylike.records import Expert, ReviewSummary
 
 PRECEDENTS = {Kind.PRECEDENT_FOR, Kind.PRECEDENT_AGAINST}
 MEETINGS = {Kind.DRAW, Kind.CLASH}
+TASTE = "an “old” sound {quality}"
 HOSTILE = (
     '"',
     "\\",
@@ -53,8 +56,8 @@ HOSTILE = (
     "...",
 )
 words = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=12), min_size=1, max_size=6).map(" ".join)
-qualities = words.filter(quoted)
-"""A phrase is never empty."""
+qualities = words.filter(lambda text: quoted(text) and not states_rating(text))
+"""A phrase is never empty, and matching leaves out those that state a rating."""
 titles = words | st.sampled_from(["Dr. Strangelove", "E.T.", "It", "The Fault in Our Stars", "", "What? Me! No."])
 
 
@@ -66,6 +69,7 @@ def point(kind: Kind, number: int, quality: str = "warm sound") -> Point:
         quality="" if kind in PRECEDENTS else quality,
         quality_review="" if kind in PRECEDENTS else f"q{number}",
         taste_review=f"r{number}" if past else "",
+        taste=TASTE if kind in MEETINGS else "",
     )
 
 
@@ -120,10 +124,11 @@ def test_whatever_is_quoted_the_sentences_keep_their_form(
     for sentence, one in zip(sentences, points, strict=False):
         assert sentence.endswith(".")
         assert sentence[0].isupper()
-        assert re.findall("“[^”]*”", sentence) == ([f"“{quoted(one.quality)}”"] if one.kind not in PRECEDENTS else [])
+        told = [f"“{quoted(phrase)}”" for phrase in (one.quality, one.taste) if phrase]
+        assert re.findall("“[^”]*”", sentence) == told, "both sides of a meeting are there to be judged"
         if one.taste_review:
             assert names[one.taste_review] in sentence
-        assert not states_rating(sentence, shown)
+        assert not states_rating(sentence.replace(names.get(one.taste_review) or "\n", ""))
     # What is not quoted is the same as if harmless words stood there.
     tame = [each.model_copy(update={"quality": each.quality and "Q"}) for each in points]
     frames = every_sentence(request(tame, balance, ["[0]", "[1]", "[2]", "[3]"], newcomer))
@@ -131,7 +136,7 @@ def test_whatever_is_quoted_the_sentences_keep_their_form(
         allowed = frames
         if points and (past := points[number].taste_review):
             allowed = {frame.replace(f"[{past[1:]}]", names[past]) for frame in frames}
-        assert re.sub("“[^”]*”", "“Q”", sentence) in allowed
+        assert re.sub("“[^”]*”", "“Q”", sentence) in {re.sub("“[^”]*”", "“Q”", frame) for frame in allowed}
 
 
 def every_sentence(asked: Writing) -> set[str]:
@@ -233,50 +238,82 @@ def test_an_item_without_a_title_is_called_by_when_it_was_reviewed():
 
 
 @pytest.mark.parametrize(
-    ("kind", "imported", "taste", "allowed"),
+    ("kind", "imported", "profiled", "allowed"),
     [
-        (Kind.DRAW, True, "", "its profile says “oak”, and something like that won the user over in Jaws."),
-        (Kind.DRAW, False, "elm", "one reviewer writes “oak”, and the user's profile has “elm”."),
-        (Kind.CLASH, True, "elm", "its profile warns of “oak”, and the user's has “elm”."),
-        (Kind.PRAISE, True, "", "it is liked for “oak”."),
-        (Kind.FAULT, True, "", "among what is disliked in it is “oak”."),
+        (Kind.DRAW, True, False, "its profile says “oak”, and of Jaws the user wrote “elm”."),
+        (Kind.DRAW, False, True, "one reviewer writes “oak”, and the user's profile has “elm”."),
+        (Kind.CLASH, True, True, "its profile warns of “oak”, and the user's has “elm”."),
+        (Kind.PRAISE, True, False, "it is liked for “oak”."),
+        (Kind.FAULT, True, False, "among what is disliked in it is “oak”."),
     ],
 )
-def test_what_an_imported_profile_says_is_no_reviewers_word(kind: Kind, imported: bool, taste: str, allowed: str):
-    one = point(kind, 0, "oak").model_copy(update={"imported": imported, "taste": taste})
+def test_what_an_imported_profile_says_is_no_reviewers_word(kind: Kind, imported: bool, profiled: bool, allowed: str):
+    taste = "elm" if kind in MEETINGS else ""
+    one = point(kind, 0, "oak").model_copy(update={"imported": imported, "profiled": profiled, "taste": taste})
     sentences = every_sentence(request([one], 0, ["Jaws"]))
     assert any(sentence.endswith(f": {allowed}") for sentence in sentences), sentences
     if imported:
-        assert not any("reviewer" in sentence or "them" in sentence for sentence in sentences)
+        assert not any("reviewer" in sentence or "body" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_no_sentence_speaks_of_more_than_was_found(kind: Kind):
+    """One review is not “those who”, the last ten are not all, and what is near is not the same."""
+    for sentence in every_sentence(request([point(kind, n) for n in range(1 if kind in PRECEDENTS else MOST)], 0)):
+        for more in ("same", "all that", "those who", "happy", "others write", "others say", "others speak"):
+            assert more not in sentence.lower()
 
 
 @settings(max_examples=30)
-@given(some_points(qualities.filter(re.compile(r"\w").search)), st.lists(titles, min_size=MOST, max_size=MOST))
-def test_every_sentence_is_grounded_in_its_point(points: list[Point], named: list[str]):
-    """What the grammar lets through passes the grounding whole, and rests on the reviews that the points came from."""
-    text = written(request(points, 0, named))
-    liked = FOR | {Kind.PRAISE}
+@given(some_points(), st.lists(titles, min_size=MOST, max_size=MOST), st.data())
+def test_every_sentence_rests_on_its_points_reviews(
+    embedder: Embedder, points: list[Point], named: list[str], data: st.DataObject
+):
+    """What the grammar lets through passes the grounding whole, and rests on the reviews that its point came from,
+    whatever other reviews say; not where the review does not have the words."""
+    points = [each.model_copy(update={"taste": each.taste and each.quality}) for each in points]
+    asked = request(points, 0, named)
+    text = written(asked)
+    wrong = data.draw(st.sampled_from(["", *(each.quality_review for each in points if each.quality_review)]))
     summaries = [
         ReviewSummary(
-            review_id=one.quality_review,
-            likes=(one.quality,) if one.kind in liked else (),
-            dislikes=(one.quality,) if one.kind not in liked else (),
+            review_id=id_,
+            likes=(phrase,) if each.kind in POSITIVE and id_ != wrong else (),
+            dislikes=(phrase,) if each.kind not in POSITIVE and id_ != wrong else (),
             adapter_version="v",
         )
-        for one in points
-        if one.quality_review
+        for each in points
+        for id_, phrase in ((each.quality_review, each.quality), (each.taste_review, each.taste))
+        if id_
     ]
-    names = {one.taste_review: names_of(named)[one.taste_review] for one in points if one.taste_review}
-    asked = request(points, 0, named)
+    others = [
+        ReviewSummary(review_id=f"x{number}", likes=(frame,), dislikes=(frame,), adapter_version="v")
+        for number, frame in enumerate(
+            (*split_sentences(text), *(each.quality for each in points), "one reviewer writes")
+        )
+    ]
+    names = {each.taste_review: names_of(named)[each.taste_review] for each in points if each.taste_review}
     reason = ground(
-        text, summaries, lambda all_: [[] for _ in all_], names=names, prompt=asked.prompt.messages[0].content
+        text,
+        [*others, *summaries],
+        lambda all_: [[("x0", 1.0)] for _ in all_],
+        embedder,
+        points=points,
+        names=names,
+        prompt=asked.prompt.messages[0].content,
     )
     assert reason.text == text
-    for sentence, one in zip(reason.sentences, points, strict=False):
-        if one.quality_review:
-            assert one.quality_review in sentence.evidence or len(sentence.evidence) > 1
-        if one.taste_review:
-            assert sentence.supported
+    for sentence, each in zip(reason.sentences, points, strict=False):
+        rests_on = [id_ for id_ in (each.quality_review, each.taste_review) if id_]
+        assert sentence.evidence == ([] if wrong and wrong == each.quality_review else rests_on)
+        assert sentence.supported is bool(sentence.evidence)
+
+
+@pytest.mark.parametrize("kind", sorted(PRECEDENTS))
+def test_a_precedent_is_of_the_latest_reviews(kind: Kind):
+    """The history has the last reviews only."""
+    sentences = every_sentence(request([point(kind, 0)], 1, ["Jaws"]))
+    assert all("lately" in sentence or "latest reviews" in sentence for sentence in sentences)
 
 
 def test_the_text_streams_in_pieces():

@@ -17,6 +17,7 @@ from whylike.agents import phrases as cutting
 from whylike.agents import summarizer
 from whylike.agents.phrases import phrases
 from whylike.agents.prompting import prompt_file
+from whylike.agents.ratings import states_rating
 from whylike.agents.summarizer import CONCERNS, KEPT, POINTS, PREFERENCES, SAME, Summarizer
 from whylike.memory.embeddings import Embedder
 from whylike.records import Expert, Rated, RatingScale, Review, ReviewSummary, Side
@@ -81,6 +82,24 @@ def test_the_rating_pulls_the_tone(embedder: Embedder):
     assert counts[0] == (0, -4)
     assert counts[-1] == (4, 0)
     assert counts == sorted(counts)
+
+
+def test_the_rating_turns_no_clear_phrase_round(embedder: Embedder):
+    engine = toned(sound=20, zipper=1 / 3)
+    [best] = summarize(engine, embedder, review("The zipper broke at once. A red cover.", rating=5))
+    [worst] = summarize(engine, embedder, review("The sound is warm. A red cover.", rating=1))
+    assert best.likes == ("A red cover",)
+    assert worst.dislikes == ("A red cover",)
+    assert best.dislikes == (), "nor does it speak against the rating where it is not clear enough for that"
+
+
+@pytest.mark.parametrize(
+    "stated", ["I give it 5 out of 5 stars for the jokes", "Four stars for the sound", "Ten/10 jokes"]
+)
+def test_a_summary_states_no_rating(embedder: Embedder, stated: str):
+    made = summarize(ScriptedEngine(), embedder, review(f"{stated}. The sound is warm."), review(stated, title=stated))
+    assert not any(states_rating(phrase) for each in made for phrase in (*each.likes, *each.dislikes))
+    assert made[1].likes == made[1].dislikes == ()
 
 
 def test_the_rating_is_read_on_the_stores_scale(embedder: Embedder):

@@ -1,0 +1,23 @@
+"""Ratings in words: what no reason may state and no summary needs to keep."""
+
+from __future__ import annotations
+
+import re
+
+_SOME = r"\d+(?:[.,]\d+)?|two|three|four|five|six|seven|eight|nine|ten"
+_ANY = rf"(?:one|half|{_SOME})"
+_ALONE = rf"(?:{_SOME})(?=\s*(?:[.,;:!?)]|$))"
+_RATING = re.compile(
+    rf"\b{_ANY}\s*/\s*\d|\b{_ANY}[\s-]+out[\s-]+of[\s-]+{_ANY}\b|\b\d+\s+of\s+\d+\b"  # 4/5, four out of five, 4 of 5
+    rf"|\b(?:{_ANY}|a[\s-]+half)[\s-]*stars?\b|\bstars\b|[★☆⭐🌟]|\b\d+[\s-]+points?\b|(?<!\w)\d(?:[.,]\d)?\s*\*"
+    rf"|\b(?:{_ANY})[\s-]*(?:Sterne?n?|[ée]toiles?|estrellas?|estrelas?|stelle|sterren|звёзды?|звезды?)\b"
+    r"|(?<!first-)(?<!second-)(?<!third-)(?<!at any )\brat(?:e|es|ed|ings?)\b"
+    rf"|\b(?:gave|gets|got|(?:giv|award|scor|earn|deserv)\w*)(?:\s+\w+){{0,3}}?\s+{_ALONE}"  # would give it a 4.
+    rf"|\ban?(?:\s+\w+)?\s+{_ALONE}",  # a solid eight.
+    re.IGNORECASE,
+)
+
+
+def states_rating(text: str) -> bool:
+    """Whether a text speaks of a rating, such as `4 out of 5` or `five stars`."""
+    return bool(_RATING.search(text))
