@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -15,11 +16,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import hypothesis
 import pytest
+from pretended import Graph
 from sqlalchemy import URL, create_engine
+from typer.testing import CliRunner
 
+import whylike.cli
 from whylike.adapters.engines.base import Adapter
 from whylike.records import Expert
 from whylike.settings import Settings
@@ -45,6 +50,45 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("WHYLIKE_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
+    """A stand-in for `whylike.graph.pair`."""
+    fake = Graph()
+    monkeypatch.setitem(sys.modules, "whylike.graph.pair", fake)
+    return fake
+
+
+@pytest.fixture
+def run(workplace: Path) -> Any:
+    """Runs the command line in this process; tells status, standard output and standard error."""
+
+    def run(*args: str) -> Any:
+        result = CliRunner().invoke(whylike.cli.app, list(args))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def reviews(workplace: Path) -> Path:
+    """A file of twelve reviews."""
+    rows = [
+        {
+            "user_id": f"u{n % 3}",
+            "item_id": f"i{n % 4}",
+            "rating": 1 + n % 5,
+            "text": "Good.",
+            "timestamp": 1_500_000_000 + n,
+        }
+        for n in range(12)
+    ]
+    path = workplace / "reviews.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
 
 
 DATABASES = ("sqlite", "postgresql")

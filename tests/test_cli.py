@@ -3,133 +3,24 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from pretended import EXPLANATION, HOSTILE, REVIEW, Graph
 
 import whylike.cli
-from whylike.errors import EngineError, NotFoundError
 from whylike.memory.importers import AUTO, FORMATS
 from whylike.memory.store import Store
 from whylike.records import Explanation, Profile, RatingScale, Review, Side
 from whylike.settings import load
 
 ROOT = Path(whylike.cli.__file__).parent
-HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]A\u202e title\x9b2J"
-
-EXPLANATION: dict[str, Any] = {
-    "user_id": "ann",
-    "item_id": "i1",
-    "as_of": 1_700_000_000,
-    "rating": {
-        "scale": [1, 5],
-        "expectation": 4.21,
-        "mode": 5,
-        "distribution": {"1": 0.02, "2": 0.03, "3": 0.1, "4": 0.25, "5": 0.6},
-        "interval": [3, 5],
-        "uncalibrated_expectation": 4.4,
-        "bias_baseline": 4.1,
-    },
-    "reason": {
-        "text": "The user likes slow films. Nobody knows why.",
-        "sentences": [
-            {"text": "The user likes slow films.", "evidence": ["r1"], "supported": True},
-            {"text": "Nobody knows why.", "evidence": [], "supported": False},
-        ],
-    },
-    "profiles": {"user": {"likes": ["slow"], "dislikes": []}, "item": {"likes": [], "dislikes": []}},
-    "evidence": [
-        {
-            "id": "r1",
-            "user_id": "ann",
-            "item_id": HOSTILE,
-            "rating": 5,
-            "timestamp": 1_600_000_000,
-            "summary": {"likes": [HOSTILE, "slow"], "dislikes": [], "preferences": []},
-        }
-    ],
-    "adapters": {"summarizer": "base:tiny", "reasoner": "base:tiny", "predictor": "base:tiny"},
-    "engine": "scripted",
-    "seconds": {"summarize": 1.5, "reason": 0.25, "predict": 0.0},
-    "notes": [f"A note about {HOSTILE}"],
-}
-
-REVIEW: dict[str, Any] = {
-    "review_id": "r", "user_id": "u", "item_id": "i1", "rating": 4, "text": "Good.", "timestamp": 1_500_000_000
-}  # fmt: skip
-
-
-class Graph(ModuleType):
-    """Stands in for `whylike.graph.pair`."""
-
-    def __init__(self) -> None:
-        super().__init__("whylike.graph.pair")
-        self.calls: list[dict[str, Any]] = []
-        self.fails: BaseException | None = None
-
-        class Services:
-            @staticmethod
-            @contextmanager
-            def open(settings: Any, told: Any) -> Iterator[SimpleNamespace]:
-                with Store.open(settings) as store:
-                    yield SimpleNamespace(store=store, settings=settings)
-
-        self.Services = Services
-
-    def explain(self, services: Any, user_id: str, item_id: str, **how: Any) -> Explanation:
-        self.calls.append({"user_id": user_id, "item_id": item_id, "store": services.settings.store} | how)
-        how["on_event"](SimpleNamespace(node="summarize", done=1, total=2, text=""))
-        how["on_event"](SimpleNamespace(node="reason", done=0, total=0, text="The user "))
-        if self.fails:
-            raise self.fails
-        return Explanation.model_validate(EXPLANATION | {"user_id": user_id, "item_id": item_id})
-
-
-@pytest.fixture
-def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
-    fake = Graph()
-    monkeypatch.setitem(sys.modules, "whylike.graph.pair", fake)
-    return fake
-
-
-@pytest.fixture
-def run(workplace: Path) -> Any:
-    """Runs the command line in this process; tells status, standard output and standard error."""
-
-    def run(*args: str) -> Any:
-        result = CliRunner().invoke(whylike.cli.app, list(args))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
-
-
-@pytest.fixture
-def reviews(workplace: Path) -> Path:
-    rows = [
-        {
-            "user_id": f"u{n % 3}",
-            "item_id": f"i{n % 4}",
-            "rating": 1 + n % 5,
-            "text": "Good.",
-            "timestamp": 1_500_000_000 + n,
-        }
-        for n in range(12)
-    ]
-    path = workplace / "reviews.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return path
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -193,173 +84,6 @@ def test_it_can_be_started_in_several_ways(command: list[str], tmp_path: Path) -
 def test_the_command_is_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert declared == {"whylike": "whylike.cli:main"}
-
-
-# --- exit status and errors
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["nonsense"],
-        ["explain", "--user", "ann"],
-        ["explain", "--user", "ann", "--item", "i1", "--no-such"],
-        ["explain", "--user", "ann", "--item", "i1", "--as-of", "yesterday"],
-        ["ingest", "there-is-no-such-file"],
-        ["ingest", "x", "--format", "nonsense"],
-        ["ingest", "x", "--scale", "5:1"],
-        ["profile", "show"],
-        ["profile", "show", "--user", "ann", "--item", "i1"],
-        ["profile", "show", "--user", "nobody"],
-        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "7", "--text", "Good."],
-        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "  "],
-        ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "Good.", "--at", "3 o'clock"],
-    ],
-    ids=" ".join,
-)
-def test_bad_input_ends_with_2(run: Any, graph: Graph, args: list[str]) -> None:
-    result = run(*args)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    assert result.stderr.startswith(("whylike: ", "Usage: "))
-
-
-@pytest.mark.parametrize(
-    ("error", "status"), [(EngineError("the model is gone; mend it"), 1), (NotFoundError("no item 'i1'"), 2)]
-)
-@pytest.mark.parametrize("option", [[], ["--json"]])
-def test_a_failure_is_one_sentence_on_standard_error(
-    run: Any, graph: Graph, error: Exception, status: int, option: list[str]
-) -> None:
-    graph.fails = error
-    result = run("explain", "--user", "ann", "--item", "i1", *option)
-    assert (result.exit_code, result.stdout) == (status, "")
-    assert result.stderr == f"whylike: {error}\n"
-
-
-def test_a_failure_cannot_command_the_terminal(run: Any, graph: Graph) -> None:
-    graph.fails = NotFoundError(f"no item {HOSTILE}")
-    assert run("explain", "--user", "ann", "--item", "i1").stderr == "whylike: no item [red]A title\n"
-
-
-def test_bad_settings_end_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHYLIKE_BATCH", "many")
-    result = run("explain", "--user", "ann", "--item", "i1")
-    assert result.exit_code == 2
-    assert "WHYLIKE_BATCH" in result.stderr
-
-
-SLOW = """
-import signal, sys
-sys.path.insert(0, sys.argv.pop(1))
-import test_cli
-class Slow(test_cli.Graph):
-    def explain(self, *args, **how):
-        {body}
-sys.modules["whylike.graph.pair"] = Slow()
-import whylike.cli
-whylike.cli.main()
-"""
-
-
-def _started(body: str, folder: Path) -> subprocess.Popen[str]:
-    args = ["explain", "--user", "ann", "--item", "i1", "--json", "--store", str(folder)]
-    code = SLOW.format(body=body)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent), *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
-    with _started("print('ready', flush=True); signal.pause()", tmp_path) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "whylike: stopping\n")
-
-
-def test_ctrl_c_ends_what_does_not_end_itself(tmp_path: Path) -> None:
-    """An engine that finishes its batch first, in a thread that the process waits for."""
-    never = "import threading; threading.Thread(target=threading.Event().wait).start(); print('ready', flush=True)"
-    for body in (f"{never}; signal.pause()", f"{never}\n        while True:\n            {STUBBORN}"):
-        with _started(body, tmp_path) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert process.stdout.readline() == "ready\n"
-            process.send_signal(signal.SIGINT)
-            assert process.stderr.readline() == "whylike: stopping\n"
-            out, err = process.communicate(timeout=30)
-        assert (process.returncode, out, err) == (130, "", "")
-
-
-STUBBORN = "try: signal.pause()\n            except KeyboardInterrupt: pass"
-
-
-def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
-    body = "return test_cli.Explanation.model_validate(test_cli.EXPLANATION | {{'notes': ['long'] * 100_000}})"
-    with _started(body.format(), tmp_path) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "{\n"
-        process.stdout.close()
-        assert process.stderr.read() == ""
-
-
-FULL = Path("/dev/full")
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="this machine has no device that is always full")
-@pytest.mark.parametrize(
-    "args", [["--help"], ["--version"], ["doctor"], ["doctor", "--json"], ["ingest", "reviews.jsonl"]], ids=" ".join
-)
-def test_a_result_that_cannot_be_written_is_one_sentence(reviews: Path, args: list[str]) -> None:
-    with FULL.open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "whylike.cli", *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert (done.returncode, done.stderr) == (
-        1,
-        "whylike: the result cannot be written: No space left on device; "
-        "mend that or send the result elsewhere, and run the command again\n",
-    )
-
-
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", ">&- <&-"])
-def test_closed_streams_are_one_sentence(reviews: Path, workplace: Path, closed: str) -> None:
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -m whylike.cli ingest reviews.jsonl {closed}', sys.executable],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    said = "" if "2>" in closed else "whylike: standard output is closed; send the result to a file, or to /dev/null "
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (f"{said}where it is not wanted\n" if said else "")
-    assert not (workplace / "store").exists()
-
-
-def test_closed_standard_error_hinders_nothing(reviews: Path) -> None:
-    done = subprocess.run(
-        ["sh", "-c", '"$0" -m whylike.cli ingest reviews.jsonl 2>&-', sys.executable],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert "12 new" in done.stdout
-
-
-@pytest.mark.parametrize("command", ["explain", "profile show", "doctor"])
-def test_settings_that_may_not_be_read_are_one_sentence(run: Any, workplace: Path, command: str) -> None:
-    refuses = Path("/proc/self/mem")  # to be read from its beginning, even by root
-    if not refuses.exists():
-        pytest.skip("this machine has no file that nobody can read")
-    (workplace / "whylike.toml").symlink_to(refuses)
-    pair = ["--user", "ann", "--item", "i1"] if command == "explain" else ["--user", "ann"] if "show" in command else []
-    result = run(*command.split(), *pair)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("whylike: whylike.toml cannot be read: Input/output error; mend it")
 
 
 # --- explain
