@@ -281,7 +281,7 @@ def _known(settings: Settings) -> Server | None:
     """The server that was started last and not ended with `down`; it may have ended by itself."""
     try:
         return Server.model_validate_json(_file(settings).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, PermissionError, ValidationError):  # what may not be read is another user's
         return None
 
 
