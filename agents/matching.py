@@ -36,6 +36,10 @@ ALIKE = 0.6
 """Cosine from which two phrases of the item would tell the reader the same."""
 MOST = 4
 """Points of a reason."""
+WORDS = 3
+"""Words from which a phrase says something by itself, without what it meets."""
+SCANT = 0.5
+"""Weight of a shorter one."""
 
 
 EMPTY = (
@@ -258,7 +262,10 @@ def _unmet(
     tastes: Sequence[_Aspect],
     taste_vectors: NDArray[np.float32],
 ) -> list[_Found]:
-    """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger."""
+    """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger.
+
+    A phrase of a word or two says little when nothing meets it (“second time”).
+    """
     if not qualities:
         return []
     liked = np.array([aspect.liked for aspect in qualities])
@@ -266,7 +273,8 @@ def _unmet(
     known = np.array([aspect.liked for aspect in tastes], dtype=bool)
     near = np.where(liked[:, None] == known[None, :], cosines(vectors, taste_vectors), 0.0).max(axis=1, initial=0.0)
     weights = np.array([aspect.weight for aspect in qualities])
-    strength = (same_side.sum(axis=1) / len(qualities) + near) / 2 * weights
+    says = np.array([1.0 if len(aspect.phrase.split()) >= WORDS else SCANT for aspect in qualities])
+    strength = (same_side.sum(axis=1) / len(qualities) + near) / 2 * weights * says
     return [
         _Found(
             Point(

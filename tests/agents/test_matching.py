@@ -343,3 +343,8 @@ def test_what_others_say_counts_less_than_what_meets_the_user():
     assert 0 < balance([], liked) < 0.5
     assert balance([Point(kind=Kind.CLASH, strength=0.5)], liked) < 0
     assert balance([Point(kind=Kind.FAULT, strength=0.9)], liked) == balance([], liked)
+
+
+def test_a_phrase_of_two_words_gives_way_to_one_that_says_something(embedder: Embedder):
+    item = [summary("q0", dislikes=("second time",)), summary("q1", dislikes=("the bread tasted of soap",))]
+    assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1", "q0"]
