@@ -87,10 +87,9 @@ class Predictor:
             lean = np.mean([_log(answer) for answer in answers[1:]], axis=0)
             pooled = _softmax(np.log(prior) + TRUST * (_log(heard) - lean))
         values = np.array(scale.values)
-        expectation = float(pooled @ values)
         return Rating(
             scale=_plain_scale(scale),
-            expectation=round(expectation, 3),
+            expectation=round(float(pooled @ values), 3),
             mode=plain(mode(values, pooled)),
             distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, pooled, strict=True)},
             interval=[plain(value) for value in interval(values, pooled)],

@@ -92,11 +92,12 @@ def router(state: PairState, runtime: Runtime[Services]) -> Command[Literal["sum
     services = runtime.context
     known = History.model_validate(state["history"])
     stand_ins = sides.profiles_of(state)
-    ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
+    read = (*known.user_reviews, *known.item_reviews) if state["with_reason"] else ()
+    unread = [review.review_id for review in read if review.review_id not in state["summaries"]]
     way = plan(
         known,
         fresh=state["summaries"].keys(),
-        summarized=services.store.summarized(ids),
+        summarized=services.store.summarized(unread) if unread else (),
         imported=stand_ins.keys(),
         with_reason=state["with_reason"],
     )
@@ -121,8 +122,7 @@ def summarize(state: Batch, runtime: Runtime[Services]) -> Json:
     """Summarise reviews that have no summary yet, and keep the summaries."""
     services = runtime.context
     reviews = services.store.reviews(state["review_ids"])
-    made = services.summarizer.summarize(reviews, services.store.scale)
-    services.store.add_summaries(made)
+    made = sides.summarize(services, reviews)
     _tell(runtime, Event(node="summarize", done=len(made)))
     return {"summaries": {summary.review_id: summary.model_dump(mode="json") for summary in made}}
 
@@ -130,10 +130,13 @@ def summarize(state: Batch, runtime: Runtime[Services]) -> Json:
 def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     """Draw the summaries of either side together; a profile made from the same summaries is reused."""
     services = runtime.context
+    known = History.model_validate(state["history"])
     stand_ins = sides.profiles_of(state)
-    profiles = {
-        side.value: sides.plain(stand_ins.get(side) or sides.profile_of(services, state, side)) for side in Side
-    }
+    profiles = {}
+    for side, _, reviews, _ in sides.both(known):
+        made = sides.summaries_of(state, reviews)
+        drawn = stand_ins.get(side) or sides.profile_of(services, known, side, made, keep=state["current"])
+        profiles[side.value] = sides.plain(drawn)
     services.index.sync()
     return {"profiles": profiles, "seconds": {"summarize": time.time() - state["began"]}}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.services import Services
-from whylike.graph.state import Event, PairState
+from whylike.graph.state import Event
 from whylike.memory.history import history
 from whylike.records import Profile, Side
 
@@ -46,14 +46,8 @@ def profile_now(
         for done in range(0, len(missing), AT_ONCE):
             if on_event:
                 on_event(Event(node="summarize", done=done, total=len(missing)))
-            made = services.summarizer.summarize(missing[done : done + AT_ONCE], store.scale)
-            store.add_summaries(made)
+            made = sides.summarize(services, missing[done : done + AT_ONCE])
             found |= {summary.review_id: summary for summary in made}
-        state: PairState = {
-            "current": True,
-            "history": known.model_dump(mode="json"),
-            "summaries": {id_: summary.model_dump(mode="json") for id_, summary in found.items()},
-        }
-        profile = sides.profile_of(services, state, side)
+        profile = sides.profile_of(services, known, side, [found[review.review_id] for review in reviews], keep=True)
         services.index.sync()
         return profile

@@ -69,19 +69,26 @@ def stand_in_id(side: Side) -> str:
     return f"\x00{side}"
 
 
-def profile_of(services: Services, state: PairState, side: Side) -> Profile:
-    """The profile that the summaries of a side add up to, from the store if it was made from the same before.
+def summarize(services: Services, reviews: Sequence[Review]) -> list[ReviewSummary]:
+    """Summarize reviews, and keep the summaries."""
+    made = services.summarizer.summarize(reviews, services.store.scale)
+    services.store.add_summaries(made)
+    return made
 
-    A profile as of the past is not kept: the newest kept one is what `whylike profile show` shows.
+
+def profile_of(
+    services: Services, known: History, side: Side, summaries: Sequence[ReviewSummary], *, keep: bool
+) -> Profile:
+    """The profile that the summaries of a side's reviews add up to, from the store if it was made from the same before.
+
+    A profile as of the past is not to be kept: the newest kept one is what `whylike profile show` shows.
     """
-    known = History.model_validate(state["history"])
     _, subject_id, reviews, ratings = both(known)[0 if side is Side.USER else 1]
-    made = summaries_of(state, reviews)
-    source = services.summarizer.source(made, ratings)
+    source = services.summarizer.source(summaries, ratings)
     found = services.store.profile(side, subject_id, services.summarizer.mark, source)
     if found is None:
-        found = services.summarizer.profile(side, subject_id, reviews, made, ratings)
-        if made and state["current"]:
+        found = services.summarizer.profile(side, subject_id, reviews, summaries, ratings)
+        if summaries and keep:
             services.store.add_profiles([found])
     return found
 
