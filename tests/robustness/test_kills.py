@@ -9,37 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from children import AS_OF, BATCH, EXPLAIN, GOOD, ROWS, Nursery, state, write_corpus
+
 from whylike.memory.chroma import BEGUN, MARK
 
 KILLS = 25
 FEW_KILLS = 4
-BATCH = 10
-GOOD = 9
-"""Rows of each batch that can be taken; the last of the ten is bad."""
-ROWS = 12 * BATCH
-AS_OF = 2_000_000_000
-EXPLAIN = {"run": "explain", "user": "u1", "item": "i2", "as_of": AS_OF}
-KEPT = {
-    "users": "user_id",
-    "items": "item_id, title, description, categories",
-    "reviews": "review_id, user_id, item_id, rating, title, text, timestamp, helpful",
-    "rating_totals": "day, count, total",
-    "review_summaries": "review_id, adapter_version, likes, dislikes, preferences",
-    "profiles": "side, subject_id, adapter_version, source, likes, dislikes, average, as_of",
-    "answers": "key, kind, user_id, item_id, body",
-    "outbox": "collection, subject, variant",
-    "meta": "name, value",
-}
-"""What a store holds, without the times and numbers that differ from run to run."""
-OWN = {"store", "index"}
-"""Single values that are made up anew for each store."""
-
-State = dict[str, set[tuple[Any, ...]]]
 NewDatabase = Callable[..., AbstractContextManager[str]]
-
-
-Nursery = Any
-"""Starts children (`conftest.py`)."""
 
 
 def rejects(store: Path) -> dict[str, str]:
@@ -54,19 +30,19 @@ def test_a_killed_ingest_leaves_whole_batches_and_completes_when_run_again(
     nursery: Nursery, corpus: dict[str, Any], ingested: tuple[Path, int], tmp_path: Path
 ) -> None:
     undisturbed, steps = ingested
-    wanted = nursery.state(undisturbed)
+    wanted = state(undisturbed)
     assert len(wanted["reviews"]) == ROWS // BATCH * GOOD
     reached = set()
     for kill, step in enumerate(random.Random(1).sample(range(1, steps + 1), KILLS)):
         store = tmp_path / f"store-{kill}"
         nursery.kill(step, holds=kill % 2 == 0, **corpus, store=store)
-        left = nursery.state(store)
+        left = state(store)
         reached.add(len(left["reviews"]))
         assert len(left["reviews"]) % GOOD == 0
         assert sum(number for _, number, _ in left["rating_totals"]) == len(left["reviews"])
         assert all(left[table] <= wanted[table] for table in wanted if table != "rating_totals")
         nursery.run(**corpus, store=store)
-        assert nursery.state(store) == wanted
+        assert state(store) == wanted
         assert list(rejects(store).values()) == list(rejects(undisturbed).values())
     assert len(reached) > KILLS // 4  # The kills came at different places.
 
@@ -77,7 +53,7 @@ def test_a_killed_explain_leaves_whole_results_and_completes_when_run_again(
     undisturbed = tmp_path / "undisturbed"
     shutil.copytree(ingested[0], undisturbed)
     answer = nursery.run(**EXPLAIN, store=undisturbed)
-    wanted = nursery.state(undisturbed)
+    wanted = state(undisturbed)
     index = nursery.run(run="index", store=undisturbed)["result"]
     assert {name.split("-")[0]: len(held) for name, held in index.items()} == {
         "summaries": len(wanted["review_summaries"]),
@@ -89,13 +65,13 @@ def test_a_killed_explain_leaves_whole_results_and_completes_when_run_again(
         store = tmp_path / f"store-{kill}"
         shutil.copytree(ingested[0], store)
         nursery.kill(step, holds=kill % 2 == 0, **EXPLAIN, store=store)
-        left = nursery.state(store)
+        left = state(store)
         mark = store / MARK
         indexing = mark.exists() and mark.read_text().startswith(BEGUN)
         reached.add((indexing, *(len(left[table]) for table in ("review_summaries", "profiles", "answers", "outbox"))))
         assert all(left[table] <= wanted[table] for table in wanted if table != "outbox")
         assert nursery.run(**EXPLAIN, store=store)["result"] == answer["result"]
-        assert nursery.state(store) == wanted
+        assert state(store) == wanted
         assert nursery.run(run="index", store=store)["result"] == index
     assert len(reached) > KILLS // 4
     assert any(indexing for indexing, *_ in reached)
@@ -110,8 +86,8 @@ def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
     tmp_path: Path,
 ) -> None:
     jobs = [
-        nursery.write_corpus(tmp_path, "more", 3, first=AS_OF),
-        nursery.write_corpus(tmp_path, "most", 4, first=AS_OF),
+        write_corpus(tmp_path, "more", 3, first=AS_OF),
+        write_corpus(tmp_path, "most", 4, first=AS_OF),
         EXPLAIN,
         EXPLAIN | {"user": "u3", "item": "i4"},
     ]
@@ -122,7 +98,7 @@ def test_two_that_ingest_and_two_that_explain_at_once_lose_nothing(
     started = [nursery.start(job | {"store": at_once}) for job in jobs]
     together = [nursery.finish(each)["result"] for each in started]
     assert together[2:] == alone[2:]
-    assert nursery.state(at_once) == nursery.state(one_by_one)
+    assert state(at_once) == state(one_by_one)
     assert sorted(rejects(at_once).values()) == sorted(rejects(one_by_one).values())
     found = [nursery.run(run="index", store=store)["result"] for store in (at_once, one_by_one)]
     assert found[0] == found[1]
@@ -138,18 +114,18 @@ def test_a_killed_ingest_on_postgresql(
     new_database: NewDatabase,
     tmp_path: Path,
 ) -> None:
-    wanted = nursery.state(ingested[0])
+    wanted = state(ingested[0])
     reached = set()
     for kill, step in enumerate(random.Random(5).sample(range(1, ingested[1] + 1), FEW_KILLS)):
         with new_database() as url:
             job = corpus | {"store": tmp_path / f"store-{kill}", "database_url": url}
             nursery.kill(step, holds=kill % 2 == 0, **job)
-            left = nursery.state(job["store"], url)
+            left = state(job["store"], url)
             reached.add(len(left["reviews"]))
             assert len(left["reviews"]) % GOOD == 0
             assert sum(number for _, number, _ in left["rating_totals"]) == len(left["reviews"])
             nursery.run(**job)
-            assert nursery.state(job["store"], url) == wanted
+            assert state(job["store"], url) == wanted
             assert list(rejects(job["store"]).values()) == list(rejects(ingested[0]).values())
     assert len(reached) > 1
 
@@ -164,17 +140,17 @@ def test_a_killed_explain_on_postgresql(
     sqlite = tmp_path / "sqlite"
     shutil.copytree(ingested[0], sqlite)
     answer = nursery.run(**EXPLAIN, store=sqlite)
-    wanted, index = nursery.state(sqlite), nursery.run(run="index", store=sqlite)["result"]
+    wanted, index = state(sqlite), nursery.run(run="index", store=sqlite)["result"]
     reached = set()
     for kill, step in enumerate(random.Random(6).sample(range(1, answer["steps"] + 1), FEW_KILLS)):
         with new_database() as url:
             place = {"store": tmp_path / f"store-{kill}", "database_url": url}
             nursery.run(**corpus | place)
             nursery.kill(step, holds=kill % 2 == 0, **EXPLAIN | place)
-            left = nursery.state(place["store"], url)
+            left = state(place["store"], url)
             reached.add(tuple(len(left[table]) for table in ("review_summaries", "profiles", "answers", "outbox")))
             assert nursery.run(**EXPLAIN | place)["result"] == answer["result"]
-            assert nursery.state(place["store"], url) == wanted
+            assert state(place["store"], url) == wanted
             assert nursery.run(run="index", store=place["store"])["result"] == index
     assert len(reached) > 1
 
@@ -187,8 +163,8 @@ def test_two_that_ingest_and_two_that_explain_at_once_on_postgresql(
     tmp_path: Path,
 ) -> None:
     jobs = [
-        nursery.write_corpus(tmp_path, "more", 3, first=AS_OF),
-        nursery.write_corpus(tmp_path, "most", 4, first=AS_OF),
+        write_corpus(tmp_path, "more", 3, first=AS_OF),
+        write_corpus(tmp_path, "most", 4, first=AS_OF),
         EXPLAIN,
         EXPLAIN | {"user": "u3", "item": "i4"},
     ]
@@ -200,4 +176,4 @@ def test_two_that_ingest_and_two_that_explain_at_once_on_postgresql(
         nursery.run(**corpus | place)
         started = [nursery.start(job | place) for job in jobs]
         assert [nursery.finish(each)["result"] for each in started][2:] == alone[2:]
-        assert nursery.state(place["store"], url) == nursery.state(sqlite)
+        assert state(place["store"], url) == state(sqlite)

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import EXPLAIN, Nursery, open_to_all, state
 
 from whylike.memory.chroma import FOLDER
 from whylike.memory.connection import FILE
 
-Nursery = Any
-State = dict[str, set[tuple[Any, ...]]]
 NewDatabase = Callable[..., AbstractContextManager[str]]
-EXPLAIN = {"run": "explain", "user": "u1", "item": "i2", "as_of": 2_000_000_000}
 ASKED = ("explain", "--user", "u3", "--item", "i2", "--json")
 
 
@@ -100,7 +98,7 @@ def test_a_store_that_cannot_be_used_is_told_in_one_sentence(
     store = place / "store"
     shutil.copytree(ingested[0], store)
     reviews = shutil.copy(corpus["file"], place)
-    nursery.open_to_all(place)
+    open_to_all(place)
     broken(store)
     for command in (["ingest", reviews], ["explain", "--user", "u1", "--item", "i2"]):
         assert str(store) in one_sentence(nursery.cli(store, *command))
@@ -132,7 +130,7 @@ def test_a_damaged_index_is_made_anew(
     sound, store = place / "sound", place / "store"
     for copy in (sound, store):
         shutil.copytree(explained, copy)
-    nursery.open_to_all(place)
+    open_to_all(place)
     broken(store / FOLDER)
     status, out, said = nursery.cli(store, *ASKED)
     assert status == 0
@@ -144,7 +142,7 @@ def test_a_damaged_index_is_made_anew(
 def test_an_index_that_cannot_be_used_is_told(nursery: Nursery, explained: Path, place: Path, mode: int) -> None:
     store = place / "store"
     shutil.copytree(explained, store)
-    nursery.open_to_all(place)
+    open_to_all(place)
     for path in (store / FOLDER).rglob("*.*"):
         path.chmod(mode & 0o444)
     (store / FOLDER).chmod(mode)
@@ -163,11 +161,11 @@ def test_a_full_disk_is_told_and_the_next_run_completes(
     store = place / "store"
     store.mkdir()
     files = [shutil.copy(corpus[name], place) for name in ("file", "items")]
-    nursery.open_to_all(place)
+    open_to_all(place)
     command = ["ingest", files[0], "--items", files[1]]
     assert str(store) in one_sentence(nursery.cli(store, *command, file_size=50_000))
     assert nursery.cli(store, *command)[0] == 0
-    assert nursery.state(store) == nursery.state(ingested[0])
+    assert state(store) == state(ingested[0])
 
 
 REVIEWED = ("review", "add", "--user", "u1", "--item", "i2", "--rating", "5", "--text", "Fine.")
@@ -180,7 +178,7 @@ def test_the_command_line_on_postgresql_never_says_the_password(
     place: Path,
 ) -> None:
     files = [shutil.copy(corpus[name], place) for name in ("file", "items")]
-    nursery.open_to_all(place)
+    open_to_all(place)
     with new_database() as url:
         password = re.search(":([^:@]+)@", url)[1]
         wrong, slip = url.replace(password, "wr%40ng"), url.replace(password, "wr@ng")
