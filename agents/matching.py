@@ -26,6 +26,8 @@ FADE = 0.1
 """Part of its weight that a phrase loses for each one before it in its list, which is clearer in tone."""
 LEAST = 0.5
 """Weight of praise in a review of the worst rating, and of blame in one of the best; it grows to 1 at the other end."""
+MIDDLING = 0.5
+"""Place of a rating on its scale from which the praise in its review is no mere concession, nor the blame below it."""
 NEAR = 0.5
 """Cosine of two items' texts from which one is a precedent for the other."""
 TELLING = 0.15
@@ -36,7 +38,7 @@ ALIKE = 0.6
 """Cosine from which two phrases of the item would tell the reader the same."""
 MOST = 4
 """Points of a reason."""
-WORDS = 3
+WORDS = 4
 """Words from which a phrase says something by itself, without what it meets."""
 SCANT = 0.5
 """Weight of a shorter one."""
@@ -125,6 +127,8 @@ class _Aspect(NamedTuple):
     weight: float
     """How much the review meant it: praise within a bad review is a concession, and what is said less clearly counts
     for less."""
+    meant: bool
+    """Whether it goes the way of its review's rating, or that rating is a middling one."""
 
 
 class _Found(NamedTuple):
@@ -190,7 +194,9 @@ def _aspects(
             meant = 1.0 if place is None else place if liked else 1 - place
             weight = LEAST + (1 - LEAST) * meant
             found += [
-                _Aspect(phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number)
+                _Aspect(
+                    phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, meant >= MIDDLING
+                )
                 for number, phrase in enumerate(listed)
                 if not states_rating(phrase)
             ]
@@ -205,11 +211,14 @@ def _meetings(
     tastes: Sequence[_Aspect],
     taste_vectors: NDArray[np.float32],
 ) -> list[_Found]:
-    """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet."""
+    """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet.
+
+    What either side merely conceded meets nothing: that somebody minded least what this user conceded is no reason.
+    """
     met = []
     for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
-        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked]
-        columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked]
+        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked and aspect.meant]
+        columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked and aspect.meant]
         if not rows or not columns:
             continue
         close = cosines(quality_vectors[rows], taste_vectors[columns])

@@ -69,6 +69,8 @@ _DANGLING = re.compile(
 _LEAD = re.compile(
     r"^(?:(?:and|but|or|so|because|although|though|while|however|also|plus)\s+|(?:well|yes|then),\s+)", re.IGNORECASE
 )
+_CONCEDES = re.compile(r"\b(?:though|tho|however|mind\s+you)$", re.IGNORECASE)
+"""How what goes against the rest of a review ends."""
 _EDGE = " .,;:!?…。、，\"“”'‘’()[]{}<>|*-–—_/\\~=+#&"
 _NAME = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -89,6 +91,11 @@ def phrases(title: str, text: str) -> list[str]:
     if not kept:
         kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _short(whole)][:1]
     return kept[:MOST]
+
+
+def concedes(phrase: str) -> bool:
+    """Whether a phrase sets itself against the rest of its review: “nice views though”."""
+    return bool(_CONCEDES.search(phrase))
 
 
 def _read(source: str) -> str:

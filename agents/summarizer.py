@@ -26,7 +26,8 @@ from whylike.records import Expert, Profile, Rated, RatingScale, Review, ReviewS
 KEPT = 4
 """Phrases kept in each list of a summary."""
 RATING_PULL = 3.0
-"""Log-odds that a review's rating adds to the tone of its phrases, from the worst rating to the best."""
+"""Log-odds that a review's rating adds to the tone of its phrases, from the worst rating to the best; it takes them off
+a phrase that concedes something (`phrases.concedes`)."""
 SETTLED = 0.625
 """Where on the scale (0 worst, 1 best) a rating says nothing about the tone: the middle of 3 and 4 of 5."""
 FAINT = 0.25
@@ -128,7 +129,10 @@ class Summarizer:
         for review, found in zip(reviews, cut, strict=True):
             place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
             pull = RATING_PULL * (place - SETTLED)
-            toned = [Toned(phrase, own := next(tones), own + pull) for phrase in found]
+            toned = [
+                Toned(phrase, own := next(tones), own - pull if phrases.concedes(phrase) else own + pull)
+                for phrase in found
+            ]
             summaries.append(self._summary(review, toned))
         return summaries
 

@@ -311,7 +311,7 @@ def test_the_demo_explains_its_three_pairs_in_a_store_of_its_own(
     monkeypatch.delenv("WHYLIKE_DATABASE_URL")
     with Store.open(load({"store": workplace / "store" / "demo"})) as store:
         counts = store.counts()
-        assert (counts.items, counts.reviews) == (20, 372)
+        assert (counts.items, counts.reviews) == (20, 382)
         assert f"all {counts.reviews} of their reviews" in said
         assert "--user dozy_dave --item wall-e-2008" in said
         assert store.has_user("dozy_dave")

@@ -175,12 +175,26 @@ def test_imported_profiles_are_told_from_reviews(embedder: Embedder):
     assert met.taste in PRAISE[:3]
 
 
-def test_praise_counts_for_less_in_a_bad_review(embedder: Embedder):
+def test_praise_counts_for_less_in_a_middling_review(embedder: Embedder):
     user, item = [summary("r0", likes=PRAISE[:3])], [summary("q0", likes=("creatures of rubber and wires",))]
     [meant] = points(sides(user, item, ratings={"r0": 5, "q0": 5}), embedder)
-    [conceded] = points(sides(user, item, ratings={"r0": 1, "q0": 1}), embedder)
-    assert meant.kind is Kind.DRAW
-    assert conceded.kind is Kind.PRAISE or conceded.strength < meant.strength
+    [so_so] = points(sides(user, item, ratings={"r0": 3, "q0": 3}), embedder)
+    assert meant.kind is so_so.kind is Kind.DRAW
+    assert so_so.strength < meant.strength
+
+
+@pytest.mark.parametrize("liked", [True, False])
+@pytest.mark.parametrize("conceding", ["r0", "q0"])
+def test_what_somebody_conceded_meets_nothing(embedder: Embedder, liked: bool, conceding: str):
+    """Praise in a review of 2 of 5, blame in one of 4: it may be told, but is no cause for this user."""
+    field = "likes" if liked else "dislikes"
+    user = [summary("r0").model_copy(update={field: PRAISE[:3]})]
+    item = [summary("q0").model_copy(update={field: ("creatures of rubber and wires",)})]
+    ratings = {"r0": 5.0, "q0": 5.0} if liked else {"r0": 1.0, "q0": 1.0}
+    [met] = points(sides(user, item, ratings=ratings), embedder)
+    [told] = points(sides(user, item, ratings={**ratings, conceding: 2.0 if liked else 4.0}), embedder)
+    assert met.kind is (Kind.DRAW if liked else Kind.CLASH)
+    assert told.kind is (Kind.PRAISE if liked else Kind.FAULT)
 
 
 @pytest.mark.parametrize("empty", ["It is great", "I love this", "One of the best", "I don't like it"])
@@ -219,7 +233,7 @@ def test_the_review_with_the_nearest_words_is_the_one_that_is_named(embedder: Em
         summary("r1", likes=("slimy creatures of rubber and wires", "the bread", "the lake")),
     ]
     item = [summary("q0", likes=("creatures of rubber and wires",))]
-    [met] = points(sides(user, item, ratings={"r0": 5, "r1": 1, "q0": 5}), embedder)
+    [met] = points(sides(user, item, ratings={"r0": 5, "r1": 3, "q0": 5}), embedder)
     assert (met.kind, met.taste_review, met.taste) == (Kind.DRAW, "r1", "slimy creatures of rubber and wires")
 
 

@@ -93,6 +93,15 @@ def test_the_rating_turns_no_clear_phrase_round(embedder: Embedder):
     assert best.dislikes == (), "nor does it speak against the rating where it is not clear enough for that"
 
 
+@pytest.mark.parametrize("ending", ["though", "tho", "however", "mind you"])
+def test_the_rating_speaks_against_what_is_conceded(embedder: Embedder, ending: str):
+    """Of a phrase that is in doubt by itself: “left hanging though” is no praise in a review that is pleased."""
+    [best] = summarize(toned(), embedder, review(f"Ending left hanging {ending}. A red cover.", rating=5))
+    [worst] = summarize(toned(), embedder, review(f"Nice red cover {ending}. Ending left hanging.", rating=1))
+    assert (best.likes, best.dislikes) == (("A red cover",), (f"Ending left hanging {ending}",))
+    assert (worst.likes, worst.dislikes) == ((f"Nice red cover {ending}",), ("Ending left hanging",))
+
+
 @pytest.mark.parametrize(
     "stated", ["I give it 5 out of 5 stars for the jokes", "Four stars for the sound", "Ten/10 jokes"]
 )
