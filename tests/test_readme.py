@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from readme import README, ROOT, commands
 from typer.testing import CliRunner
 
 from whylike.cli import app
 from whylike.graph.pair import compiled
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("$ ")
-]
+ELSEWHERE = {"adapters": "tests/adapters/test_adapters_cli.py", "vllm": "tests/test_vllm_cli.py"}
+"""Commands whose tests need an adapter or a server; they are there."""
 
 
 @pytest.fixture
@@ -48,12 +41,17 @@ def own_data(tmp_path, monkeypatch):
 
 
 def test_every_command_runs(own_data):
-    assert len(COMMANDS) >= 6
-    for command in COMMANDS:
-        program, *arguments = shlex.split(command)
-        assert program == "whylike"
+    here = [arguments for arguments in commands() if arguments[0] not in ELSEWHERE and "vllm" not in arguments]
+    assert len(here) >= 6
+    for arguments in here:
         result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, (command, result.output)
+        assert result.exit_code == 0, (arguments, result.output)
+
+
+@pytest.mark.parametrize("about", ELSEWHERE)
+def test_the_others_run_where_they_can(about: str):
+    assert commands(about)
+    assert f'commands("{about}")' in (ROOT / ELSEWHERE[about]).read_text(encoding="utf-8")
 
 
 def test_the_sample_rows_can_be_read(own_data):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from readme import commands
 from typer.testing import CliRunner, Result
 
 from whylike.adapters import server
@@ -117,19 +118,24 @@ def test_a_server_that_runs_is_not_started_again(at_real: Settings):
     assert f"{before}, since" in again.stdout
 
 
-@pytest.mark.model
-def test_explain_runs_on_it_by_one_flag(at_real: Settings, tmp_path: Path):
-    with Store.open(Settings(store=tmp_path / "store")) as store:
+@pytest.fixture
+def alien(tmp_path: Path) -> Path:
+    """A store in which two people have reviewed two films, but ann not alien-1979."""
+    folder = tmp_path / "store"
+    with Store.open(Settings(store=folder)) as store:
         said = {"ann": "A warm story. The ending felt rushed.", "ben": "Slow dread in every room."}
         store.add_reviews(
             Review(review_id=f"{user}-{item}", user_id=user, item_id=item, rating=4, text=text, timestamp=number + 1)
             for number, (user, text) in enumerate(said.items())
-            for item in ("heat", "alien")
-            if (user, item) != ("ann", "alien")
+            for item in ("heat-1995", "alien-1979")
+            if (user, item) != ("ann", "alien-1979")
         )
-    done = run(
-        "explain", "--user", "ann", "--item", "alien", "--engine", "vllm", "--json", "--store", str(tmp_path / "store")
-    )
+    return folder
+
+
+@pytest.mark.model
+def test_explain_runs_on_it_by_one_flag(at_real: Settings, alien: Path):
+    done = run("explain", "--user", "ann", "--item", "alien-1979", "--engine", "vllm", "--json", "--store", str(alien))
     assert done.exit_code == 0, done.stderr
     explanation = json.loads(done.stdout)
     assert explanation["engine"] == "vllm"
@@ -141,3 +147,16 @@ def test_an_engine_that_is_none_is_refused(workplace: Path):
     refused = run("explain", "--user", "ann", "--item", "alien", "--engine", "steam")
     assert refused.exit_code == 2
     assert "setting engine = 'steam' from --engine is not allowed" in refused.stderr
+
+
+@pytest.mark.model
+def test_the_readmes_commands_run(at_real: Settings, alien: Path, monkeypatch: pytest.MonkeyPatch):
+    """In the README's order; the last of them stops the server, which the next test that needs it starts again."""
+    monkeypatch.setenv("WHYLIKE_STORE", str(alien))
+    [explain] = [arguments for arguments in commands("explain") if "vllm" in arguments]
+    up, *others, down = commands("vllm")
+    for arguments in (up, explain, *others, down):
+        done = run(*arguments)
+        assert done.exit_code == 0, (arguments, done.stderr)
+    assert down == ["vllm", "down"]
+    assert server.status(at_real).pid is None

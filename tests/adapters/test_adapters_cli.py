@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from readme import commands
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -239,3 +241,18 @@ def test_help_has_examples_and_loads_nothing_heavy() -> None:
         text = CliRunner().invoke(whylike.adapters_cli.adapters_app, [command, "--help"]).output
         assert f"Example:\n    whylike adapters {command}" in text
         assert "--store" in text
+
+
+def test_the_readmes_commands_run(
+    run: Any, copy: Callable[..., Path], workplace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In the README's order, with the version that the first of them tells."""
+    (workplace / "trained").mkdir()
+    copy("it").rename(workplace / "trained" / "reasoner")
+    monkeypatch.chdir(workplace)
+    version = ""
+    for _, *arguments in commands("adapters"):
+        status, out, said = run(*(version if re.fullmatch(r"reasoner-\w{8}", word) else word for word in arguments))
+        assert (status, said) == (0, ""), arguments
+        version = version or out.partition(" ")[0]
+    assert version.startswith("reasoner-")
