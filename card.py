@@ -126,8 +126,8 @@ def demo_card(seconds: Mapping[str, float], store: Path) -> RenderableType:
                 *(f"  {took:6.1f}  {plain(part)}" for part, took in seconds.items()),
                 "",
                 "Try next",
-                f"  whylike explain --store {there} --user dozy_dave --item wall-e-2008",
-                f"  whylike profile show --store {there} --user dozy_dave",
+                f"  whylike explain --store {there} --user priya_r --item the-grand-budapest-hotel-2014",
+                f"  whylike profile show --store {there} --user priya_r",
                 "  whylike ingest --help    how to read your own reviews",
             )
         )

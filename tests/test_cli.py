@@ -313,8 +313,8 @@ def test_the_demo_explains_its_three_pairs_in_a_store_of_its_own(
         counts = store.counts()
         assert (counts.items, counts.reviews) == (20, 382)
         assert f"all {counts.reviews} of their reviews" in said
-        assert "--user dozy_dave --item wall-e-2008" in said
-        assert store.has_user("dozy_dave")
+        assert "--user priya_r --item the-grand-budapest-hotel-2014" in said
+        assert store.has_user("priya_r")
         assert store.item("wall-e-2008")
 
 
