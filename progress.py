@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from threading import Event as ThreadingEvent
 from threading import Lock, Thread
 from types import TracebackType
@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from whylike.preparing import listening
 from whylike.terminal import plain
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Step:
 class Watch:
     """Shows the progress of one command while it runs; a context manager whose methods are the callbacks.
 
+    Of what is prepared once, it hears by itself (`whylike.preparing`).
+
     On a terminal the display goes away at the end. Elsewhere what takes over two seconds gets a line, and another every
     ten seconds, whether or not there is news.
     """
@@ -101,11 +104,13 @@ class Watch:
         self._steps: dict[str, Step] = {}
         self._reason = ""
         self._spinner = Spinner("dots", style="cyan")
+        self._listens = ExitStack()
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             self._live = Live(console=console, get_renderable=self._display, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
+        self._listens.enter_context(listening(self._count))
         if self._live:
             self._live.start()
         else:
@@ -115,6 +120,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listens.close()
         if self._live:
             self._live.stop()
         else:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import whylike.progress
 from whylike.memory.ingest import Progress
+from whylike.preparing import counted, listening, tell
 from whylike.progress import Step, Watch, _duration
 
 
@@ -86,6 +87,29 @@ def test_without_a_terminal_long_things_get_a_line_now_and_then(clock: Clock) ->
         "whylike: reading reviews.jsonl 24%, 12,000 rows, 1,000 a second, 38 s left",
         "whylike: reading reviews.jsonl 44%, 22,000 rows, 1,000 a second, 28 s left",
     ]
+
+
+def test_what_is_prepared_once_is_heard_of_from_any_thread_while_the_watch_lasts(clock: Clock) -> None:
+    file, console = on_file()
+    with Watch(console, "loading"):
+        for done in (0, 3, 5):
+            clock.now += 12
+            teller = threading.Thread(target=tell, args=("preparing the model", done, 5))
+            teller.start()
+            teller.join()
+    said = file.getvalue().splitlines()
+    assert said[0] == "whylike: preparing the model 0%, 0 of 5"
+    assert len(said) == 2
+    clock.now += 60
+    tell("preparing another", 1, 5)
+    assert file.getvalue().splitlines() == said
+
+
+def test_things_are_counted_as_they_are_gone_through() -> None:
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *news: told.append(news)):
+        assert list(counted("tensors", "ab")) == ["a", "b"]
+    assert told == [("tensors", 0, 2), ("tensors", 1, 2), ("tensors", 2, 2)]
 
 
 def test_without_a_terminal_what_gives_no_news_is_told_too(clock: Clock) -> None:

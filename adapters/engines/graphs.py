@@ -6,6 +6,7 @@ to mix adapters into a running graph halves it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import shutil
@@ -30,6 +31,7 @@ from whylike.adapters.engines.model import Base, context, quiet
 from whylike.adapters.engines.paged import PagedModel
 from whylike.adapters.registry.identity import fingerprint
 from whylike.errors import EngineError
+from whylike.preparing import tell
 
 RECIPE = 1
 """Counts how graphs are made; what another recipe made is made again."""
@@ -38,6 +40,8 @@ ALIKE = 0.99
 PROBE = (1, 5, 2, 9, 4, 7, 3, 8)
 """Tokens by which the two are compared."""
 GRAPH = "graph.xml"
+STEPS = 5
+"""Of a conversion: load and merge, trace, compress, write, compare."""
 
 Weights = NDArray[np.float32]
 
@@ -117,17 +121,24 @@ class Graphs:
         """Write the graph of an adapter or of the base model to `folder`; the caller holds the lock."""
         what = f"{self._base.named} with {adapter.version}" if adapter else self._base.named
         log.info("converting %s for this CPU, once, to %s", what, folder)
+        told = functools.partial(tell, f"preparing {adapter.version if adapter else 'the model'} for this CPU, once")
         partial = folder.with_name(f"{folder.name}.partial")
         if partial.exists():
             shutil.rmtree(partial)  # of a conversion that was killed: whoever made it no longer holds the lock
         with quiet():
+            told(0, STEPS)
             model = self._merged(adapter)
             try:
+                told(1, STEPS)
                 graph = stateful(traced(model), model)
+                told(2, STEPS)
                 if not self._exact:
                     compress(graph)
+                told(3, STEPS)
                 ov.save_model(graph, partial / GRAPH, compress_to_fp16=False)
+                told(4, STEPS)
                 likeness = _likeness(model, partial / GRAPH)
+                told(STEPS, STEPS)
             except OSError:
                 raise
             except Exception as error:  # whatever a tracer may meet in a model that nobody tried

