@@ -253,7 +253,10 @@ def engines_card(bench: EnginesBench) -> RenderableType:
         for part in first if isinstance(first, dict) else [None]:
             cells = [column[name][part] if part else column[name] for column in columns]
             label = name.replace("_per_s", "/s").replace("_", " ")
-            table.add_row(f"{label}, {part} at once" if part else label, *(f"{cell:,.4g}" for cell in cells))
+            table.add_row(
+                f"{label}, {part} at once" if part else label,
+                *("" if cell is None else f"{cell:,.4g}" for cell in cells),
+            )
     return Group(table, _ran_on(bench.machine))
 
 

@@ -1,7 +1,8 @@
 """The process that `whylike bench engines` measures one engine in: it opens it, times it once and ends.
 
-`python -m whylike.evaluation.engine_child JOB` reads `JOB`, a JSON document with `settings` and `adapters` (by
-expert), and writes `{"result": ...}` or `{"error": ...}` to standard output.
+`python -m whylike.evaluation.engine_child JOB` reads `JOB`, a JSON document with `settings`, `adapters` by
+expert, and whether it is the `yardstick` that is measured, and writes `{"result": ...}` or `{"error": ...}` to standard
+output.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
-from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt, Weighing, Writing, Written
+from whylike.adapters.engines.base import Adapter, Message, Prompt, Weighed, Weighing, Writing, Written
 from whylike.errors import WhylikeError
 from whylike.evaluation.ingest_child import peak_mib
+from whylike.evaluation.llama import LlamaCpp
 from whylike.evaluation.measured import opened
 from whylike.records import Expert
 from whylike.settings import Settings
 
 EXPERTS = (Expert.REASONER, Expert.SUMMARIZER, Expert.PREDICTOR)
 """The first writes where one adapter is active; all take turns where they are mixed."""
-BARE = {"expert": Expert.REWARD}
+BARE = Expert.REWARD
 """Of the experts the one without an adapter here."""
 REQUESTS = (1, 4, 16)
 """Requests at once."""
@@ -31,18 +35,35 @@ SHORT = 220
 """Words of each prompt where there are several."""
 WRITTEN = 33
 """Tokens of a text: the first comes of reading the prompt and is not counted as decoding."""
+OTHERS = 5000
+"""Number of the first text that is read only to be timed."""
 ITEMS = 20
 """Items that are scored for one user."""
 WORDS = ("warm", "sound", "strap", "broke", "quickly", "lovely", "voice", "cheap", "case", "never", "again", "slow")
 
 
-def measure(engine: Engine, began: float, peak: Callable[[], float] = peak_mib) -> dict[str, object]:
+class Measured(Protocol):
+    """What is measured: the part of an engine that answers."""
+
+    def write(self, requests: Sequence[Writing]) -> list[Written]:
+        """As an engine does."""
+        ...
+
+    def weigh(self, requests: Sequence[Weighing]) -> list[Weighed]:
+        """As an engine does."""
+        ...
+
+
+def measure(
+    engine: Measured, began: float, peak: Callable[[], float] = peak_mib, *, adapters: bool = True
+) -> dict[str, object]:
     """Time everything once.
 
     Args:
         engine: What is measured.
         began: When opening it began, by `time.perf_counter`.
         peak: Tells the most memory that it has taken, MiB.
+        adapters: Whether it has any that could be mixed.
     """
     engine.write([writing(0, 5, 1)])
     start = time.perf_counter() - began
@@ -53,21 +74,21 @@ def measure(engine: Engine, began: float, peak: Callable[[], float] = peak_mib) 
         words = LONG if count == 1 else SHORT
         seconds, answers = _timed(engine, [writing(10 * count + row, words, 1) for row in range(count)])
         prefill[str(count)] = sum(answer.prompt_tokens for answer in answers) / seconds
-        decode[str(count)] = _decoding(engine, [writing(900 + row, SHORT, WRITTEN) for row in range(count)])
-    mixed = [writing(800 + row, SHORT, WRITTEN, EXPERTS[row % len(EXPERTS)]) for row in range(REQUESTS[-1])]
+        decode[str(count)] = _decoding(engine, range(100 * count, 101 * count))
+    many = REQUESTS[-1]
     seconds, _ = _timed(engine, [writing(700, SHORT, 1)])
     together, separate = _scoring(engine)
     return {
         "prefill_tokens_per_s": prefill,
         "decode_tokens_per_s": decode,
-        "mixed_decode_tokens_per_s": _decoding(engine, mixed),
+        "mixed_decode_tokens_per_s": _decoding(engine, range(800, 800 + many), EXPERTS) if adapters else None,
         "first_token_s": seconds,
         "ratings_per_s": ITEMS / together,
         "scoring_share": together / separate,
         "peak_mib": peak(),
         "start_s": start,
         # Last, since it takes memory that an answer does not need.
-        "base_decode_tokens_per_s": _decoding(engine, [request.model_copy(update=BARE) for request in mixed]),
+        "base_decode_tokens_per_s": _decoding(engine, range(900, 900 + many), [BARE]),
     }
 
 
@@ -84,20 +105,24 @@ def _text(number: int, words: int) -> str:
     return " ".join(WORDS[(number * 7 + place * (1 + place // len(WORDS))) % len(WORDS)] for place in range(words))
 
 
-def _timed(engine: Engine, requests: Sequence[Writing]) -> tuple[float, list[Written]]:
+def _timed(engine: Measured, requests: Sequence[Writing]) -> tuple[float, list[Written]]:
     began = time.perf_counter()
     answers = engine.write(requests)
     return time.perf_counter() - began, answers
 
 
-def _decoding(engine: Engine, requests: Sequence[Writing]) -> float:
-    """Tokens a second once the prompts are read: the time of texts of one token is taken off."""
-    whole, answers = _timed(engine, requests)
-    reading, _ = _timed(engine, [request.model_copy(update={"max_tokens": 1}) for request in requests])
+def _decoding(engine: Measured, rows: Sequence[int], experts: Sequence[Expert] = EXPERTS[:1]) -> float:
+    """Tokens a second once the prompts are read: the time that other prompts of that length take is taken off.
+
+    Other ones, since an engine may keep what it has read.
+    """
+    asked = [(row, experts[place % len(experts)]) for place, row in enumerate(rows)]
+    whole, answers = _timed(engine, [writing(row, SHORT, WRITTEN, expert) for row, expert in asked])
+    reading, _ = _timed(engine, [writing(OTHERS + row, SHORT, 1, expert) for row, expert in asked])
     return (sum(answer.tokens for answer in answers) - len(answers)) / max(whole - reading, 1e-3)
 
 
-def _scoring(engine: Engine) -> tuple[float, float]:
+def _scoring(engine: Measured) -> tuple[float, float]:
     """Seconds for one user's rating of `ITEMS` items: in one call that says what they share, and one by one."""
 
     def asked(number: int, shared: int) -> Weighing:
@@ -121,10 +146,15 @@ def main(job: Path) -> int:
     """Measure what the file `job` describes. Returns the exit status."""
     began = time.perf_counter()
     described = json.loads(job.read_text(encoding="utf-8"))
-    adapters = {Expert(expert): Adapter(**adapter) for expert, adapter in described["adapters"].items()}
+    settings = Settings(**described["settings"])
     try:
-        with opened(Settings(**described["settings"]), adapters) as (engine, peak):
-            told: dict[str, object] = {"result": measure(engine, began, peak)}
+        if described["yardstick"]:
+            with closing(LlamaCpp(settings)) as yardstick:
+                told: dict[str, object] = {"result": measure(yardstick, began, adapters=False)}
+        else:
+            adapters = {Expert(expert): Adapter(**adapter) for expert, adapter in described["adapters"].items()}
+            with opened(settings, adapters) as (engine, peak):
+                told = {"result": measure(engine, began, peak)}
     except WhylikeError as error:
         told = {"error": str(error)}
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from pydantic import Field
 
 from whylike.errors import EngineError
+from whylike.evaluation import llama
 from whylike.evaluation.apprentices import apart, train
 from whylike.evaluation.engine_child import writing
 from whylike.evaluation.machine import Machine, machine
@@ -24,12 +25,12 @@ Told = Callable[[str, int, int], None]
 
 
 class Speed(Record):
-    """What an engine does with an adapter active; medians over the rounds."""
+    """What an engine does with an adapter active; medians over the rounds. llama.cpp has the base model only."""
 
     prefill_tokens_per_s: dict[str, float] = Field(description="By requests at once; one is a long prompt")
     decode_tokens_per_s: dict[str, float] = Field(description="By requests at once, all together")
-    mixed_decode_tokens_per_s: float = Field(description="16 requests of three adapters")
-    base_decode_tokens_per_s: float = Field(description="The same 16 requests of the base model, without an adapter")
+    mixed_decode_tokens_per_s: float | None = Field(description="16 requests of three adapters, where there are any")
+    base_decode_tokens_per_s: float = Field(description="16 requests of the base model, without an adapter")
     first_token_s: float
     ratings_per_s: float = Field(description="Items scored for one user, their shared beginning marked")
     scoring_share: float = Field(description="Time of scoring 20 items so, of the time of 20 separate calls")
@@ -53,14 +54,15 @@ def bench_engines(settings: Settings, rounds: int, told: Told = lambda *_: None)
     Raises `EngineError` where an engine fails.
     """
     ran_on = machine()
-    names = measurable(settings)
+    names = (*measurable(settings), *((llama.NAME,) if llama.present(settings) else ()))
     found: dict[str, list[Speed]] = {name: [] for name in names}
     with TemporaryDirectory(prefix="whylike-engines-") as folder:
         # Untrained adapters cost as much as trained ones.
         adapters = train(settings, [], 0, Path(folder), told)
         jobs = {}
         for name in names:
-            chosen = apart(settings, Path(folder) / "cache").model_copy(update={"engine": name})
+            own = apart(settings, Path(folder) / "cache")
+            chosen = own if name == llama.NAME else own.model_copy(update={"engine": name})
             if name == "local":
                 told(f"preparing {name}", 0, 0)
                 with opened(chosen, adapters) as (engine, _):  # what is converted once is no part of a round
@@ -68,6 +70,7 @@ def bench_engines(settings: Settings, rounds: int, told: Told = lambda *_: None)
             jobs[name] = Path(folder) / f"{name}.json"
             document = {
                 "settings": json.loads(chosen.model_dump_json()),
+                "yardstick": name == llama.NAME,
                 "adapters": {expert: adapter.model_dump(mode="json") for expert, adapter in adapters.items()},
             }
             jobs[name].write_text(json.dumps(document), encoding="utf-8")
@@ -104,8 +107,9 @@ def _run(job: Path) -> Speed:
 def _combined(speeds: Sequence[Speed], way: Callable[[list[float]], float]) -> Speed:
     """One figure for each of several, to four digits."""
 
-    def combine(values: list[float]) -> float:
-        return float(f"{way(values):.4g}")
+    def combine(values: list[float | None]) -> float | None:
+        there = [value for value in values if value is not None]
+        return float(f"{way(there):.4g}") if len(there) == len(values) else None
 
     figures: dict[str, object] = {}
     for name in Speed.model_fields:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from whylike.adapters.engines import open_engine
+from whylike.adapters.engines.base import Message, Prompt, Weighing, Writing
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.errors import UsageError
 from whylike.evaluation import engine_child
 from whylike.evaluation.apprentices import TAUGHT, sample
 from whylike.evaluation.engines import Speed, _combined, bench_engines
+from whylike.evaluation.llama import LlamaCpp, present
 from whylike.evaluation.parity import Answers, bench_parity, parity
 from whylike.memory.store import Store
-from whylike.records import Review
+from whylike.records import Expert, Review
 from whylike.settings import Settings
 
 
@@ -79,6 +83,36 @@ def test_what_is_measured_of_an_engine_is_what_the_document_holds():
     found = engine_child.measure(ScriptedEngine(), 0.0)
     assert Speed(**found).prefill_tokens_per_s.keys() == {"1", "4", "16"}
     assert len({engine_child.writing(number, 30, 1).prompt.messages[1].content for number in range(12)}) == 12
+
+
+def test_what_cannot_be_measured_has_no_figure_and_no_ratio():
+    bare = speed(2).model_copy(update={"mixed_decode_tokens_per_s": None})
+    ratio = _combined([bare, speed(4)], lambda pair: pair[0] / pair[1])
+    assert (ratio.mixed_decode_tokens_per_s, ratio.base_decode_tokens_per_s) == (None, 0.5)
+
+
+def test_the_yardstick_is_there_for_the_packaged_model_only(tmp_path: Path):
+    assert present(Settings())
+    assert not present(Settings(model=str(tmp_path)))
+
+
+@pytest.mark.model
+def test_the_yardstick_answers_as_the_packaged_model_does():
+    """In four bits as they come, so the likeliest answers are the same and their shares are near."""
+    said = ("Water is", "The sky is blue and the grass is", "She wrote one, two, three,")
+    turns = [Prompt(messages=(Message(role="user", content="Go on."),), prefill=start) for start in said]
+    asked = [Weighing(expert=Expert.PREDICTOR, prompt=turn, labels=(" a", " green", " four")) for turn in turns]
+    settings = Settings(device="cpu")
+    with closing(LlamaCpp(settings)) as yardstick, closing(open_engine(settings, {})) as engine:
+        texts = yardstick.write([Writing(expert=Expert.REASONER, prompt=turn, max_tokens=4) for turn in turns])
+        theirs, ours = yardstick.weigh(asked), engine.weigh(asked)
+        read = engine.write([Writing(expert=Expert.REASONER, prompt=turn, max_tokens=1) for turn in turns])
+    assert [text.tokens for text in texts] == [4, 4, 4]
+    assert [text.prompt_tokens for text in texts] == [text.prompt_tokens for text in read]
+    assert [answer.probabilities.index(max(answer.probabilities)) for answer in theirs] == [0, 1, 2]
+    for one, other in zip(theirs, ours, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=0.1)
+        assert sum(one.probabilities) == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")
