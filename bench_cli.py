@@ -135,8 +135,8 @@ def engines(
 ) -> None:
     """Measure the speed and memory of the engines.
 
-    The reference (transformers and PEFT) and the local engine get the same prompts, with adapters made on the spot. A
-    round takes some minutes on two cores.
+    The reference (transformers and PEFT), the local engine, vLLM where it is installed and, without adapters, llama.cpp
+    get the same prompts, with adapters made on the spot. A round takes some eight minutes on two cores.
     """
     from whylike.evaluation.engines import bench_engines
     from whylike.progress import Watch

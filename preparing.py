@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+import logging
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-Item_co = TypeVar("Item_co", covariant=True)
+T = TypeVar("T")
 Told = Callable[[str, int, int], None]
 """Takes what is made, how much of it is done, and how much there is."""
 
 _listeners: list[Told] = []
-
-
-class Counted(Sized, Iterable[Item_co], Protocol[Item_co]):
-    """What can be gone through and has a length."""
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -28,12 +26,15 @@ def listening(told: Told) -> Iterator[None]:
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Give news to whoever listens."""
+    """Give news to whoever listens; one that fails to take it keeps nothing from being made."""
     for told in tuple(_listeners):
-        told(what, done, total)
+        try:
+            told(what, done, total)
+        except Exception:  # whatever a display may meet
+            _log.exception("news of %s could not be shown", what)
 
 
-def counted(what: str, items: Counted[Item_co]) -> Iterator[Item_co]:
+def counted(what: str, items: Collection[T]) -> Iterator[T]:
     """The items one by one, with news of each."""
     total = len(items)
     for done, item in enumerate(items):

@@ -100,39 +100,39 @@ class Watch:
         self._said = self._text = ""
         self._lock = Lock()
         self._ended = ThreadingEvent()
+        self._hears = ExitStack()
         self._looks = Thread(target=self._look, name="progress", daemon=True)
         self._steps: dict[str, Step] = {}
+        """The one that news came of last is the last."""
         self._reason = ""
         self._spinner = Spinner("dots", style="cyan")
-        self._listens = ExitStack()
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             self._live = Live(console=console, get_renderable=self._display, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        self._listens.enter_context(listening(self._count))
         if self._live:
             self._live.start()
         else:
             self._looks.start()
+        self._hears.enter_context(listening(self._heard))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listens.close()
+        self._hears.close()
+        self._ended.set()
         if self._live:
             self._live.stop()
         else:
-            self._ended.set()
             self._looks.join()
 
     def file(self, progress: Progress) -> None:
         """Take news of an ingest."""
-        key, label = str(progress.file), f"reading {progress.file.name}"
-        step = self._steps.setdefault(key, Step(label, "rows"))
         more = f"{progress.rejected:,} rejected" if progress.rejected else ""
-        self._report(step, count=progress.rows, done=progress.done, total=progress.total, more=more)
+        new = Step(f"reading {progress.file.name}", "rows")
+        self._report(str(progress.file), new, count=progress.rows, done=progress.done, total=progress.total, more=more)
 
     def event(self, event: Event) -> None:
         """Take news of a graph's node, or the next piece of the reason."""
@@ -144,12 +144,19 @@ class Watch:
         """Take news of the index's rebuilding."""
         self._count("index", done, total)
 
-    def _count(self, node: str, done: int, total: int) -> None:
-        step = self._steps.setdefault(node, Step(LABELS.get(node, node), ""))
-        self._report(step, count=done, done=done, total=total)
+    def _heard(self, what: str, done: int, total: int) -> None:
+        """Take news of what is prepared once, from whichever thread."""
+        if not self._ended.is_set():
+            self._count(what, done, total)
 
-    def _report(self, step: Step, *, count: int, done: int, total: int, more: str = "") -> None:
-        step.update(time.monotonic(), count=count, done=done, total=total, more=more)
+    def _count(self, node: str, done: int, total: int) -> None:
+        self._report(node, Step(LABELS.get(node, node), ""), count=done, done=done, total=total)
+
+    def _report(self, key: str, new: Step, *, count: int, done: int, total: int, more: str = "") -> None:
+        """Take news of a step; `new` stands for it if it is the first."""
+        with self._lock:
+            self._steps[key] = step = self._steps.pop(key, new)
+            step.update(time.monotonic(), count=count, done=done, total=total, more=more)
         if self._live is None:
             self.say()
 
@@ -182,11 +189,13 @@ class Watch:
 
     def _display(self) -> RenderableType:
         now = time.monotonic()
+        with self._lock:
+            steps = list(self._steps.values())
         rows = Table.grid(padding=(0, 1))
-        if not self._steps:
+        if not steps:
             rows.add_row(self._spinner, Text(plain(self._what)), Text(_duration(now - self._began), style="dim"))
-        for number, step in enumerate(list(self._steps.values()), start=1):
-            current = number == len(self._steps)
+        for number, step in enumerate(steps, start=1):
+            current = number == len(steps)
             mark: RenderableType = self._spinner if current else Text("✓", style="green")
             share = 1.0 if not current and step.share is None else step.share
             bar = ProgressBar(

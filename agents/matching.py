@@ -27,7 +27,7 @@ FADE = 0.1
 LEAST = 0.5
 """Weight of praise in a review of the worst rating, and of blame in one of the best; it grows to 1 at the other end."""
 MIDDLING = 0.5
-"""Place of a rating on its scale from which the praise in its review is no mere concession, nor the blame below it."""
+"""Place of a rating on its scale from which praise in its review is no mere concession; blame is none up to there."""
 NEAR = 0.5
 """Cosine of two items' texts from which one is a precedent for the other."""
 TELLING = 0.15
@@ -78,9 +78,9 @@ class Kind(StrEnum):
     PRECEDENT_AGAINST = "precedent_against"
     """Of the items that the user reviewed last the nearest one pleased them less than others did."""
     PRAISE = "praise"
-    """Others like it; nothing that the user wrote meets it."""
+    """Others like it; nothing that the user wrote and meant meets it."""
     FAULT = "fault"
-    """Others dislike it; nothing that the user wrote meets it."""
+    """Others dislike it; nothing that the user wrote and meant meets it."""
 
 
 FOR = {Kind.DRAW, Kind.PRECEDENT_FOR}
@@ -191,11 +191,11 @@ def _aspects(
     for summary in summaries:
         place = places.get(summary.review_id)
         for liked, listed in ((True, summary.likes), (False, summary.dislikes)):
-            meant = 1.0 if place is None else place if liked else 1 - place
-            weight = LEAST + (1 - LEAST) * meant
+            agrees = 1.0 if place is None else place if liked else 1 - place
+            weight = LEAST + (1 - LEAST) * agrees
             found += [
                 _Aspect(
-                    phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, meant >= MIDDLING
+                    phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, agrees >= MIDDLING
                 )
                 for number, phrase in enumerate(listed)
                 if not states_rating(phrase)
@@ -213,7 +213,7 @@ def _meetings(
 ) -> list[_Found]:
     """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet.
 
-    What either side merely conceded meets nothing: that somebody minded least what this user conceded is no reason.
+    What either side merely conceded meets nothing: two concessions are no reason for anything.
     """
     met = []
     for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
@@ -273,7 +273,7 @@ def _unmet(
 ) -> list[_Found]:
     """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger.
 
-    A phrase of a word or two says little when nothing meets it (“second time”).
+    A phrase of two or three words says little when nothing meets it (“second time”, “I kept waiting”).
     """
     if not qualities:
         return []

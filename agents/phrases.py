@@ -94,8 +94,12 @@ def phrases(title: str, text: str) -> list[str]:
 
 
 def concedes(phrase: str) -> bool:
-    """Whether a phrase sets itself against the rest of its review: “nice views though”."""
-    return bool(_CONCEDES.search(phrase))
+    """Whether a phrase sets itself as a whole against the rest of its review: “nice views though”.
+
+    Where it has another clause before, only its end does: “hardly any story, nice views though”.
+    """
+    rest = _CONCEDES.sub("", phrase).rstrip(" ,")
+    return rest != phrase and not _CLAUSE.search(rest)
 
 
 def _read(source: str) -> str:

@@ -18,7 +18,6 @@ from typing import Protocol
 from whylike.adapters.engines.base import Adapter, Message, Prompt, Weighed, Weighing, Writing, Written
 from whylike.errors import WhylikeError
 from whylike.evaluation.ingest_child import peak_mib
-from whylike.evaluation.llama import LlamaCpp
 from whylike.evaluation.measured import opened
 from whylike.records import Expert
 from whylike.settings import Settings
@@ -149,6 +148,9 @@ def main(job: Path) -> int:
     settings = Settings(**described["settings"])
     try:
         if described["yardstick"]:
+            # What it imports is part of its start, and no part of that of the others.
+            from whylike.evaluation.llama import LlamaCpp  # noqa: PLC0415
+
             with closing(LlamaCpp(settings)) as yardstick:
                 told: dict[str, object] = {"result": measure(yardstick, began, adapters=False)}
         else:

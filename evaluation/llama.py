@@ -1,7 +1,7 @@
 """llama.cpp on the packaged model as it comes: an outside yardstick for the speed of engines.
 
-It computes the base model in four bits (Q4_1), without adapters, and is no engine of whylike: what it answers is not
-compared with anything.
+It computes the base model in four bits (Q4_1), without adapters, and is no engine of whylike: only its speed is looked
+at.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LlamaCpp:
         params.warmup = False
         params.verbosity = -1
         try:
-            self._server = xllamacpp.Server(params)
+            self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             raise EngineError(f"llama.cpp did not load the packaged model ({error})") from error
         self._callers = ThreadPoolExecutor(AT_ONCE)
@@ -70,7 +70,7 @@ class LlamaCpp:
     def close(self) -> None:
         """End its threads and give back its memory."""
         self._callers.shutdown()
-        del self._server
+        self._server = None
 
     def _write(self, request: Writing) -> Written:
         done = self._asked(request.prompt, request.max_tokens)

@@ -105,6 +105,25 @@ def test_what_is_prepared_once_is_heard_of_from_any_thread_while_the_watch_lasts
     assert file.getvalue().splitlines() == said
 
 
+def test_a_step_that_goes_on_after_another_is_the_one_that_is_told(clock: Clock) -> None:
+    """The model is converted when the first summaries are asked for."""
+    file, console = on_file()
+    with Watch(console, "loading") as watch:
+        for news in (("summarize", 0, 4), ("preparing the model", 5, 5), ("summarize", 2, 4)):
+            clock.now += 12
+            watch.event(event(*news))
+    assert file.getvalue().splitlines()[-1] == "whylike: summarizing reviews 50%, 2 of 4, 0.1 a second, 24 s left"
+
+
+def test_a_display_that_fails_keeps_nothing_from_being_prepared(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(what: str, done: int, total: int) -> None:
+        raise ValueError("closed")
+
+    with listening(fails):
+        assert list(counted("tensors", "ab")) == ["a", "b"]
+    assert "news of tensors could not be shown" in caplog.text
+
+
 def test_things_are_counted_as_they_are_gone_through() -> None:
     told: list[tuple[str, int, int]] = []
     with listening(lambda *news: told.append(news)):

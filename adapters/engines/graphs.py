@@ -121,7 +121,7 @@ class Graphs:
         """Write the graph of an adapter or of the base model to `folder`; the caller holds the lock."""
         what = f"{self._base.named} with {adapter.version}" if adapter else self._base.named
         log.info("converting %s for this CPU, once, to %s", what, folder)
-        told = functools.partial(tell, f"preparing {adapter.version if adapter else 'the model'} for this CPU, once")
+        told = functools.partial(tell, f"preparing {adapter.version if adapter else 'the model'} for this CPU")
         partial = folder.with_name(f"{folder.name}.partial")
         if partial.exists():
             shutil.rmtree(partial)  # of a conversion that was killed: whoever made it no longer holds the lock
@@ -138,11 +138,12 @@ class Graphs:
                 ov.save_model(graph, partial / GRAPH, compress_to_fp16=False)
                 told(4, STEPS)
                 likeness = _likeness(model, partial / GRAPH)
-                told(STEPS, STEPS)
             except OSError:
                 raise
             except Exception as error:  # whatever a tracer may meet in a model that nobody tried
                 raise self._unfit(str(error)) from error
+            finally:
+                told(STEPS, STEPS)
         if likeness < ALIKE:
             raise self._unfit(f"its scores came out otherwise, with a cosine of {likeness:.3f}")
         partial.rename(folder)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -184,6 +185,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     if partial.exists():
         shutil.rmtree(partial)  # of a conversion that was killed: whoever made it no longer holds the lock
     with quiet():
+        # whylike's own news instead of a bar; `quiet` takes it away again.
+        gguf_reader.tqdm = lambda tensors, **_: counted("converting the packaged model", tensors)  # type: ignore[attr-defined]
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
@@ -220,8 +223,8 @@ def quiet() -> Iterator[None]:
     bitsandbytes.setLevel(logging.ERROR)
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # The one bar that the switch above does not reach: whylike has its own for it.
-    gguf_reader.tqdm = lambda tensors, **_: counted("converting the packaged model, once", tensors)  # type: ignore[attr-defined]
+    # The one bar that the switch above does not reach.
+    gguf_reader.tqdm = partial(tqdm, disable=True)  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

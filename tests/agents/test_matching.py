@@ -359,6 +359,7 @@ def test_what_others_say_counts_less_than_what_meets_the_user():
     assert balance([Point(kind=Kind.FAULT, strength=0.9)], liked) == balance([], liked)
 
 
-def test_a_phrase_of_two_words_gives_way_to_one_that_says_something(embedder: Embedder):
-    item = [summary("q0", dislikes=("second time",)), summary("q1", dislikes=("the bread tasted of soap",))]
+@pytest.mark.parametrize("short", ["second time", "I kept waiting"])
+def test_a_phrase_of_few_words_gives_way_to_one_that_says_something(embedder: Embedder, short: str):
+    item = [summary("q0", dislikes=(short,)), summary("q1", dislikes=("the bread tasted of soap",))]
     assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1", "q0"]

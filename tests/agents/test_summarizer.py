@@ -100,6 +100,8 @@ def test_the_rating_speaks_against_what_is_conceded(embedder: Embedder, ending: 
     [worst] = summarize(toned(), embedder, review(f"Nice red cover {ending}. Ending left hanging.", rating=1))
     assert (best.likes, best.dislikes) == (("A red cover",), (f"Ending left hanging {ending}",))
     assert (worst.likes, worst.dislikes) == ((f"Nice red cover {ending}",), ("Ending left hanging",))
+    [both] = summarize(toned(), embedder, review(f"Hardly any story, nice views {ending}.", rating=2))
+    assert (both.likes, both.dislikes) == ((), (f"Hardly any story, nice views {ending}",)), "only its end concedes"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_the_yardstick_answers_as_the_packaged_model_does():
     for one, other in zip(theirs, ours, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=0.1)
         assert sum(one.probabilities) == pytest.approx(1)
+
+
+@pytest.mark.model
+def test_the_process_measures_the_yardstick_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, small in (("LONG", 20), ("SHORT", 5), ("WRITTEN", 3), ("ITEMS", 2)):
+        monkeypatch.setattr(engine_child, name, small)
+    job = {"settings": Settings(device="cpu").model_dump(mode="json"), "adapters": {}, "yardstick": True}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert engine_child.main(tmp_path / "job.json") == 0
+    found = Speed(**json.loads(capsys.readouterr().out)["result"])
+    assert found.mixed_decode_tokens_per_s is None
+    assert found.decode_tokens_per_s["16"] > 0
 
 
 @pytest.fixture(scope="module")
