@@ -4,7 +4,7 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from whylike.evaluation.engines import EnginesBench
+    from whylike.evaluation.engines import EnginesBench, Speed
     from whylike.evaluation.ingesting import IngestBench, Latency
     from whylike.evaluation.machine import EngineSettings, Machine
     from whylike.evaluation.pairs import PairsBench
@@ -242,22 +242,26 @@ def pairs_card(bench: PairsBench) -> RenderableType:
 
 
 def engines_card(bench: EnginesBench) -> RenderableType:
-    """What `bench engines` found, for people."""
+    """What `bench engines` found, for people: the figures, then their ratios to the reference's."""
     from rich.console import Group
 
-    table = _table(
-        f"{bench.rounds} rounds", *bench.engines, *(f"{name} / reference" for name in bench.ratios_to_reference)
-    )
-    columns = [speed.model_dump() for speed in (*bench.engines.values(), *bench.ratios_to_reference.values())]
+    tables = [
+        _speeds(f"{bench.rounds} rounds", bench.engines),
+        _speeds("by the reference's", bench.ratios_to_reference),
+    ]
+    return Group(*tables, _ran_on(bench.machine))
+
+
+def _speeds(title: str, speeds: Mapping[str, Speed]) -> Table:
+    """A row for each figure, a column for each engine."""
+    table = _table(title, *speeds)
+    columns = [speed.model_dump() for speed in speeds.values()]
     for name, first in columns[0].items():
         for part in first if isinstance(first, dict) else [None]:
             cells = [column[name][part] if part else column[name] for column in columns]
-            label = name.replace("_per_s", "/s").replace("_", " ")
-            table.add_row(
-                f"{label}, {part} at once" if part else label,
-                *("" if cell is None else f"{cell:,.4g}" for cell in cells),
-            )
-    return Group(table, _ran_on(bench.machine))
+            label = name.replace("_per_s", "/s").replace("_", " ") + (f", {part} at once" if part else "")
+            table.add_row(label, *("" if cell is None else f"{cell:,.4g}" for cell in cells))
+    return table
 
 
 def parity_card(bench: ParityBench) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,17 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Message, Prompt, Weighing, Writing
 from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.bench_cli import engines_card
 from whylike.errors import UsageError
 from whylike.evaluation import engine_child
 from whylike.evaluation.apprentices import TAUGHT, sample
-from whylike.evaluation.engines import Speed, _combined, bench_engines
+from whylike.evaluation.engines import EnginesBench, Speed, _combined, bench_engines
 from whylike.evaluation.llama import LlamaCpp, present
+from whylike.evaluation.machine import machine
 from whylike.evaluation.parity import Answers, bench_parity, parity
 from whylike.memory.store import Store
 from whylike.records import Expert, Review
@@ -78,6 +82,21 @@ def test_figures_are_combined_one_by_one():
     found = _combined([speed(1), speed(2), speed(9)], lambda values: sorted(values)[1])
     assert found == speed(2)
     assert _combined([speed(3), speed(2)], lambda pair: pair[0] / pair[1]).decode_tokens_per_s == {"1": 1.5, "4": 1.5}
+
+
+def test_every_figure_can_be_read_on_eighty_columns():
+    engines = {name: speed(1234.5) for name in ("reference", "local", "vllm", "llama.cpp")}
+    engines["llama.cpp"] = engines["llama.cpp"].model_copy(update={"mixed_decode_tokens_per_s": None})
+    ratios = {name: speed(0.987) for name in list(engines)[1:]}
+    bench = EnginesBench(machine=machine(), model="m", rounds=3, engines=engines, ratios_to_reference=ratios)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(engines_card(bench))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    mixed, other_mixed = (line.split() for line in shown.splitlines() if "mixed" in line)
+    assert mixed == ["mixed", "decode", "tokens/s", "1,234", "1,234", "1,234"]
+    assert other_mixed[-3:] == ["0.987"] * 3
+    assert all(name in shown for name in engines)
 
 
 def test_what_is_measured_of_an_engine_is_what_the_document_holds():
