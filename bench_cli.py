@@ -4,7 +4,7 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whylike.evaluation.pairs import PairsBench
     from whylike.evaluation.parity import ParityBench
     from whylike.evaluation.summaries import SummariesBench
+    from whylike.preparing import Told
     from whylike.progress import Watch
 
 TEACHER = "whylike bench summaries --teacher review_summaries.jsonl.gz"
@@ -283,7 +284,7 @@ def parity_card(bench: ParityBench) -> RenderableType:
     return Group(table, Text("Beside the reference in fp32."), _ran_on(bench.machine))
 
 
-def _told(watch: Watch) -> Callable[[str, int, int], None]:
+def _told(watch: Watch) -> Told:
     """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
     from whylike.graph.state import Event
 

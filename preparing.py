@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Told = Callable[[str, int, int], None]
-"""Takes what is made, how much of it is done, and how much there is."""
+"""Takes news of a step: what it is, how much of it is done, and how much there is."""
 
 _listeners: list[Told] = []
 _log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from whylike.adapters.engines.base import Adapter, Message, Prompt, Weighing, Writing
@@ -13,6 +13,7 @@ from whylike.adapters.registry.identity import fingerprint
 from whylike.errors import UsageError
 from whylike.memory.schema import reviews
 from whylike.memory.store import Store
+from whylike.preparing import Told
 from whylike.records import Expert, Record
 from whylike.settings import PACKAGED_MODEL, Settings
 
@@ -92,9 +93,7 @@ def _target(expert: Expert, row: Sample) -> str:
             return " ".join(words[WORDS : 2 * WORDS] or words[-20:])
 
 
-def train(
-    settings: Settings, rows: Sequence[Sample], steps: int, folder: Path, told: Callable[[str, int, int], None]
-) -> dict[Expert, Adapter]:
+def train(settings: Settings, rows: Sequence[Sample], steps: int, folder: Path, told: Told) -> dict[Expert, Adapter]:
     """A LoRA adapter for each of `TAUGHT`, after `steps` steps on `rows`, in folders under `folder`.
 
     Raises `EngineError` where the base model cannot be loaded.

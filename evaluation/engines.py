@@ -18,10 +18,9 @@ from whylike.evaluation.apprentices import apart, train
 from whylike.evaluation.engine_child import writing
 from whylike.evaluation.machine import Machine, machine
 from whylike.evaluation.measured import REFERENCE, measurable, opened
+from whylike.preparing import Told
 from whylike.records import Record
 from whylike.settings import Settings
-
-Told = Callable[[str, int, int], None]
 
 
 class Speed(Record):
@@ -59,9 +58,8 @@ def bench_engines(settings: Settings, rounds: int, told: Told = lambda *_: None)
     with TemporaryDirectory(prefix="whylike-engines-") as folder:
         # Untrained adapters cost as much as trained ones.
         adapters = train(settings, [], 0, Path(folder), told)
-        jobs = {}
+        own, jobs = apart(settings, Path(folder) / "cache"), {}
         for name in names:
-            own = apart(settings, Path(folder) / "cache")
             chosen = own if name == llama.NAME else own.model_copy(update={"engine": name})
             if name == "local":
                 told(f"preparing {name}", 0, 0)

@@ -22,6 +22,7 @@ from whylike.evaluation.machine import MIB, Machine, machine
 from whylike.evaluation.synthetic import SPAN, START, Crowd, item_id, user_id, write_reviews
 from whylike.memory.history import history
 from whylike.memory.store import Store
+from whylike.preparing import Told
 from whylike.records import Record
 
 PARTS = (10, 3, 1)
@@ -31,7 +32,6 @@ LOOKUPS = 1000
 HOT_LOOKUPS = 100
 """Histories looked up of the hottest item, with random users, and of the busiest user, with random items."""
 
-Told = Callable[[str, int, int], None]
 """Told of progress: the step, how much of it is done, and how much there is."""
 
 

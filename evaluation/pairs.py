@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from whylike.evaluation.metrics import Difference, Error, difference, error
 from whylike.graph.pair import Services, explain
 from whylike.memory.schema import reviews
 from whylike.memory.store import Store
+from whylike.preparing import Told
 from whylike.records import Explanation, Record
 
 EARLIER = 4
@@ -57,9 +58,7 @@ class PairsBench(Figures):
     seconds_per_pair: float
 
 
-def bench_pairs(
-    services: Services, limit: int, seed: int, told: Callable[[str, int, int], None] = lambda *_: None
-) -> PairsBench:
+def bench_pairs(services: Services, limit: int, seed: int, told: Told = lambda *_: None) -> PairsBench:
     """Explain random pairs of the store and compare with what their users gave. What is worked out stays in the store.
 
     Args:

@@ -17,6 +17,7 @@ from whylike.evaluation.apprentices import TAUGHT, Sample, apart, sample, train,
 from whylike.evaluation.machine import Machine, machine
 from whylike.evaluation.measured import REFERENCE, measurable, opened
 from whylike.memory.store import Store
+from whylike.preparing import Told
 from whylike.records import Expert, Record
 from whylike.settings import Settings
 
@@ -26,8 +27,6 @@ TOKENS = 24
 """Most tokens of a text that is compared."""
 TRAINED_ON = 64
 """Reviews that the adapters are trained on; others are asked about."""
-
-Told = Callable[[str, int, int], None]
 
 
 class Parity(Record):

@@ -20,6 +20,7 @@ from whylike.errors import InputError
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.writing import write_summaries
 from whylike.memory.embeddings import Embedder
+from whylike.preparing import Told
 from whylike.records import RatingScale, Record, Review, ReviewSummary
 from whylike.settings import Settings
 
@@ -76,7 +77,7 @@ def bench_summaries(
     settings: Settings,
     engine: Engine,
     rows: Sequence[TeacherRow],
-    told: Callable[[str, int, int], None] = lambda *_: None,
+    told: Told = lambda *_: None,
 ) -> SummariesBench:
     """Summarise the reviews of `rows` in both ways and compare with the teacher's aspects.
 

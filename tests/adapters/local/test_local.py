@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -26,32 +25,6 @@ from whylike.records import Expert
 from whylike.settings import PACKAGED_MODEL, Settings
 
 CONTEXT = 512
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    return Watched(monkeypatch)
-
-
-@pytest.fixture(scope="module", params=["local", "reference"])
-def open_local(request: pytest.FixtureRequest, open_local: Callable[..., LocalEngine]) -> Callable[..., LocalEngine]:
-    """Opens a local engine whose model OpenVINO computes, or torch."""
-    return partial(open_local, engine=request.param)
-
-
-@pytest.fixture(scope="module")
-def engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
-    opened = open_local()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def fresh(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
-    """An engine that has computed nothing yet."""
-    opened = open_local()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,32 +23,6 @@ from whylike.adapters.engines.torch_model import TorchModel
 from whylike.errors import EngineError
 from whylike.records import Expert
 from whylike.settings import Settings
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    return Watched(monkeypatch)
-
-
-@pytest.fixture(scope="module", params=["local", "reference"])
-def open_local(request: pytest.FixtureRequest, open_local: Callable[..., LocalEngine]) -> Callable[..., LocalEngine]:
-    """Opens a local engine whose model OpenVINO computes, or torch."""
-    return partial(open_local, engine=request.param)
-
-
-@pytest.fixture(scope="module")
-def engine(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
-    opened = open_local()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def fresh(open_local: Callable[..., LocalEngine]) -> Iterator[LocalEngine]:
-    """An engine that has computed nothing yet."""
-    opened = open_local()
-    yield opened
-    opened.close()
 
 
 def test_adopted_adapters_answer_as_transformers_and_peft_do(
