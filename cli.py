@@ -23,6 +23,7 @@ from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.teach_cli import EXAMPLES, annotate, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
 
@@ -72,6 +73,8 @@ index_app = _group("index", "Look after the index of vectors.", "whylike index r
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(bench_app, name="bench")
 app.add_typer(vllm_app, name="vllm")
+app.command(epilog=EXAMPLES["annotate"])(annotate)
+app.command(epilog=EXAMPLES["train"])(train)
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]

@@ -20,6 +20,7 @@ from whylike.preparing import listening
 from whylike.terminal import plain
 
 if TYPE_CHECKING:
+    from whylike.adapters.training.trainer import News
     from whylike.graph.pair import Event
     from whylike.memory.ingest import Progress
 
@@ -105,6 +106,7 @@ class Watch:
         self._steps: dict[str, Step] = {}
         """The one that news came of last is the last."""
         self._reason = ""
+        self._losses: dict[str, float] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
@@ -143,6 +145,22 @@ class Watch:
     def index(self, done: int, total: int) -> None:
         """Take news of the index's rebuilding."""
         self._count("index", done, total)
+
+    def training(self, news: News) -> None:
+        """Take news of a training."""
+        told = {"loss": news.loss, "validation": news.validation}
+        self._losses.update({name: loss for name, loss in told.items() if loss is not None})
+        more = [f"{name} {loss:.3f}" for name, loss in self._losses.items()]
+        if news.tokens_per_s:
+            more.append(f"{news.tokens_per_s:,.0f} tokens a second")
+        self._report(
+            "training",
+            Step("training", "steps"),
+            count=news.step,
+            done=news.step,
+            total=news.steps,
+            more=", ".join(more),
+        )
 
     def _heard(self, what: str, done: int, total: int) -> None:
         """Take news of what is prepared once, from whichever thread."""

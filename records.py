@@ -242,6 +242,20 @@ class Promotion(Record):
     kind: Literal["promote", "rollback"]
 
 
+class SummaryAnnotation(Record):
+    """A review as a teacher summarised it."""
+
+    item_id: str
+    """What it is of; summaries of one item are never on both sides of a split."""
+    title: str = ""
+    text: str
+    rating: float
+    scale: RatingScale = RatingScale()
+    likes: Aspects = ()
+    dislikes: Aspects = ()
+    preferences: Aspects = ()
+
+
 class AspectLists(Record):
     """Likes and dislikes, as they stand in the published document."""
 

@@ -1,5 +1,7 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
+An adapter that was taught writes the lists (`agents.aspects`). Of the base model what follows holds.
+
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
 those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
 judges the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whylike.adapters.engines.base import Engine, Weighing
-from whylike.agents import phrases, ratings
+from whylike.agents import aspects, phrases, ratings
 from whylike.agents.closeness import cosines
 from whylike.agents.prompting import prompt_file, render
 from whylike.agents.recipe import constants, recipe
@@ -100,13 +102,11 @@ class Summarizer:
         self._engine = engine
         self._embedder = embedder
         self._lean: dict[str, float] = {}
-        self._recipe = recipe(
-            prompt_file("phrase_tone").model_dump(mode="json"),
-            constants(phrases),
-            constants(ratings),
-            constants(sys.modules[__name__]),
-            embedder.name,
-        )
+        shared = (constants(ratings), constants(sys.modules[__name__]), embedder.name)
+        self._recipes = {
+            False: recipe(prompt_file("phrase_tone").model_dump(mode="json"), constants(phrases), *shared),
+            True: recipe(prompt_file("summary").model_dump(mode="json"), constants(aspects), *shared),
+        }
 
     @property
     def version(self) -> str:
@@ -116,10 +116,25 @@ class Summarizer:
     @property
     def mark(self) -> str:
         """What a summary or a profile made now is marked with; one with another mark is stale."""
-        return f"{self.version}+{self._recipe}"
+        return f"{self.version}+{self._recipes[self.taught]}"
+
+    @property
+    def taught(self) -> bool:
+        """Whether an adapter answers, which was trained to write the lists; the base model judges phrases."""
+        return self.version.startswith(f"{Expert.SUMMARIZER}-")
 
     def summarize(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         """A summary of each review, in order. Raises `EngineError`."""
+        return self._written(reviews, scale) if self.taught else self._judged(reviews, scale)
+
+    def _written(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
+        answers = self._engine.write([aspects.request(review, scale) for review in reviews])
+        return [
+            ReviewSummary(review_id=review.review_id, adapter_version=self.mark, **aspects.read(answer.text)._asdict())
+            for review, answer in zip(reviews, answers, strict=True)
+        ]
+
+    def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         cut = [
             [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
             for review in reviews

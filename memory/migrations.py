@@ -132,6 +132,18 @@ CREATE TABLE promotions (
 """
 
 
+ANNOTATION_TABLES = """
+CREATE TABLE teacher_annotations (
+  annotation_id TEXT NOT NULL PRIMARY KEY,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL,
+  source TEXT NOT NULL,
+  created_at BIGINT NOT NULL
+);
+CREATE INDEX teacher_annotations_of_kind ON teacher_annotations (kind, annotation_id)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -147,13 +159,18 @@ def adapter_tables(connection: Connection) -> None:
     _create(connection, ADAPTER_TABLES)
 
 
+def annotation_tables(connection: Connection) -> None:
+    """What teachers wrote."""
+    _create(connection, ANNOTATION_TABLES)
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles, adapter_tables)
+MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles, adapter_tables, annotation_tables)
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
 _log = Table(

@@ -194,6 +194,18 @@ promotions = Table(
 )
 
 
+teacher_annotations = Table(
+    "teacher_annotations",
+    metadata,
+    Column("annotation_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+Index("teacher_annotations_of_kind", teacher_annotations.c.kind, teacher_annotations.c.annotation_id)
+
+
 class Collection(StrEnum):
     """What the index holds vectors of."""
 

@@ -1,0 +1,1 @@
+"""Teaching the experts: examples to LoRA adapters."""

@@ -1,0 +1,32 @@
+"""Examples for the Summarizer: reviews with a teacher's lists of aspects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from whylike.adapters.training.examples import Example
+from whylike.agents import aspects
+from whylike.records import Review, SummaryAnnotation
+
+
+def summary_examples(annotations: Iterable[SummaryAnnotation]) -> list[Example]:
+    """What a teacher's summaries teach; those of one item form a group."""
+    return [_example(annotation) for annotation in annotations]
+
+
+def _example(annotation: SummaryAnnotation) -> Example:
+    review = Review(
+        review_id="",
+        user_id="",
+        item_id=annotation.item_id,
+        rating=annotation.rating,
+        title=annotation.title,
+        text=annotation.text,
+        timestamp=0,
+    )
+    lists = aspects.Lists(annotation.likes, annotation.dislikes, annotation.preferences)
+    return Example(
+        prompt=aspects.request(review, annotation.scale).prompt,
+        answer=aspects.written(lists),
+        group=annotation.item_id,
+    )

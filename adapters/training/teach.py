@@ -1,0 +1,110 @@
+"""From what a teacher wrote to an adapter version in the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+
+from filelock import FileLock, Timeout
+
+from whylike.adapters.engines.model import find_base
+from whylike.adapters.registry.identity import base_fingerprint
+from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training.examples import Example, split
+from whylike.adapters.training.summaries import summary_examples
+from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.errors import UsageError
+from whylike.memory.store import Store
+from whylike.records import Expert, Provenance, Record
+from whylike.settings import Settings
+
+HELD_OUT = 0.1
+"""Share of the items whose annotations are never learned from, so that an evaluation can use them."""
+VALIDATION = 0.05
+"""Share of the other items by which training decides when to stop."""
+FOLDER = "training"
+"""Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
+
+
+class Lesson(Record):
+    """What came of a training."""
+
+    version: str
+    """The adapter version that is now in the registry."""
+    examples: int
+    left_out: int
+    """Examples that were too long."""
+    steps: int
+    validation_loss: float
+    seconds: float
+    """Of this run; of one that was killed and went on, since it went on."""
+
+
+def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
+    """The examples that may be learned from, and those that never are; which are which depends on their items alone."""
+    return split(examples, HELD_OUT, seed=0)
+
+
+def teach_summarizer(
+    settings: Settings, store: Store, recipe: Recipe, command: str, *, told: Callable[[News], None] = lambda _: None
+) -> Lesson:
+    """Train an adapter for the Summarizer from the store's annotations and add it to the registry.
+
+    A run that was killed goes on at its last checkpoint when the same command is given again.
+
+    Args:
+        settings: The base model.
+        store: Has the annotations, and the registry's cards.
+        recipe: How to train.
+        command: What the adapter's card says made it.
+        told: Told of progress.
+
+    Raises:
+        UsageError: There are too few annotations, or the same training runs already.
+        EngineError: The base model cannot be loaded.
+    """
+    began = time.monotonic()
+    learned, _ = held_out(summary_examples(store.summary_annotations()))
+    taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
+    base_hash = base_fingerprint(settings) or ""
+    data_hash = _hash([example.model_dump(mode="json") for example in (*taken, *validation)])
+    name = f"{Expert.SUMMARIZER}-{_hash([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
+    work = store.folder / FOLDER / name
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=0):
+            trained = train(find_base(settings), taken, validation, recipe, work, told=told)
+            provenance = Provenance(
+                expert=Expert.SUMMARIZER,
+                created_at=int(time.time()),
+                command=command,
+                base_hash=base_hash,
+                data_hash=data_hash,
+                settings=recipe.model_dump(mode="json"),
+                metrics={
+                    "examples": trained.examples,
+                    "left_out": trained.left_out,
+                    "steps": trained.steps,
+                    "validation_loss": trained.loss,
+                },
+            )
+            version = Registry(settings, store).add(trained.folder, provenance)
+            shutil.rmtree(work)
+    except Timeout:
+        raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
+    return Lesson(
+        version=version,
+        examples=trained.examples,
+        left_out=trained.left_out,
+        steps=trained.steps,
+        validation_loss=trained.loss,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _hash(made_of: object) -> str:
+    told = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,95 @@
+"""The commands that teach the experts: take in what a teacher wrote, and train adapters on it."""
+
+# What is heavy is imported inside the commands, so that `whylike --help` is there at once.
+# ruff: noqa: PLC0415, PLR0917
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from whylike.options import Json, Store, Verbose, examples, show
+from whylike.terminal import log, messages, plain, results
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whylike.adapters.training.teach import Lesson
+
+IMPORT = "whylike annotate --import review_summaries.jsonl.gz"
+TRAIN = "whylike train summarizer"
+
+
+def annotate(
+    file: Annotated[
+        Path, typer.Option("--import", metavar="FILE", help="What a teacher wrote: JSON Lines, plain or gzip.")
+    ],
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Take in what a teacher wrote of reviews, for `whylike train`.
+
+    Each row has item_id, text, rating and summary, three lines that begin with Positive Aspects:, Negative Aspects: and
+    User Preference Elements:. A second run of a file changes nothing.
+    """
+    from whylike.memory.importers.teacher import read_annotations
+    from whylike.memory.store import Store as Opened
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
+        new, there = opened.add_annotations(read_annotations(file), str(file))
+    results().print(f"{new:,} new, {there:,} there already: reviews with a teacher's summary.", highlight=False)
+
+
+def train(
+    expert: Annotated[Literal["summarizer"], typer.Argument(metavar="EXPERT", help="summarizer")],
+    epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each example is learned.")] = 3,
+    rate: Annotated[float, typer.Option(metavar="R", min=1e-8, help="Learning rate at its highest.")] = 1e-3,
+    rank: Annotated[int, typer.Option(metavar="N", min=1, help="Rank of the adapter; its alpha is twice that.")] = 16,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Examples of one step.")] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is drawn at random.")] = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Train an adapter for an expert on what teachers wrote, and add it to the registry.
+
+    Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
+    command is given again. One in ten items is left out of all training, to be evaluated with.
+    """
+    from whylike.adapters.training.teach import teach_summarizer
+    from whylike.adapters.training.trainer import Recipe
+    from whylike.memory.store import Store as Opened
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    recipe = Recipe(epochs=epochs, rate=rate, rank=rank, alpha=2 * rank, batch=batch, seed=seed)
+    command = shlex.join(["whylike", *sys.argv[1:]])
+    with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
+        lesson = teach_summarizer(settings, opened, recipe, command, told=watch.training)
+    show(lesson, None if as_json else lesson_card(lesson))
+
+
+def lesson_card(lesson: Lesson) -> RenderableType:
+    """What came of a training, for people."""
+    from rich.text import Text
+
+    left = f", {lesson.left_out:,} were too long" if lesson.left_out else ""
+    return Text(
+        plain(
+            f"{lesson.version} is in the registry; `whylike adapters promote {lesson.version}` makes it live.\n"
+            f"{lesson.examples:,} examples{left}; {lesson.steps:,} steps in {lesson.seconds:,.0f} s; "
+            f"loss on the validation examples {lesson.validation_loss:.3f}",
+            lines=True,
+        )
+    )
+
+
+EXAMPLES = {"annotate": examples(IMPORT), "train": examples(TRAIN, f"{TRAIN} --epochs 1 --rank 8")}

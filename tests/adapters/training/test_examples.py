@@ -1,0 +1,81 @@
+"""Examples: what is shown, what is learned, and who is on which side of a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whylike.adapters.engines.base import Message, Prompt
+from whylike.adapters.engines.model import find_base
+from whylike.adapters.engines.rendering import Renderer
+from whylike.adapters.training.examples import IGNORED, Example, split, tokens
+from whylike.adapters.training.summaries import summary_examples
+from whylike.adapters.training.trainer import Recipe, ordered
+from whylike.agents import aspects
+from whylike.records import RatingScale, Review, SummaryAnnotation
+from whylike.settings import Settings
+
+
+def example(group: str, answer: str = "yes") -> Example:
+    return Example(prompt=Prompt(messages=(Message(role="user", content="Well?"),)), answer=answer, group=group)
+
+
+@given(st.lists(st.text(max_size=5)), st.floats(0, 1), st.integers(0, 99))
+def test_a_group_is_on_one_side_wherever_it_is_met(groups: list[str], share: float, seed: int):
+    examples = [example(group) for group in groups]
+    kept, held = split(examples, share, seed)
+    assert not {each.group for each in kept} & {each.group for each in held}
+    assert sorted([*kept, *held], key=repr) == sorted(examples, key=repr)
+    assert split(examples[::-1], share, seed) == (kept[::-1], held[::-1])
+
+
+def test_about_the_share_of_the_groups_is_held():
+    _, held = split([example(str(number)) for number in range(2000)], 0.1, 0)
+    assert 150 < len(held) < 250
+
+
+def test_only_the_answer_is_learned(tiny: Path):
+    base = find_base(Settings(model=str(tiny)))
+    asked = example("g", "Liked: <|im_end|>")
+    row = tokens(asked, Renderer(base.tokenizer), base.tokenizer)
+    learned = [label for label in row["labels"] if label != IGNORED]
+    assert row["labels"] == [IGNORED] * (len(row["labels"]) - len(learned)) + learned
+    assert row["input_ids"][-len(learned) :] == learned
+    assert base.tokenizer.decode(learned[:-1]) == "Liked: <|im_end|>"
+    assert learned[-1] == base.tokenizer.eos_token_id
+    assert base.tokenizer.eos_token_id not in learned[:-1], "what the answer spells is plain text"
+    assert len(row["input_ids"]) == len(row["labels"])
+
+
+def test_a_summary_is_taught_as_the_summarizer_is_asked():
+    told = SummaryAnnotation(item_id="i", title="Dull", text="It drags.", rating=2, dislikes=("drags",))
+    review = Review(review_id="r", user_id="u", item_id="i", rating=2, title="Dull", text="It drags.", timestamp=5)
+    [made] = summary_examples([told])
+    assert made.prompt == aspects.request(review, RatingScale()).prompt
+    assert aspects.read(made.answer) == aspects.Lists((), ("drags",), ())
+    assert made.group == "i"
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 8), st.integers(1, 3), st.integers(0, 9))
+def test_every_epoch_has_every_example_in_whole_batches(lengths: list[int], batch: int, epochs: int, seed: int):
+    recipe = Recipe(batch=batch, epochs=epochs, seed=seed)
+    order = ordered(lengths, recipe)
+    assert order == ordered(lengths, recipe)
+    steps = -(-len(lengths) // batch)
+    assert len(order) == steps * batch * epochs
+    for epoch in range(epochs):
+        part = order[epoch * steps * batch : (epoch + 1) * steps * batch]
+        assert set(part) == set(range(len(lengths)))
+
+
+def test_a_batch_has_examples_of_like_length():
+    lengths = [number % 100 for number in range(1600)]
+    order = ordered(lengths, Recipe(batch=16, epochs=1))
+    spreads = [
+        max(lengths[index] for index in order[first : first + 16])
+        - min(lengths[index] for index in order[first : first + 16])
+        for first in range(0, 1600, 16)
+    ]
+    assert sum(spreads) / len(spreads) < 10

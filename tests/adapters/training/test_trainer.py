@@ -1,0 +1,104 @@
+"""Training: what is learned, that a seed settles it, that a killed run goes on; on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from whylike.adapters.engines.base import Message, Prompt
+from whylike.adapters.engines.model import Base, find_base
+from whylike.adapters.registry.identity import fingerprint
+from whylike.adapters.training.examples import Example
+from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.errors import UsageError
+from whylike.settings import Settings
+
+RECIPE = Recipe(rank=4, alpha=8, rate=0.02, epochs=3, batch=4, at_once=4, checks=2, patience=9)
+WORDS = ("cat", "dog", "sun", "sea", "red", "ice")
+
+
+def example(number: int) -> Example:
+    word = WORDS[number % len(WORDS)]
+    prompt = Prompt(messages=(Message(role="user", content=f"{number} {word}"),))
+    return Example(prompt=prompt, answer=word.upper() * (1 + number % 3), group=word)
+
+
+LEARNED = [example(number) for number in range(24)]
+CHECKED = [example(number) for number in range(24, 32)]
+
+
+@pytest.fixture
+def base(tiny: Path) -> Base:
+    return find_base(Settings(model=str(tiny)))
+
+
+def test_the_loss_falls_and_one_seed_gives_one_adapter(base: Base, tmp_path: Path):
+    news: list[News] = []
+    first = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "first", told=news.append)
+    losses = [each.validation for each in news if each.validation is not None]
+    assert losses[-1] < losses[0] - 0.05
+    assert first.loss == pytest.approx(min(losses))
+    assert (first.examples, first.left_out, first.steps) == (24, 0, 18)
+    assert news[-1].step == news[-1].steps == 18
+    again = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "again")
+    other = train(base, LEARNED, CHECKED, RECIPE.model_copy(update={"seed": 1}), tmp_path / "other")
+    assert fingerprint(again.folder) == fingerprint(first.folder)
+    assert fingerprint(other.folder) != fingerprint(first.folder)
+
+
+def test_what_is_too_long_is_left_out_and_nothing_to_learn_from_is_refused(base: Base, tmp_path: Path):
+    long = Example(prompt=LEARNED[0].prompt, answer="sea " * 400, group="long")
+    short = RECIPE.model_copy(update={"longest": 200, "epochs": 1})
+    trained = train(base, [*LEARNED, long], CHECKED, short, tmp_path / "some")
+    assert (trained.examples, trained.left_out) == (24, 1)
+    for learned, checked in (([long], CHECKED), (LEARNED, [long])):
+        with pytest.raises(UsageError, match=r"of at most 200 tokens; annotate more"):
+            train(base, learned, checked, short, tmp_path / "none")
+
+
+DIES = """
+import json, os, signal, sys
+from pathlib import Path
+from whylike.adapters.engines.model import find_base
+from whylike.adapters.training.examples import Example
+from whylike.adapters.training.trainer import Recipe, train
+from whylike.settings import Settings
+
+job = json.loads(Path(sys.argv[1]).read_text())
+def told(news):
+    if news.step >= job["dies"] and news.validation is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+examples, checked = ([Example(**each) for each in job[name]] for name in ("examples", "checked"))
+train(find_base(Settings(model=job["model"])), examples, checked, Recipe(**job["recipe"]), Path(job["work"]), told=told)
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_killed_run_goes_on_to_the_same_end(base: Base, tiny: Path, tmp_path: Path, broken: bool):
+    undisturbed = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "whole")
+    job = {
+        "examples": [each.model_dump() for each in LEARNED],
+        "checked": [each.model_dump() for each in CHECKED],
+        "recipe": RECIPE.model_dump(),
+        "model": str(tiny),
+        "work": str(tmp_path / "killed"),
+        "dies": 10,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    killed = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "job.json")], check=False, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    kept = sorted((tmp_path / "killed" / "checkpoints").iterdir())
+    assert kept
+    if broken:  # as if the kill had come while it was written
+        (kept[-1].with_name("checkpoint-12")).mkdir()
+    steps: list[int] = []
+    trained = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "killed", told=lambda news: steps.append(news.step))
+    assert min(steps) > 5, "it goes on, and does not begin again"
+    assert trained.steps == undisturbed.steps
+    assert trained.loss == pytest.approx(undisturbed.loss, rel=1e-3)

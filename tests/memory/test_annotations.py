@@ -1,0 +1,93 @@
+"""What teachers wrote: read from files, kept once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from whylike.errors import InputError
+from whylike.memory.importers.teacher import aspects, read_annotations
+from whylike.memory.store import Store
+from whylike.records import SummaryAnnotation
+
+ROW = {
+    "item_id": "B01",
+    "rating": 4,
+    "text": "Warm sound. The strap broke.",
+    "summary": "Positive Aspects: Warm sound\nNegative Aspects: Strap broke\nUser Preference Elements: Sound, strength",
+    "match": 0.4,
+}
+
+
+def file(folder: Path, *rows: dict | str, packed: bool = True) -> Path:
+    lines = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path = folder / "summaries"
+    path.write_bytes(gzip.compress(lines.encode()) if packed else lines.encode())
+    return path
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_rows_become_annotations(tmp_path: Path, packed: bool):
+    says_nothing = {**ROW, "summary": "Positive Aspects: None mentioned\nNegative Aspects: N/A"}
+    path = file(tmp_path, ROW, {**ROW, "match": 0.1}, says_nothing, packed=packed)
+    assert list(read_annotations(path)) == [
+        SummaryAnnotation(
+            item_id="B01",
+            text="Warm sound. The strap broke.",
+            rating=4,
+            likes=("Warm sound",),
+            dislikes=("Strap broke",),
+            preferences=("Sound", "strength"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("Warm sound, soft strap.", ("Warm sound", "soft strap")),
+        ('The song "No Woman, No Cry", great vocals', ('The song "No Woman, No Cry"', "great vocals")),
+        ("Great songs (Flashlight, The Bop Gun), funk", ("Great songs (Flashlight, The Bop Gun)", "funk")),
+        ('A 7" single, rare', ('A 7" single', "rare")),
+        ("Great (songs, funk", ("Great (songs", "funk")),
+        ("None", ()),
+        ("None mentioned.", ()),
+        ("Not specified, N/A, none", ()),
+        ("No weak tracks, not as good as the first", ("No weak tracks", "not as good as the first")),
+    ],
+)
+def test_aspects_are_parted(told: str, expected: tuple[str, ...]):
+    assert aspects(f"Positive Aspects: {told}\nSomething else: x")["likes"] == expected
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{", "line 2 of .* cannot be read as a teacher's annotation"),
+        ({key: ROW[key] for key in ROW if key != "text"}, "line 2 of .*no 'text'"),
+        ({**ROW, "summary": 5}, "line 2 of .* cannot be read"),
+        ({**ROW, "rating": "good"}, "line 2 of .* cannot be read"),
+        ("5", "line 2 of .* cannot be read"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, bad: dict | str, said: str):
+    with pytest.raises(InputError, match=said) as error:
+        list(read_annotations(file(tmp_path, ROW, bad)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match="nowhere"):
+        list(read_annotations(tmp_path / "nowhere"))
+
+
+def test_annotations_are_kept_once_and_in_an_order_of_their_own(store: Store):
+    made = [SummaryAnnotation(item_id=f"i{n}", text=f"Nice {n}", rating=5, likes=("Nice",)) for n in range(2000)]
+    assert store.add_annotations(made[:1200], "one") == (1200, 0)
+    assert store.add_annotations([*made, made[0]], "two") == (800, 1201)
+    kept = store.summary_annotations()
+    assert sorted(kept, key=lambda each: int(each.item_id[1:])) == made
+    assert store.summary_annotations() == kept
