@@ -256,6 +256,22 @@ class SummaryAnnotation(Record):
     preferences: Aspects = ()
 
 
+class ReasonAnnotation(Record):
+    """Why a user would or would not like an item, as a teacher wrote it, and what it was told of the two.
+
+    The aspects are those of all the reviews that it was shown, repeats and all.
+    """
+
+    title: str
+    """What the item is called; reasons about one item are never on both sides of a split."""
+    user_likes: Aspects = ()
+    user_dislikes: Aspects = ()
+    user_preferences: Aspects = ()
+    item_likes: Aspects = ()
+    item_dislikes: Aspects = ()
+    text: str
+
+
 class AspectLists(Record):
     """Likes and dislikes, as they stand in the published document."""
 

@@ -25,15 +25,17 @@ TRAIN = "whylike train summarizer"
 
 def annotate(
     file: Annotated[
-        Path, typer.Option("--import", metavar="FILE", help="What a teacher wrote: JSON Lines, plain or gzip.")
+        Path,
+        typer.Option("--import", metavar="FILE", help="Summaries or reasons of a teacher: JSON Lines, plain or gzip."),
     ],
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Take in what a teacher wrote of reviews, for `whylike train`.
+    """Take in what a teacher wrote, for `whylike train`.
 
-    Each row has item_id, text, rating and summary, three lines that begin with Positive Aspects:, Negative Aspects: and
-    User Preference Elements:. A second run of a file changes nothing.
+    Each row has either item_id, text, rating and summary, three lines that begin with Positive Aspects:, Negative
+    Aspects: and User Preference Elements:, or title, user_history, item_history and reason, where the histories are
+    such summaries one after another. A second run of a file changes nothing.
     """
     from whylike.memory.importers.teacher import read_annotations
     from whylike.memory.store import Store as Opened
@@ -43,15 +45,19 @@ def annotate(
     log(verbose)
     with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
         new, there = opened.add_annotations(read_annotations(file), str(file))
-    results().print(f"{new:,} new, {there:,} there already: reviews with a teacher's summary.", highlight=False)
+    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.", highlight=False)
 
 
 def train(
-    expert: Annotated[Literal["summarizer"], typer.Argument(metavar="EXPERT", help="summarizer")],
-    epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Times that each example is learned.")] = 3,
-    rate: Annotated[float, typer.Option(metavar="R", min=1e-8, help="Learning rate at its highest.")] = 1e-3,
-    rank: Annotated[int, typer.Option(metavar="N", min=1, help="Rank of the adapter; its alpha is twice that.")] = 16,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Examples of one step.")] = 16,
+    expert: Annotated[
+        Literal["summarizer", "reasoner"], typer.Argument(metavar="EXPERT", help="summarizer or reasoner")
+    ],
+    epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Times that each example is learned.")] = None,
+    rate: Annotated[float | None, typer.Option(metavar="R", min=1e-8, help="Learning rate at its highest.")] = None,
+    rank: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rank of the adapter; its alpha is twice that.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Examples of one step.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is drawn at random.")] = 0,
     as_json: Json = False,
     store: Store = None,
@@ -60,20 +66,23 @@ def train(
     """Train an adapter for an expert on what teachers wrote, and add it to the registry.
 
     Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
-    command is given again. One in ten items is left out of all training, to be evaluated with.
+    command is given again. One in ten items is left out of all training, to be evaluated with. What is not given
+    depends on the expert; the adapter's card has it.
     """
-    from whylike.adapters.training.teach import teach_summarizer
-    from whylike.adapters.training.trainer import Recipe
+    from whylike.adapters.training.teach import RECIPES, teach
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
+    from whylike.records import Expert
     from whylike.settings import load
 
     log(verbose)
     settings = load({"store": store})
-    recipe = Recipe(epochs=epochs, rate=rate, rank=rank, alpha=2 * rank, batch=batch, seed=seed)
+    who = Expert.SUMMARIZER if expert == "summarizer" else Expert.REASONER
+    asked = {"epochs": epochs, "rate": rate, "rank": rank, "alpha": rank and 2 * rank, "batch": batch, "seed": seed}
+    recipe = RECIPES[who].model_copy(update={name: value for name, value in asked.items() if value is not None})
     command = shlex.join(["whylike", *sys.argv[1:]])
     with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
-        lesson = teach_summarizer(settings, opened, recipe, command, told=watch.training)
+        lesson = teach(who, settings, opened, recipe, command, told=watch.training)
     show(lesson, None if as_json else lesson_card(lesson))
 
 
@@ -92,4 +101,4 @@ def lesson_card(lesson: Lesson) -> RenderableType:
     )
 
 
-EXAMPLES = {"annotate": examples(IMPORT), "train": examples(TRAIN, f"{TRAIN} --epochs 1 --rank 8")}
+EXAMPLES = {"annotate": examples(IMPORT), "train": examples(TRAIN, "whylike train reasoner --epochs 1 --rank 8")}

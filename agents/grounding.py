@@ -3,7 +3,8 @@
 A sentence that tells a point (`agents.matching`) rests on that point's reviews, if what it quotes stands there. Any
 other is compared with all summaries: what it quotes, the words that it shares with them, and its meaning. Either way a
 sentence that lays a user's words beside those of others is supported only where the two are close. A sentence that
-states a rating is removed, and so is one that repeats the prompt.
+claims nothing of its own, such as a conclusion, rests on what the others rest on. A sentence that states a rating is
+removed, and so is one that repeats the prompt or an earlier sentence.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents.closeness import DIGITS, cosines
 from whylike.agents.matching import MEET, POSITIVE, Point
+from whylike.agents.plans import claims
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import OWN_WORDS, quoted
 from whylike.memory.embeddings import Embedder
@@ -74,6 +76,7 @@ def ground(
     about: str = "",
     profiles: Mapping[str, Side] | None = None,
     prompt: str = "",
+    strict: bool = False,
 ) -> Reason:
     """The reason with the reviews that each sentence rests on, strongest support first.
 
@@ -87,12 +90,13 @@ def ground(
         about: What the item itself is called.
         profiles: Ids among the summaries that stand for the imported profile of a side, not for a review.
         prompt: The instructions that the Reasoner was given, which no sentence may repeat.
+        strict: Whether sentences that rest on nothing are removed too.
     """
     profiles = profiles or {}
     known = _Known(summaries, names or {}, about, profiles, embedder)
     kept = [
         one
-        for one in split_sentences(text, known.titles)
+        for one in dict.fromkeys(split_sentences(text, known.titles))
         if not states_rating(_without(known.titles, one)) and not repeats(one, prompt)
     ]
     told: list[Point | None] = []
@@ -100,18 +104,23 @@ def ground(
         told.append(next((point for point in points if point not in told and known.tells(one, point)), None))
     free = [one for one, point in zip(kept, told, strict=True) if point is None]
     near = dict(zip(free, nearest(free) if free else [], strict=True))
-    sentences = []
-    for sentence, point in zip(kept, told, strict=True):
-        found = known.of_point(point) if point else known.of_text(sentence, near[sentence])
-        sentences.append(
-            Sentence(
-                text=sentence,
-                evidence=[review_id for review_id in found if review_id not in profiles],
-                profiles=[profiles[review_id] for review_id in found if review_id in profiles],
-                supported=bool(found),
-            )
+    found = [
+        known.of_point(point) if point else known.of_text(one, near[one]) for one, point in zip(kept, told, strict=True)
+    ]
+    rest = list(dict.fromkeys(id_ for ids in found for id_ in ids))
+    bare = [not claims(_without(known.titles, one)) for one in kept]
+    found = [ids or (rest if claimless else []) for ids, claimless in zip(found, bare, strict=True)]
+    sentences = [
+        Sentence(
+            text=sentence,
+            evidence=[review_id for review_id in ids if review_id not in profiles],
+            profiles=[profiles[review_id] for review_id in ids if review_id in profiles],
+            supported=bool(ids),
         )
-    return Reason(text=" ".join(kept), sentences=sentences)
+        for sentence, ids in zip(kept, found, strict=True)
+        if ids or not strict
+    ]
+    return Reason(text=" ".join(sentence.text for sentence in sentences), sentences=sentences)
 
 
 class _Known:

@@ -3,7 +3,7 @@
 The untaught base model writes fluent nonsense when it is left free, so what it may write is held by a grammar: one
 sentence a point (`agents.matching`), the reviewers' own words in quotation marks, the turn of phrase left to the model.
 No sentence can mention a rating, reveal the profile, or claim what nobody wrote: where tastes meet, both sides are
-quoted, so that the reader can judge.
+quoted, so that the reader can judge. An adapter that was taught writes freely, from a plan (`agents.plans`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 
 from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.agents.matching import POSITIVE, Kind, Point
+from whylike.agents.plans import CLEAR
 from whylike.agents.prompting import one_line, render
 from whylike.records import Expert
 
-CLEAR = 0.25
-"""Balance of the points (`matching.balance`) from which the reason takes a side."""
 LONGEST = 160
 """Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
@@ -91,6 +90,11 @@ class Reasoner:
     def version(self) -> str:
         """The adapter version that writes a reason now."""
         return self._engine.adapter_version(Expert.REASONER)
+
+    @property
+    def taught(self) -> bool:
+        """Whether an adapter answers, which was trained to put a plan into sentences."""
+        return self.version.startswith(f"{Expert.REASONER}-")
 
     def request(self, points: Sequence[Point], balance: float, names: Mapping[str, str], *, newcomer: bool) -> Writing:
         """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them.

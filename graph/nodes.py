@@ -17,6 +17,7 @@ from typing import Literal, ParamSpec
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
+from whylike.agents import plans
 from whylike.agents.grounding import ground
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.reasoner import called, quoted
@@ -147,7 +148,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     services = runtime.context
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
-        return {"written": "", "told": ""}
+        return {"written": "", "told": "", "free": False, "points": []}
     user, item = sides.evidence_of(state)
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
@@ -158,9 +159,13 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     }
     chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
     weight = balance(chosen, item)
-    asked = services.reasoner.request(
-        chosen, weight, _names(services, known), newcomer=state["route"] == Route.NEW_USER
-    )
+    about = services.store.item(known.item_id)
+    plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
+    if services.reasoner.taught and plan.both:
+        asked, chosen = plans.request(plan), ()
+    else:
+        newcomer = state["route"] == Route.NEW_USER
+        asked = services.reasoner.request(chosen, weight, _names(services, known), newcomer=newcomer)
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
@@ -172,6 +177,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         _tell(runtime, Event(node="reason", text=written))
     return {
         "told": asked.prompt.messages[0].content,
+        "free": asked.grammar is None,
         "written": written,
         "points": [point.model_dump(mode="json") for point in chosen],
     }
@@ -204,6 +210,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
         about=quoted(about.title) if about else "",
         profiles=sides.stand_in_ids(state),
         prompt=state["told"],
+        strict=state["free"],
     )
     return {"reason": grounded.model_dump(mode="json") if grounded.sentences else None}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
-from whylike.records import History, Profile, Rated, Review, ReviewSummary, Side
+from whylike.records import AspectLists, History, Profile, Rated, Review, ReviewSummary, Side
 
 
 def both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:
@@ -57,6 +57,12 @@ def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSumma
         for side, _, reviews, _ in both(known)
     ]
     return sides[0], sides[1]
+
+
+def drawn_of(state: PairState) -> tuple[AspectLists, AspectLists]:
+    """The profiles of the user and the item."""
+    user, item = (AspectLists.model_validate(state["profiles"][side.value]) for side in (Side.USER, Side.ITEM))
+    return user, item
 
 
 def stand_in_ids(state: PairState) -> dict[str, Side]:

@@ -40,6 +40,8 @@ class PairState(TypedDict, total=False):
     profiles: Json
     told: str
     """What the Reasoner was asked, in words: grounding keeps the reason from repeating it."""
+    free: bool
+    """Whether no grammar held the reason: then what rests on nothing is left out."""
     written: str
     points: list[Json]
     """What the reason was held to (`agents.matching`)."""

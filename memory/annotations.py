@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 from sqlalchemy import insert, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.schema import teacher_annotations as table
-from whylike.records import SummaryAnnotation
+from whylike.records import ReasonAnnotation, SummaryAnnotation
 
-SUMMARY = "summary"
-"""The kind of a `SummaryAnnotation`."""
+Annotation = SummaryAnnotation | ReasonAnnotation
+KINDS: dict[type[Annotation], str] = {SummaryAnnotation: "summary", ReasonAnnotation: "reason"}
+"""What each kind is called in the database."""
+
+A = TypeVar("A", SummaryAnnotation, ReasonAnnotation)
 
 
 class Annotations:
@@ -21,7 +25,7 @@ class Annotations:
 
     database: Database
 
-    def add_annotations(self, new: Iterable[SummaryAnnotation], source: str) -> tuple[int, int]:
+    def add_annotations(self, new: Iterable[Annotation], source: str) -> tuple[int, int]:
         """Add annotations; one that is there stays as it is.
 
         Args:
@@ -34,9 +38,9 @@ class Annotations:
         now = int(time.time())
         rows, count = {}, 0
         for count, annotation in enumerate(new, start=1):  # noqa: B007 - how many there were
-            body = annotation.model_dump_json()
-            key = hashlib.sha256(f"{SUMMARY}:{body}".encode("utf-8", "surrogatepass")).hexdigest()
-            rows[key] = {"annotation_id": key, "kind": SUMMARY, "body": body, "source": source, "created_at": now}
+            kind, body = KINDS[type(annotation)], annotation.model_dump_json()
+            key = hashlib.sha256(f"{kind}:{body}".encode("utf-8", "surrogatepass")).hexdigest()
+            rows[key] = {"annotation_id": key, "kind": kind, "body": body, "source": source, "created_at": now}
         with self.database.write() as connection:
             for keys in chunks(tuple(rows)):
                 there = select(table.c.annotation_id).where(table.c.annotation_id.in_(keys))
@@ -46,8 +50,8 @@ class Annotations:
                 connection.execute(insert(table), list(rows.values()))
         return len(rows), count - len(rows)
 
-    def summary_annotations(self) -> list[SummaryAnnotation]:
-        """Every review that a teacher summarised, in an order that depends on nothing but what they are."""
-        query = select(table.c.body).where(table.c.kind == SUMMARY).order_by(table.c.annotation_id)
+    def annotations(self, kind: type[A]) -> list[A]:
+        """All annotations of a kind, in an order that depends on nothing but what they are."""
+        query = select(table.c.body).where(table.c.kind == KINDS[kind]).order_by(table.c.annotation_id)
         with self.database.read() as connection:
-            return [SummaryAnnotation.model_validate_json(body) for body in connection.execute(query).scalars()]
+            return [kind.model_validate_json(body) for body in connection.execute(query).scalars()]

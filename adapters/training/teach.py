@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -14,17 +15,22 @@ from whylike.adapters.engines.model import find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, split
+from whylike.adapters.training.reasons import reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import News, Recipe, train
 from whylike.errors import UsageError
 from whylike.memory.store import Store
-from whylike.records import Expert, Provenance, Record
+from whylike.records import Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
 from whylike.settings import Settings
 
 HELD_OUT = 0.1
 """Share of the items whose annotations are never learned from, so that an evaluation can use them."""
 VALIDATION = 0.05
 """Share of the other items by which training decides when to stop."""
+RECIPES = {Expert.SUMMARIZER: Recipe(epochs=4), Expert.REASONER: Recipe(epochs=5, dropout=0.1)}
+"""How each expert is trained where nothing else is asked for."""
+Taught = Literal[Expert.SUMMARIZER, Expert.REASONER]
+"""The experts that can be trained."""
 FOLDER = "training"
 """Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
@@ -48,14 +54,28 @@ def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     return split(examples, HELD_OUT, seed=0)
 
 
-def teach_summarizer(
-    settings: Settings, store: Store, recipe: Recipe, command: str, *, told: Callable[[News], None] = lambda _: None
+def examples_for(expert: Taught, store: Store) -> list[Example]:
+    """What the store's annotations teach an expert, those that are held out among them."""
+    if expert is Expert.SUMMARIZER:
+        return summary_examples(store.annotations(SummaryAnnotation))
+    return reason_examples(store.annotations(ReasonAnnotation))
+
+
+def teach(
+    expert: Taught,
+    settings: Settings,
+    store: Store,
+    recipe: Recipe,
+    command: str,
+    *,
+    told: Callable[[News], None] = lambda _: None,
 ) -> Lesson:
-    """Train an adapter for the Summarizer from the store's annotations and add it to the registry.
+    """Train an adapter for an expert from the store's annotations and add it to the registry.
 
     A run that was killed goes on at its last checkpoint when the same command is given again.
 
     Args:
+        expert: Who learns.
         settings: The base model.
         store: Has the annotations, and the registry's cards.
         recipe: How to train.
@@ -67,18 +87,18 @@ def teach_summarizer(
         EngineError: The base model cannot be loaded.
     """
     began = time.monotonic()
-    learned, _ = held_out(summary_examples(store.summary_annotations()))
+    learned, _ = held_out(examples_for(expert, store))
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
     base_hash = base_fingerprint(settings) or ""
     data_hash = _hash([example.model_dump(mode="json") for example in (*taken, *validation)])
-    name = f"{Expert.SUMMARIZER}-{_hash([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
+    name = f"{expert}-{_hash([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
     work = store.folder / FOLDER / name
     work.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0):
             trained = train(find_base(settings), taken, validation, recipe, work, told=told)
             provenance = Provenance(
-                expert=Expert.SUMMARIZER,
+                expert=expert,
                 created_at=int(time.time()),
                 command=command,
                 base_hash=base_hash,

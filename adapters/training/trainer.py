@@ -31,6 +31,11 @@ SORTED = 20
 """Batches whose examples are sorted by length together: more would give every epoch the same batches."""
 
 
+SHORT = 640
+"""Tokens up to which attention is written out on a CPU: its backward pass is a fifth faster than the fused kernel's,
+but its memory grows with the square of the length."""
+
+
 class Recipe(Record):
     """How an adapter is trained. The defaults suit a student of 135M parameters on a CPU (method: Teaching)."""
 
@@ -42,7 +47,7 @@ class Recipe(Record):
     epochs: int = Field(default=3, ge=1)
     batch: int = Field(default=16, ge=1)
     """Examples of one step."""
-    at_once: int = Field(default=8, ge=1)
+    at_once: int = Field(default=4, ge=1)
     """Examples that are computed at once; a step takes as many turns as it needs."""
     longest: int = Field(default=1200, ge=16)
     """Most tokens of an example; one that is longer is left out (EXP3RT: 1,200)."""
@@ -106,7 +111,8 @@ def train(
         from datasets import Dataset  # noqa: PLC0415 - seconds
         from peft import LoraConfig  # noqa: PLC0415
         from transformers import PrinterCallback, set_seed  # noqa: PLC0415
-        from trl.trainer.sft_trainer import SFTTrainer  # noqa: PLC0415
+
+        from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
 
     renderer = Renderer(base.tokenizer)
     rows = [tokens(example, renderer, base.tokenizer) for example in examples]
@@ -123,8 +129,8 @@ def train(
     every = max(per_epoch // recipe.checks, 1)
     with quiet():
         set_seed(recipe.seed)
-        trainer = SFTTrainer(
-            model=_loaded(base, on_gpu=on_gpu),
+        trainer = AnswerTrainer(
+            model=_loaded(base, max(len(row["input_ids"]) for row in fitting), on_gpu=on_gpu),
             args=_config(recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu),
             train_dataset=Dataset.from_list(fitting).select(
                 ordered([len(row["input_ids"]) for row in fitting], recipe)
@@ -206,6 +212,7 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         logging_steps=5,
+        include_num_input_tokens_seen="all",
         seed=recipe.seed,
         data_seed=recipe.seed,
         report_to="none",
@@ -214,10 +221,12 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
     )
 
 
-def _loaded(base: Base, *, on_gpu: bool) -> PreTrainedModel:
+def _loaded(base: Base, longest: int, *, on_gpu: bool) -> PreTrainedModel:
+    """The model to train on examples of at most so many tokens."""
     if not on_gpu:
         model = base.load(torch.bfloat16)
-        model.set_attn_implementation("eager")  # its backward pass is a fifth faster here than the fused kernel's
+        if longest <= SHORT:
+            model.set_attn_implementation("eager")
         return model
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: PLC0415 - only where there is a GPU
 
@@ -250,15 +259,14 @@ def _callbacks(recipe: Recipe, told: Callable[[News], None]) -> list[TrainerCall
         """Passes the trainer's own log on."""
 
         began = 0.0
-        read: float | None = None
+        read = 0
 
-        def on_train_begin(self, *_: object, **__: object) -> None:
-            self.began = time.monotonic()
+        def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+            self.began, self.read = time.monotonic(), state.num_input_tokens_seen
 
         def on_log(self, args: object, state: TrainerState, control: object, **given: Any) -> None:  # noqa: ANN401
             logs: dict[str, float] = given["logs"]
-            read = logs.get("num_tokens", logs.get("eval_num_tokens"))
-            self.read = read if self.read is None else self.read
+            read = state.num_input_tokens_seen - self.read
             took = time.monotonic() - self.began
             told(
                 News(
@@ -266,7 +274,7 @@ def _callbacks(recipe: Recipe, told: Callable[[News], None]) -> list[TrainerCall
                     steps=state.max_steps,
                     loss=logs.get("loss"),
                     validation=logs.get("eval_loss"),
-                    tokens_per_s=(read - self.read) / took if read and self.read and read > self.read else None,
+                    tokens_per_s=read / took if read else None,
                 )
             )
 

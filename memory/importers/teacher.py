@@ -1,7 +1,9 @@
-"""Reading what a teacher wrote: files of review summaries, JSON Lines, plain or gzip.
+"""Reading what a teacher wrote: JSON Lines, plain or gzip.
 
-Each row has a review (`text`, `rating`, `item_id`, perhaps `headline`) and its `summary`, three lines of aspects as
-Reason4Rec has them, and perhaps `match`: how surely the two belong together.
+A row of review summaries has a review (`text`, `rating`, `item_id`, perhaps `headline`) and its `summary`, three lines
+of aspects as Reason4Rec has them, and perhaps `match`: how surely the two belong together. A row of reasons has the
+item's `title`, the `reason`, and what the teacher was shown: `user_history` and `item_history`, summaries of this form
+one after another.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import ValidationError
 
 from whylike.errors import InputError
-from whylike.records import RatingScale, SummaryAnnotation
+from whylike.memory.annotations import Annotation
+from whylike.records import RatingScale, ReasonAnnotation, SummaryAnnotation
 
 WELL_JOINED = 0.15
 """Least `match` of a row that is taken: of those below, some are joined to the wrong review."""
@@ -34,7 +37,7 @@ _NOTHING = re.compile(
 _OPENS, _CLOSES = "([“", ")]”"
 
 
-def read_annotations(file: Path) -> Iterator[SummaryAnnotation]:
+def read_annotations(file: Path) -> Iterator[Annotation]:
     """The annotations of a file; rows that are joined badly, or say nothing, are left out.
 
     Raises:
@@ -46,32 +49,51 @@ def read_annotations(file: Path) -> Iterator[SummaryAnnotation]:
             for line in lines:
                 number += 1
                 row = json.loads(line)
-                lists = aspects(row["summary"])
-                if row.get("match", 1) >= WELL_JOINED and (lists["likes"] or lists["dislikes"]):
-                    yield SummaryAnnotation(
-                        item_id=row["item_id"],
-                        title=row.get("headline", ""),
-                        text=row["text"],
-                        rating=row["rating"],
-                        scale=SCALE,
-                        **lists,
-                    )
+                read = _reason(row) if "reason" in row else _summary(row)
+                if read is not None:
+                    yield read
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         place = f"line {number} of {file}" if number else str(file)
         raise InputError(
             f"{place} cannot be read as a teacher's annotation ({_said(error)}); give JSON Lines, plain or gzip, with "
-            f"item_id, text, rating and summary in each row"
+            f"item_id, text, rating and summary, or title, user_history, item_history and reason, in each row"
         ) from None
 
 
+def _summary(row: dict[str, Any]) -> SummaryAnnotation | None:
+    lists = aspects(row["summary"])
+    if row.get("match", 1) < WELL_JOINED or not (lists["likes"] or lists["dislikes"]):
+        return None
+    title = row.get("headline", "")
+    return SummaryAnnotation(
+        item_id=row["item_id"], title=title, text=row["text"], rating=row["rating"], scale=SCALE, **lists
+    )
+
+
+def _reason(row: dict[str, Any]) -> ReasonAnnotation | None:
+    user, item = aspects(row["user_history"]), aspects(row["item_history"])
+    text = " ".join(row["reason"].split()).strip("\"'” ")
+    if not text:
+        return None
+    return ReasonAnnotation(
+        title=row["title"],
+        user_likes=user["likes"],
+        user_dislikes=user["dislikes"],
+        user_preferences=user["preferences"],
+        item_likes=item["likes"],
+        item_dislikes=item["dislikes"],
+        text=text,
+    )
+
+
 def aspects(summary: str) -> dict[str, tuple[str, ...]]:
-    """The lists of a teacher's summary by the names of the record's fields, each aspect by itself."""
-    found = dict.fromkeys(HEADS.values(), "")
+    """The lists of a teacher's summaries by the names of the record's fields, each aspect by itself."""
+    found: dict[str, list[str]] = {name: [] for name in HEADS.values()}
     for line in summary.splitlines():
         head, _, told = line.partition(":")
         if (name := HEADS.get(head.strip())) is not None:
-            found[name] = told
-    return {name: tuple(_parted(told)) for name, told in found.items()}
+            found[name] += _parted(told)
+    return {name: tuple(told) for name, told in found.items()}
 
 
 def _opened(file: Path) -> IO[str]:

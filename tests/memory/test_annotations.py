@@ -88,6 +88,6 @@ def test_annotations_are_kept_once_and_in_an_order_of_their_own(store: Store):
     made = [SummaryAnnotation(item_id=f"i{n}", text=f"Nice {n}", rating=5, likes=("Nice",)) for n in range(2000)]
     assert store.add_annotations(made[:1200], "one") == (1200, 0)
     assert store.add_annotations([*made, made[0]], "two") == (800, 1201)
-    kept = store.summary_annotations()
+    kept = store.annotations(SummaryAnnotation)
     assert sorted(kept, key=lambda each: int(each.item_id[1:])) == made
-    assert store.summary_annotations() == kept
+    assert store.annotations(SummaryAnnotation) == kept

@@ -13,6 +13,7 @@ from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.teach import FOLDER, held_out
 from whylike.cli import app
 from whylike.memory.store import Store
+from whylike.records import SummaryAnnotation
 from whylike.settings import Settings
 
 ROWS = 120
@@ -43,13 +44,13 @@ def file(workplace: Path) -> Path:
 
 def test_from_a_teachers_file_to_an_adapter(run: Callable[..., Result], file: Path):
     first, second = run("annotate", "--import", file), run("annotate", "--import", file)
-    assert (first.exit_code, first.stdout) == (0, f"{ROWS} new, 0 there already: reviews with a teacher's summary.\n")
+    assert (first.exit_code, first.stdout) == (0, f"{ROWS} new, 0 there already: what a teacher wrote.\n")
     assert second.stdout.startswith(f"0 new, {ROWS} there already")
     done = run("train", "summarizer", "--epochs", 1, "--rank", 2, "--batch", 8, "--json")
     assert done.exit_code == 0, done.stderr
     lesson = json.loads(done.stdout)
     with Store.open(Settings()) as store:
-        learned, held = held_out(summary_examples(store.summary_annotations()))
+        learned, held = held_out(summary_examples(store.annotations(SummaryAnnotation)))
     assert held
     assert 0 < lesson["examples"] < len(learned), "some of them decide when to stop"
     shown = json.loads(run("adapters", "show", lesson["version"], "--json").stdout)

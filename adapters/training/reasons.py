@@ -1,0 +1,107 @@
+"""Examples for the Reasoner: a teacher's reasons, each with the parts that it was made of.
+
+Of what the teacher was shown, the plan holds what the reason speaks of; of the reason, the example keeps the sentences
+that speak of little else. So the student learns to tell what it is given, and not to add to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import dropwhile
+from operator import itemgetter
+
+from whylike.adapters.training.examples import Example
+from whylike.agents import plans
+from whylike.agents.grounding import split_sentences
+from whylike.agents.plans import Plan, Stance, claims
+from whylike.agents.ratings import states_rating
+from whylike.records import Aspects, ReasonAnnotation
+
+TOLD = 0.6
+"""Share of a sentence's claiming words that the plan must hold for the sentence to be kept."""
+LEAST = 2
+"""Sentences that must be left."""
+_AGAINST = re.compile(
+    r"\b(?:unlikely|disappoint\w*|(?:may|might|would|will|could|does|do)(?: not|n't) "
+    r"(?:be|like|enjoy|fully|align|find|have)|not enjoy|not (?:be )?satisf\w+)\b",
+    re.IGNORECASE,
+)
+_YET = re.compile(r"\blikely (?:that the user will|to) enjoy\b|\bmay still\b", re.IGNORECASE)
+_MIXED = re.compile(r"\b(?:however|although|despite|mixed|some aspects|on the other hand)\b", re.IGNORECASE)
+_JOINS = re.compile(
+    r"^(?:Additionally|However|Furthermore|Moreover|Overall|Also|Therefore|In conclusion|On the other hand|Since)\b"
+    r",?\s*"
+)
+_TASTE = re.compile(r"(?:Based on )?(?:[Tt]he|This) user\b(?!.*\b(?:may|might|will|would|likely|could)\b)|They\b")
+"""How a sentence begins that says what the user likes, and nothing of the item."""
+_DANGLING = re.compile(r"(?:It|They|This|These|Both|While)\b")
+"""How no reason begins."""
+_REWORDED = (
+    (re.compile(r"(?:the )?(?:new|recommended)(?: new)? (?:item|digital music|album),? (?=\")", re.IGNORECASE), ""),
+    (re.compile(r"(?:\bthe|\bthis)? ?(?:new|recommended) (?:item|digital music|album)", re.IGNORECASE), " this item"),
+    (re.compile(r"\b(?:digital music )?album\b", re.IGNORECASE), "item"),
+    (re.compile(r"\balbums\b", re.IGNORECASE), "items"),
+    (re.compile(r" in (?:their |the )?(?:digital )?music(?= they listen to)?(?=[,.])", re.IGNORECASE), ""),
+)
+"""What ties a teacher's words to one catalogue, and what stands there instead."""
+
+
+def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
+    """What a teacher's reasons teach; those about items of one title form a group."""
+    return [example for annotation in annotations if (example := _example(annotation)) is not None]
+
+
+def _example(annotation: ReasonAnnotation) -> Example | None:
+    title = claims(annotation.title)
+    sentences = [one for one in split_sentences(annotation.text, [annotation.title]) if not states_rating(one)]
+    claimed = [claims(one) - title for one in sentences]
+    plan = Plan(
+        title=annotation.title,
+        enjoys=_told((*annotation.user_likes, *annotation.user_preferences), claimed),
+        minds=_told(annotation.user_dislikes, claimed),
+        praised=_told(annotation.item_likes, claimed),
+        faulted=_told(annotation.item_dislikes, claimed),
+        stance=_stance(annotation.text),
+    )
+    of_user = claims(" ".join((*plan.enjoys, *plan.minds)))
+    given = of_user | claims(" ".join((*plan.praised, *plan.faulted)))
+    kept = [
+        one
+        for one, said in zip(sentences, claimed, strict=True)
+        if len(said & (of_user if _TASTE.match(one) else given)) >= TOLD * len(said)
+    ]
+    kept = list(dropwhile(lambda one: _DANGLING.match(_JOINS.sub("", one)), kept))
+    if len(kept) < LEAST or not given:
+        return None
+    answer = _reworded([_JOINS.sub("", kept[0]), *kept[1:]])
+    return Example(prompt=plans.request(plan).prompt, answer=answer, group=annotation.title)
+
+
+def _told(aspects: Sequence[str], claimed: Sequence[set[str]]) -> Aspects:
+    """The aspects of which a sentence speaks, the first told first; of those that say the same or less only one."""
+    found: dict[frozenset[str], tuple[int, str]] = {}
+    for aspect in aspects:
+        stems = frozenset(claims(aspect))
+        place = next((number for number, said in enumerate(claimed) if stems and stems <= said), None)
+        if place is not None and stems not in found:
+            found[stems] = (place, aspect)
+    whole = [said for stems, said in found.items() if not any(stems < other for other in found)]
+    return tuple(aspect for _, aspect in sorted(whole, key=itemgetter(0)))[: plans.MOST]
+
+
+def _stance(text: str) -> Stance:
+    if _AGAINST.search(text):
+        return Stance.MIXED if _YET.search(text) else Stance.AGAINST
+    return Stance.MIXED if _MIXED.search(text) else Stance.FOR
+
+
+def _reworded(sentences: Sequence[str]) -> str:
+    """The sentences as one text, without what ties them to one catalogue, each begun with a capital."""
+    told = []
+    for sentence in sentences:
+        for pattern, instead in _REWORDED:
+            sentence = pattern.sub(instead, sentence)  # noqa: PLW2901
+        one = " ".join(sentence.split())
+        told.append(one[:1].upper() + one[1:])
+    return " ".join(told)

@@ -1,0 +1,136 @@
+"""What a taught Reasoner is asked: the parts of a reason, which it puts into sentences.
+
+What the reason is made of is chosen before it is written (`agents.matching`), so that the student of 135M parameters
+has to tell what it is given and not to find it; a teacher's reasons are laid out the same way to train it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+import snowballstemmer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from whylike.adapters.engines.base import Writing
+from whylike.agents.matching import Kind, Point
+from whylike.agents.prompting import one_line, render
+from whylike.agents.ratings import states_rating
+from whylike.records import AspectLists, Aspects, Expert, Record
+
+NONE = "none"
+"""How an empty list is written."""
+NAMELESS = "this item"
+"""What an item without a title is called."""
+MOST = 6
+"""Aspects of a list."""
+LONGEST = 12
+"""Words of an aspect."""
+MAX_TOKENS = 200
+CLEAR = 0.25
+"""Balance of the points (`matching.balance`) from which a reason takes a side."""
+PRO, CON = 4, 2
+"""Aspects of a list that speaks for the item, and of one that speaks against it, at most."""
+
+CLAIMLESS = """
+additionally album align aligns although appear appreciate artist aspect aspects based both
+captivating characteristic collection completely considering criticized described despite digital
+disappointed dislike element elements engaging enjoy enjoyable enjoyed enjoyment enjoys enough
+expect experience expressed fact fan features find focus found fully given good great highlighted
+however includes including item key lack language like liked likely likes listen listening looking
+love match mention mentioned mixed moreover music musical negative new offer offers overall past
+performance piece positive positively possess possible potential potentially praised prefer
+preference preferences prefers present previous prioritize prone quality receive received
+recommended record resonate review reviewed reviews satisfied seek seeks seem seems showcase
+showcases similar song songs sound specific standout strong style suggest suggests taste tastes tend
+tends therefore track tracks type unique user users value values various want well while work works
+"""
+"""Words of which reasons are made whatever they speak of."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+_stem = snowballstemmer.stemmer("english")
+_CLAIMLESS = frozenset(_stem.stemWords([*CLAIMLESS.split(), *ENGLISH_STOP_WORDS]))
+
+
+class Stance(StrEnum):
+    """Which way a reason goes."""
+
+    FOR = "likely to enjoy"
+    AGAINST = "unlikely to enjoy"
+    MIXED = "mixed"
+
+
+class Plan(Record):
+    """The parts of a reason, the first of each list the first to be told."""
+
+    title: str
+    enjoys: Aspects = ()
+    """What the user liked elsewhere."""
+    minds: Aspects = ()
+    """What the user disliked elsewhere."""
+    praised: Aspects = ()
+    """What others like in the item."""
+    faulted: Aspects = ()
+    """What others dislike in the item."""
+    stance: Stance = Stance.MIXED
+
+    @property
+    def both(self) -> bool:
+        """Whether there is something to tell of either side."""
+        return bool(self.enjoys or self.minds) and bool(self.praised or self.faulted)
+
+
+def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists, item: AspectLists) -> Plan:
+    """The plan of a reason: what the points say comes first, what is commonest on either side after it.
+
+    Args:
+        title: What the item is called, if anything.
+        points: Where the user's tastes meet the item's qualities.
+        balance: How far they speak for or against the item.
+        user: The user's profile.
+        item: The item's profile.
+    """
+    side = Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED
+    tastes = {kind: [point.taste for point in points if point.kind is kind] for kind in Kind}
+    qualities = {kind: [point.quality for point in points if point.kind is kind] for kind in Kind}
+    return Plan(
+        title=title,
+        enjoys=_first(PRO, (*tastes[Kind.DRAW], *user.likes)),
+        minds=_first(CON, (*tastes[Kind.CLASH], *user.dislikes)),
+        praised=_first(PRO, (*qualities[Kind.DRAW], *qualities[Kind.PRAISE], *item.likes)),
+        faulted=_first(CON, (*qualities[Kind.CLASH], *qualities[Kind.FAULT], *item.dislikes)),
+        stance=side,
+    )
+
+
+def request(plan: Plan) -> Writing:
+    """What the Reasoner is asked of a plan."""
+    prompt = render(
+        "taught_reason",
+        title=one_line(plan.title, LONGEST) or NAMELESS,
+        enjoys=_listed(plan.enjoys),
+        minds=_listed(plan.minds),
+        praised=_listed(plan.praised),
+        faulted=_listed(plan.faulted),
+        stance=plan.stance.value,
+    )
+    return Writing(expert=Expert.REASONER, prompt=prompt, max_tokens=MAX_TOKENS)
+
+
+def claims(text: str) -> set[str]:
+    """The stems of the words by which a text says something that could be wrong."""
+    return set(_stem.stemWords(_WORD.findall(text.lower()))) - _CLAIMLESS
+
+
+def _listed(aspects: Sequence[str]) -> str:
+    return "; ".join(one_line(aspect.replace(";", ","), LONGEST) for aspect in aspects[:MOST]) or NONE
+
+
+def _first(most: int, aspects: Iterable[str]) -> Aspects:
+    """The first of them, each once, whatever its case; none that states a rating."""
+    kept: dict[str, str] = {}
+    for aspect in aspects:
+        if aspect and not states_rating(aspect):
+            kept.setdefault(aspect.lower(), aspect)
+    return tuple(kept.values())[:most]
