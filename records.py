@@ -212,6 +212,8 @@ class Provenance(Record):
     """Fingerprint of the base model that it was trained on; empty where that is not known."""
     data_hash: str | None = None
     """SHA-256, in hex, of the examples that it was trained on."""
+    data: str = ""
+    """What these examples are from, and the terms of its use."""
     parent: str | None = None
     """The adapter version that its training went on from."""
     settings: dict[str, JsonValue] = {}

@@ -4,8 +4,6 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,6 +57,9 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Examples of one step.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is drawn at random.")] = 0,
+    data: Annotated[
+        str, typer.Option(metavar="TEXT", help="For the adapter's card: what it learns from, on what terms.")
+    ] = "",
     as_json: Json = False,
     store: Store = None,
     verbose: Verbose = 0,
@@ -78,11 +79,12 @@ def train(
     log(verbose)
     settings = load({"store": store})
     who = Expert.SUMMARIZER if expert == "summarizer" else Expert.REASONER
-    asked = {"epochs": epochs, "rate": rate, "rank": rank, "alpha": rank and 2 * rank, "batch": batch, "seed": seed}
-    recipe = RECIPES[who].model_copy(update={name: value for name, value in asked.items() if value is not None})
-    command = shlex.join(["whylike", *sys.argv[1:]])
+    flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
+    given = {name: value for name, value in flags.items() if value is not None}
+    recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
+    command = " ".join(["whylike train", expert, *(f"--{name} {value:g}" for name, value in given.items())])
     with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
-        lesson = teach(who, settings, opened, recipe, command, told=watch.training)
+        lesson = teach(who, settings, opened, recipe, command, data=data, told=watch.training)
     show(lesson, None if as_json else lesson_card(lesson))
 
 

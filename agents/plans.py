@@ -34,6 +34,7 @@ PRO, CON = 4, 2
 """Aspects of a list that speaks for the item, and of one that speaks against it, at most."""
 
 CLAIMLESS = """
+certain certainly consider disappoint probably unlikely
 additionally album align aligns although appear appreciate artist aspect aspects based both
 captivating characteristic collection completely considering criticized described despite digital
 disappointed dislike element elements engaging enjoy enjoyable enjoyed enjoyment enjoys enough

@@ -68,6 +68,7 @@ def teach(
     recipe: Recipe,
     command: str,
     *,
+    data: str = "",
     told: Callable[[News], None] = lambda _: None,
 ) -> Lesson:
     """Train an adapter for an expert from the store's annotations and add it to the registry.
@@ -80,6 +81,7 @@ def teach(
         store: Has the annotations, and the registry's cards.
         recipe: How to train.
         command: What the adapter's card says made it.
+        data: What the card says of the examples' origin and terms of use.
         told: Told of progress.
 
     Raises:
@@ -103,6 +105,7 @@ def teach(
                 command=command,
                 base_hash=base_hash,
                 data_hash=data_hash,
+                data=data,
                 settings=recipe.model_dump(mode="json"),
                 metrics={
                     "examples": trained.examples,

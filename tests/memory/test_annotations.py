@@ -11,7 +11,7 @@ import pytest
 from whylike.errors import InputError
 from whylike.memory.importers.teacher import aspects, read_annotations
 from whylike.memory.store import Store
-from whylike.records import SummaryAnnotation
+from whylike.records import ReasonAnnotation, SummaryAnnotation
 
 ROW = {
     "item_id": "B01",
@@ -19,6 +19,15 @@ ROW = {
     "text": "Warm sound. The strap broke.",
     "summary": "Positive Aspects: Warm sound\nNegative Aspects: Strap broke\nUser Preference Elements: Sound, strength",
     "match": 0.4,
+}
+
+TOLD = {
+    "title": "Harvest",
+    "user_history": "1. Zuma\nPositive Aspects: Loud guitars\nNegative Aspects: None mentioned\n"
+    "User Preference Elements: Energy\n\n2. Ragged Glory\nPositive Aspects: Loud guitars, long jams",
+    "item_history": "1. Harvest\nPositive Aspects: Soft songs\nNegative Aspects: Too sweet",
+    "reason": ' "The user likes loud guitars.\n"Harvest" has soft songs."',
+    "reward": -0.2,
 }
 
 
@@ -43,6 +52,19 @@ def test_rows_become_annotations(tmp_path: Path, packed: bool):
             preferences=("Sound", "strength"),
         )
     ]
+
+
+def test_rows_of_reasons_hold_what_the_teacher_was_shown(tmp_path: Path):
+    path = file(tmp_path, TOLD, ROW, {**TOLD, "reason": ' " '})
+    assert next(iter(read_annotations(path))) == ReasonAnnotation(
+        title="Harvest",
+        user_likes=("Loud guitars", "Loud guitars", "long jams"),
+        user_preferences=("Energy",),
+        item_likes=("Soft songs",),
+        item_dislikes=("Too sweet",),
+        text='The user likes loud guitars. "Harvest" has soft songs.',
+    )
+    assert [type(each) for each in read_annotations(path)] == [ReasonAnnotation, SummaryAnnotation]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +93,8 @@ def test_aspects_are_parted(told: str, expected: tuple[str, ...]):
         ({**ROW, "summary": 5}, "line 2 of .* cannot be read"),
         ({**ROW, "rating": "good"}, "line 2 of .* cannot be read"),
         ("5", "line 2 of .* cannot be read"),
+        ({key: TOLD[key] for key in TOLD if key != "item_history"}, "line 2 of .*no 'item_history'"),
+        ({**TOLD, "reason": None}, "line 2 of .* cannot be read"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, bad: dict | str, said: str):
@@ -91,3 +115,12 @@ def test_annotations_are_kept_once_and_in_an_order_of_their_own(store: Store):
     kept = store.annotations(SummaryAnnotation)
     assert sorted(kept, key=lambda each: int(each.item_id[1:])) == made
     assert store.annotations(SummaryAnnotation) == kept
+    assert store.annotations(ReasonAnnotation) == []
+
+
+def test_annotations_of_either_kind_are_kept_apart(store: Store):
+    reason = ReasonAnnotation(title="It", text="The user likes it.")
+    summary = SummaryAnnotation(item_id="i", text="Nice", rating=5, likes=("Nice",))
+    assert store.add_annotations([reason, summary], "one") == (2, 0)
+    assert store.annotations(ReasonAnnotation) == [reason]
+    assert store.annotations(SummaryAnnotation) == [summary]
