@@ -256,6 +256,22 @@ def test_a_sentence_rests_on_what_is_near_in_meaning():
     assert asked == [["The sound is cosy.", "It is made of wood."]]
 
 
+def test_a_conclusion_rests_on_what_the_others_rest_on():
+    known = [summary("r1", likes=("warm sound",)), summary("r2", dislikes=("weak zipper",))]
+    text = "Others praise the warm sound. Some have a weak zipper. Overall, the user may enjoy it. It is blue."
+    reason = ground(text, known, far)
+    assert [sentence.evidence for sentence in reason.sentences] == [["r1"], ["r2"], ["r1", "r2"], []]
+    [alone] = ground("Overall, the user may enjoy it.", known, far).sentences
+    assert not alone.supported
+
+
+def test_what_rests_on_nothing_is_left_out_where_that_is_asked():
+    text = "Others praise the warm sound. It is blue. Others praise the warm sound. The user may enjoy it."
+    reason = ground(text, [summary("r1", likes=("warm sound",))], far, strict=True)
+    assert reason.text == "Others praise the warm sound. The user may enjoy it."
+    assert all(sentence.supported for sentence in reason.sentences)
+
+
 def test_the_text_is_what_is_left():
     reason = ground("One. Rated high. Two.", [], far)
     assert reason.text == " ".join(sentence.text for sentence in reason.sentences) == "One. Two."

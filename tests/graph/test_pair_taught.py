@@ -1,0 +1,65 @@
+"""A Reasoner that was taught: it writes freely from a plan, and only what reviews support is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from whylike.adapters.engines.base import Adapter, Writing
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.graph.pair import Services, explain
+from whylike.records import Expert, Explanation
+
+TEXT = (
+    "The user likes slimy rubber creatures on wires. "
+    "It was filmed in Peru with a real whale. "
+    "The user would give it 5 stars. "
+    "Overall, the user is likely to enjoy this item."
+)
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    adapter = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
+    return ScriptedEngine({Expert.REASONER: lambda _: TEXT}, adapters={Expert.REASONER: adapter})
+
+
+def plans(engine: ScriptedEngine) -> list[str]:
+    asked = [each for each in engine.history if isinstance(each, Writing) and each.expert is Expert.REASONER]
+    return [each.prompt.messages[-1].content for each in asked if each.grammar is None]
+
+
+def test_only_what_reviews_support_is_told(
+    engine: ScriptedEngine,
+    opened: Callable[..., AbstractContextManager[Services]],
+    well_formed: Callable[[Explanation], None],
+):
+    with opened(engine) as services:
+        answer = explain(services, "ann", "ice")
+        again = explain(services, "ann", "ice")
+    well_formed(answer)
+    assert answer.reason is not None
+    assert [sentence.text for sentence in answer.reason.sentences] == [
+        "The user likes slimy rubber creatures on wires.",
+        "Overall, the user is likely to enjoy this item.",
+    ]
+    assert again.reason == answer.reason
+    assert answer.adapters["reasoner"] == "reasoner-01234567"
+    [plan] = plans(engine)
+    assert plan.startswith("Item: The Long Ice\nThe user likes: ")
+    assert "zanzibar" not in plan, "the user's own review of the item"
+
+
+def test_of_a_newcomer_the_reason_is_held_by_a_grammar(
+    opened: Callable[..., AbstractContextManager[Services]],
+):
+    adapter = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
+    engine = ScriptedEngine(adapters={Expert.REASONER: adapter})
+    with opened(engine) as services:
+        answer = explain(services, "nobody", "ice")
+    assert answer.reason is not None
+    assert answer.reason.text.startswith("The user has written no reviews yet")
+    assert not plans(engine)
