@@ -20,7 +20,7 @@ from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import News, Recipe, train
 from whylike.errors import UsageError
 from whylike.memory.store import Store
-from whylike.records import Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
+from whylike.records import AdapterCard, Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
 from whylike.settings import Settings
 
 HELD_OUT = 0.1
@@ -73,7 +73,8 @@ def teach(
 ) -> Lesson:
     """Train an adapter for an expert from the store's annotations and add it to the registry.
 
-    A run that was killed goes on at its last checkpoint when the same command is given again.
+    A run that was killed goes on at its last checkpoint when the same command is given again; one that is done is not
+    done again.
 
     Args:
         expert: Who learns.
@@ -89,42 +90,54 @@ def teach(
         EngineError: The base model cannot be loaded.
     """
     began = time.monotonic()
+    registry = Registry(settings, store)
     learned, _ = held_out(examples_for(expert, store))
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
     base_hash = base_fingerprint(settings) or ""
     data_hash = _hash([example.model_dump(mode="json") for example in (*taken, *validation)])
     name = f"{expert}-{_hash([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
     work = store.folder / FOLDER / name
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work.with_suffix(".lock"), timeout=0):
-            trained = train(find_base(settings), taken, validation, recipe, work, told=told)
-            provenance = Provenance(
-                expert=expert,
-                created_at=int(time.time()),
-                command=command,
-                base_hash=base_hash,
-                data_hash=data_hash,
-                data=data,
-                settings=recipe.model_dump(mode="json"),
-                metrics={
-                    "examples": trained.examples,
-                    "left_out": trained.left_out,
-                    "steps": trained.steps,
-                    "validation_loss": trained.loss,
-                },
-            )
-            version = Registry(settings, store).add(trained.folder, provenance)
-            shutil.rmtree(work)
-    except Timeout:
-        raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
+    card = _done(registry, expert, base_hash, data_hash, recipe)
+    if card is None:
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(work.with_suffix(".lock"), timeout=0):
+                trained = train(find_base(settings), taken, validation, recipe, work, told=told)
+                provenance = Provenance(
+                    expert=expert,
+                    created_at=int(time.time()),
+                    command=command,
+                    base_hash=base_hash,
+                    data_hash=data_hash,
+                    data=data,
+                    settings=recipe.model_dump(mode="json"),
+                    metrics={
+                        "examples": trained.examples,
+                        "left_out": trained.left_out,
+                        "steps": trained.steps,
+                        "validation_loss": trained.loss,
+                    },
+                )
+                card = registry.card(registry.add(trained.folder, provenance))
+                shutil.rmtree(work)
+        except Timeout:
+            raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
     return Lesson(
-        version=version,
-        examples=trained.examples,
-        left_out=trained.left_out,
-        steps=trained.steps,
-        validation_loss=trained.loss,
+        version=card.version,
+        examples=int(card.metrics["examples"]),
+        left_out=int(card.metrics["left_out"]),
+        steps=int(card.metrics["steps"]),
+        validation_loss=card.metrics["validation_loss"],
         seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _done(registry: Registry, expert: Expert, base_hash: str, data_hash: str, recipe: Recipe) -> AdapterCard | None:
+    """The card of what came of the same training earlier."""
+    wanted = (expert, base_hash, data_hash, recipe.model_dump(mode="json"))
+    cards = (entry.card for entry in registry.entries())
+    return next(
+        (card for card in cards if (card.expert, card.base_hash, card.data_hash, card.settings) == wanted), None
     )
 
 
