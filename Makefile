@@ -15,7 +15,11 @@ VLLM_UNFINISHED := $(VLLM_VENV)/.whylike-unfinished
 VLLM_LOCK := requirements-vllm-$(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu).lock
 VLLM_PLUGIN := adapters/vllm_plugin
 
-.PHONY: setup vllm-env demo test lint clean help
+TEACHER := ../shared/data/teacher
+SCHOOL := build/school
+TERMS := annotated by GPT-3.5, as in Reason4Rec; for research only
+
+.PHONY: setup vllm-env demo adapters test lint clean help
 
 setup: $(STAMP) ## install whylike and what it needs in .venv (the default)
 
@@ -52,6 +56,15 @@ endif
 
 demo: setup ## explain three pairs of a small invented corpus
 	@$(BIN)/whylike demo
+
+adapters: setup ## train the adapters that come with whylike anew, from a teacher's annotations; hours on a CPU
+	@test -d $(TEACHER) || { echo "the teacher's annotations are missing: put them in $(TEACHER), or name their folder with make adapters TEACHER=..." >&2; exit 1; }
+	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
+	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/reasons.jsonl.gz
+	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --data "Amazon reviews of digital music (2014), $(TERMS)."
+	$(BIN)/whylike train reasoner --store $(SCHOOL) --data "Reasons about Amazon's digital music (2014), $(TERMS)."
+	rm -rf adapters/shipped
+	cp -R $(SCHOOL)/adapters adapters/shipped
 
 test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server
 	$(BIN)/python -m pytest

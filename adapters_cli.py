@@ -152,7 +152,7 @@ def details_card(details: Details) -> RenderableType:
         "expert": card.expert,
         "base model": f"{card.base_model} (hash {card.base_hash[:8]})",
         "content": card.content_hash,
-        "data": " ".join(filter(None, (card.data, f"(hash {card.data_hash[:8]})" if card.data_hash else "not known"))),
+        "data": " ".join(filter(None, (card.data, card.data_hash and f"(hash {card.data_hash})"))) or "not known",
         "parent": card.parent or "none",
         "rank": str(card.rank),
         "created": f"{_day(card.created_at)} by `{card.command}`",

@@ -246,12 +246,14 @@ def test_help_has_examples_and_loads_nothing_heavy() -> None:
 def test_the_readmes_commands_run(
     run: Any, copy: Callable[..., Path], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """In the README's order, with the version that the first of them tells."""
+    """In the README's order, with the version that the first of them tells; those of the teaching are tested there."""
     (workplace / "trained").mkdir()
     copy("it").rename(workplace / "trained" / "reasoner")
     monkeypatch.chdir(workplace)
     version = ""
     for _, *arguments in commands("adapters"):
+        if any(word.startswith("summarizer-") for word in arguments):
+            continue
         status, out, said = run(*(version if re.fullmatch(r"reasoner-\w{8}", word) else word for word in arguments))
         assert (status, said) == (0, ""), arguments
         version = version or out.partition(" ")[0]

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from readme import commands
 from typer.testing import CliRunner, Result
 
-from whylike.adapters.training.summaries import summary_examples
-from whylike.adapters.training.teach import FOLDER, held_out
+from whylike.adapters.training.teach import FOLDER, examples_for, held_out
 from whylike.cli import app
 from whylike.memory.store import Store
-from whylike.records import SummaryAnnotation
+from whylike.records import Expert
 from whylike.settings import Settings
 
-ROWS = 120
+ROWS = 60
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def run(workplace: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 @pytest.fixture
-def file(workplace: Path) -> Path:
-    path = workplace / "summaries.jsonl"
-    rows = (
+def files(workplace: Path) -> Path:
+    """A folder with what a teacher wrote."""
+    summaries = (
         {
             "item_id": f"i{number}",
             "rating": 1 + number % 5,
@@ -38,30 +38,51 @@ def file(workplace: Path) -> Path:
         }
         for number in range(ROWS)
     )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    reasons = (
+        {
+            "title": f"Title {number}",
+            "user_history": "1. Other\nPositive Aspects: Warm tone",
+            "item_history": "1. It\nPositive Aspects: Soft strings",
+            "reason": "The user enjoys a warm tone. Others praise the soft strings.",
+        }
+        for number in range(ROWS)
+    )
+    for name, rows in (("summaries", summaries), ("reasons", reasons)):
+        (workplace / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return workplace
 
 
-def test_from_a_teachers_file_to_an_adapter(run: Callable[..., Result], file: Path):
-    first, second = run("annotate", "--import", file), run("annotate", "--import", file)
-    assert (first.exit_code, first.stdout) == (0, f"{ROWS} new, 0 there already: what a teacher wrote.\n")
-    assert second.stdout.startswith(f"0 new, {ROWS} there already")
-    done = run("train", "summarizer", "--epochs", 1, "--rank", 2, "--batch", 8, "--json")
-    assert done.exit_code == 0, done.stderr
-    lesson = json.loads(done.stdout)
+def test_the_readmes_commands_lead_from_a_teachers_files_to_an_adapter(
+    run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(files)
+    lines = commands()
+    first = next(number for number, line in enumerate(lines) if line[0] == "annotate")
+    last = next(number for number, line in enumerate(lines) if line[-1].startswith("summarizer-"))
+    versions = {}
+    for line in lines[first : last + 1]:
+        done = run(*(versions["summarizer"] if word.startswith("summarizer-") else word for word in line))
+        assert done.exit_code == 0, (line, done.stderr)
+        if line[0] == "train":
+            versions[line[1]] = done.stdout.partition(" ")[0]
+            assert done.stdout.startswith(f"{line[1]}-")
+    again = run("annotate", "--import", "summaries.jsonl")
+    assert again.stdout == f"0 new, {ROWS} there already: what a teacher wrote.\n"
     with Store.open(Settings()) as store:
-        learned, held = held_out(summary_examples(store.annotations(SummaryAnnotation)))
+        learned, held = held_out(examples_for(Expert.SUMMARIZER, store))
     assert held
-    assert 0 < lesson["examples"] < len(learned), "some of them decide when to stop"
-    shown = json.loads(run("adapters", "show", lesson["version"], "--json").stdout)
-    assert shown["card"]["expert"] == "summarizer"
-    assert shown["card"]["settings"]["rank"] == shown["card"]["rank"] == 2
-    assert shown["card"]["metrics"]["examples"] == lesson["examples"]
-    assert shown["card"]["data_hash"]
+    shown = json.loads(run("adapters", "show", versions["summarizer"], "--json").stdout)
+    assert shown["live"]
+    assert shown["card"]["command"] == "whylike train summarizer --epochs 2 --seed 0"
+    assert shown["card"]["settings"]["epochs"] == 2
+    assert 0 < shown["card"]["metrics"]["examples"] < len(learned), "some of them decide when to stop"
+    reasoner = json.loads(run("adapters", "show", versions["reasoner"], "--json").stdout)["card"]
+    assert reasoner["data"].startswith("Our reviews")
+    assert reasoner["settings"]["dropout"] == 0.1
     assert not list((Settings().store / FOLDER).glob("*/*")), "what a run needed on its way is gone"
-    again = run("train", "summarizer", "--epochs", 1, "--rank", 2, "--batch", 8)
-    assert again.stdout.startswith(f"{lesson['version']} is in the registry; `whylike adapters promote")
-    assert run("adapters", "promote", lesson["version"]).exit_code == 0
+    monkeypatch.setattr("whylike.adapters.training.teach.train", None)  # what is done is not done again
+    again = run("train", "summarizer", "--epochs", 2)
+    assert again.stdout.startswith(f"{versions['summarizer']} is in the registry; `whylike adapters promote")
 
 
 def test_without_annotations_nothing_is_learned(run: Callable[..., Result]):
