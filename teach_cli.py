@@ -78,7 +78,7 @@ def train(
 
     log(verbose)
     settings = load({"store": store})
-    who = Expert.SUMMARIZER if expert == "summarizer" else Expert.REASONER
+    who = Expert(expert)
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})

@@ -27,7 +27,7 @@ class AnswerTrainer(SFTTrainer):
     ) -> Any:  # noqa: ANN401
         """The sum of the labels' negative log-likelihoods, divided by the step's number of labels."""
         if inputs["input_ids"].device.type != "cpu":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         labels = inputs["labels"][:, 1:]
         wanted = (labels != IGNORED).any(0).nonzero().squeeze(1)
         given = {name: value for name, value in inputs.items() if name != "labels"}

@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -28,9 +27,7 @@ HELD_OUT = 0.1
 VALIDATION = 0.05
 """Share of the other items by which training decides when to stop."""
 RECIPES = {Expert.SUMMARIZER: Recipe(epochs=4), Expert.REASONER: Recipe(epochs=5, dropout=0.1)}
-"""How each expert is trained where nothing else is asked for."""
-Taught = Literal[Expert.SUMMARIZER, Expert.REASONER]
-"""The experts that can be trained."""
+"""The experts that can be taught, and how where nothing else is asked for."""
 FOLDER = "training"
 """Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
@@ -54,7 +51,7 @@ def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
     return split(examples, HELD_OUT, seed=0)
 
 
-def examples_for(expert: Taught, store: Store) -> list[Example]:
+def examples_for(expert: Expert, store: Store) -> list[Example]:
     """What the store's annotations teach an expert, those that are held out among them."""
     if expert is Expert.SUMMARIZER:
         return summary_examples(store.annotations(SummaryAnnotation))
@@ -62,7 +59,7 @@ def examples_for(expert: Taught, store: Store) -> list[Example]:
 
 
 def teach(
-    expert: Taught,
+    expert: Expert,
     settings: Settings,
     store: Store,
     recipe: Recipe,
