@@ -5,7 +5,7 @@ An adapter that was taught writes the lists (`agents.aspects`). Of the base mode
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
 those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
 judges the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds
-more of the teacher's aspects than letting an untaught base model write them (`whylike bench summaries`).
+more of the teacher's aspects than letting an untaught base model write them (`whylike evaluate summaries`).
 """
 
 from __future__ import annotations
