@@ -15,22 +15,26 @@ from whylike.terminal import log, messages
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from whylike.adapters.registry.registry import Registry
+    from whylike.evaluation.reasons import ReasonsEvaluation
     from whylike.evaluation.summaries import Agreement, SummariesEvaluation
-    from whylike.records import AdapterCard, Expert
+    from whylike.records import Expert
 
 SUMMARIES = "whylike evaluate summaries"
+REASONS = "whylike evaluate reasons"
 
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Most reviews, drawn at random. Default: all.")]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")]
 Version = Annotated[
     str | None, typer.Option("--adapter", metavar="VERSION", help="An adapter to evaluate. Default: the live one.")
 ]
+Base = Annotated[bool, typer.Option(help="Whether to evaluate the base model too.")]
 
 
 def summaries(
     limit: Limit = None,
     adapter: Version = None,
-    base: Annotated[bool, typer.Option(help="Whether to evaluate the base model too.")] = True,
+    base: Base = True,
     seed: Seed = 0,
     as_json: Json = False,
     store: Store = None,
@@ -46,7 +50,6 @@ def summaries(
 
     from whylike.adapters.engines import open_engine
     from whylike.adapters.registry.registry import Registry
-    from whylike.errors import UsageError
     from whylike.evaluation.summaries import evaluate_summaries, held_annotations
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
@@ -57,13 +60,7 @@ def summaries(
     settings = load({"store": store})
     with Truth.open(settings) as truth:
         registry = Registry(settings, truth)
-        if adapter is not None:
-            _of(registry.card(adapter), Expert.SUMMARIZER)
-        version = adapter or registry.live_versions().get(Expert.SUMMARIZER)
-        if version is None and not base:
-            raise UsageError(
-                "no adapter is live for the summarizer, and --no-base leaves nothing else; name one with --adapter"
-            )
+        version = _version(registry, Expert.SUMMARIZER, adapter, base=base)
         wanted = held_annotations(truth, limit, seed)
         chosen = registry.adapters({Expert.SUMMARIZER: version}) if version else {}
     with closing(open_engine(settings, chosen)) as engine, Watch(messages(), "loading the model") as watch:
@@ -71,6 +68,55 @@ def summaries(
             settings, engine, wanted, chosen.get(Expert.SUMMARIZER), base=base, seed=seed, told=told(watch)
         )
     show(evaluation, None if as_json else summaries_card(evaluation))
+
+
+def reasons(
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs, drawn at random.")] = 100,
+    adapter: Version = None,
+    base: Base = True,
+    seed: Seed = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Measure the reasons for pairs of the newest tenth of the store's reviews.
+
+    Each review is foretold as of just before it was written, by the Reasoner's adapter, live or not, and by the base
+    model in its place. In the swap test each pair is rated with another pair's reason too. What is worked out stays in
+    the store, as after `whylike explain`.
+    """
+    from contextlib import closing
+
+    from whylike.adapters.engines import open_engine
+    from whylike.adapters.registry.registry import Registry
+    from whylike.evaluation.reasoning import newest
+    from whylike.evaluation.reasons import evaluate_reasons
+    from whylike.graph.services import Services
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Expert
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    with Truth.open(settings) as truth:
+        registry = Registry(settings, truth)
+        version = _version(registry, Expert.REASONER, adapter, base=base)
+        reviews = newest(truth, limit, seed)
+        others = registry.live_versions()
+        others.pop(Expert.REASONER, None)
+        ways = {}
+        if version:
+            ways["adapter"] = registry.adapters({**others, Expert.REASONER: version})
+        if base:
+            ways["base"] = registry.adapters(others)
+    with (
+        Watch(messages(), "loading the model") as watch,
+        closing(open_engine(settings, next(iter(ways.values())))) as engine,
+        Services.open(settings, engine=engine, told=watch.index) as services,
+    ):
+        evaluation = evaluate_reasons(services, reviews, ways, seed, told(watch))
+    show(evaluation, None if as_json else reasons_card(evaluation))
 
 
 def summaries_card(evaluation: SummariesEvaluation) -> RenderableType:
@@ -122,19 +168,80 @@ def summaries_card(evaluation: SummariesEvaluation) -> RenderableType:
     return Group(table, Text(said), ran_on(evaluation.machine, evaluation.settings))
 
 
-def _of(card: AdapterCard, expert: Expert) -> None:
-    """Raise `UsageError` where an adapter is another expert's."""
+def reasons_card(evaluation: ReasonsEvaluation) -> RenderableType:
+    """What `evaluate reasons` found, for people."""
+    from rich.console import Group
+    from rich.text import Text
+
+    ways = evaluation.ways.values()
+    table = figures(f"{evaluation.pairs:,} pairs", *evaluation.ways)
+    table.add_row("reasons", *(f"{evaluation.pairs - way.without:,}" for way in ways))
+    table.add_row("sentences", *(f"{way.sentences:,}" for way in ways))
+    table.add_row("  supported", *(_share(way.supported) for way in ways))
+    table.add_row("  repeated", *(_share(way.repeated) for way in ways))
+    table.add_row("reasons that state a rating", *(_share(way.stating) for way in ways))
+    table.add_row("  when written", *(_share(way.stating_when_written) for way in ways))
+    table.add_row("reasons that copy a review", *(_share(way.copied) for way in ways))
+    table.add_row("reasons that another pair has too", *(_share(way.same) for way in ways))
+    table.add_row("words", *(f"{way.words:.1f}" for way in ways))
+    table.add_row("  pairs that differ, in a reason", *(_share(way.distinct_within) for way in ways))
+    table.add_row("  in all reasons", *(_share(way.distinct_across) for way in ways))
+    like = [way.likeness for way in ways]
+    table.add_row("close to the user's review", *(f"{each.own:.3f}" if each else "" for each in like))
+    table.add_row("  to a stranger's", *(f"{each.other:.3f}" if each else "" for each in like))
+    table.add_row(
+        "  difference, 95% interval",
+        *(f"{each.difference.low:+.3f} to {each.difference.high:+.3f}" if each else "" for each in like),
+    )
+    poles = [way.polarity for way in ways]
+    table.add_row(
+        "sounds as it was rated: correlation", *(f"{each.correlation:+.3f}" if each else "" for each in poles)
+    )
+    table.add_row("  p", *(f"{each.p:.4f}" if each else "" for each in poles))
+    for name in dict.fromkeys(name for way in ways for name in way.swap):
+        swaps = [way.swap[name] for way in ways]
+        table.add_row(f"swap: {name.replace('_', ' ')} moves", *(f"{each.moved:.4f}" for each in swaps))
+        table.add_row(
+            "  sentences reordered", *("" if each.reordered is None else f"{each.reordered:.4f}" for each in swaps)
+        )
+        table.add_row("  p of more than that", *(f"{each.moved_p:.4f}" for each in swaps))
+        table.add_row("  follows what it says: correlation", *(f"{each.follows:+.3f}" for each in swaps))
+        table.add_row("  p", *(f"{each.follows_p:.4f}" for each in swaps))
+        table.add_row("  nearer to the rating by", *(f"{each.nearer:+.4f}" for each in swaps))
+        table.add_row("  p", *(f"{each.nearer_p:.4f}" for each in swaps))
+    table.add_row("seconds a pair", *(f"{way.seconds_per_pair:.1f}" for way in ways))
+    said = (
+        "Swap: the same pair rated with another pair's reason. What a reason says is heard by the base model, as "
+        "praise or blame. Uncalibrated expectation: of the model alone."
+    )
+    return Group(table, Text(said), ran_on(evaluation.machine, evaluation.settings))
+
+
+def _version(registry: Registry, expert: Expert, adapter: str | None, *, base: bool) -> str | None:
+    """The adapter version to evaluate, named or live; None where only the base model is.
+
+    Raises `UsageError` where it is another expert's, or where nothing is left to evaluate.
+    """
     from whylike.errors import UsageError
 
-    if card.expert != expert:
+    if adapter is not None and (card := registry.card(adapter)).expert != expert:
         raise UsageError(
-            f"{card.version} is an adapter of the {card.expert}, not of the {expert}; `whylike adapters list` shows "
-            f"those there are"
+            f"{adapter} is an adapter of the {card.expert}, not of the {expert}; `whylike adapters list` shows those "
+            f"there are"
         )
+    version = adapter or registry.live_versions().get(expert)
+    if version is None and not base:
+        raise UsageError(
+            f"no adapter is live for the {expert}, and --no-base leaves nothing else; name one with --adapter"
+        )
+    return version
 
 
 def _share(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-EXAMPLES = {"summaries": examples(SUMMARIES, f"{SUMMARIES} --limit 50 --adapter summarizer-3fa9c2d1")}
+EXAMPLES = {
+    "summaries": examples(SUMMARIES, f"{SUMMARIES} --limit 50 --adapter summarizer-3fa9c2d1"),
+    "reasons": examples(REASONS, f"{REASONS} --limit 20 --adapter reasoner-3fa9c2d1"),
+}

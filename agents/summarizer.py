@@ -139,7 +139,7 @@ class Summarizer:
             [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
             for review in reviews
         ]
-        tones = iter(self._tones([phrase for found in cut for phrase in found]))
+        tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
             place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
@@ -198,7 +198,8 @@ class Summarizer:
         clearest = np.argsort(-close, kind="stable")[:PREFERENCES]
         return tuple(CONCERNS[int(number)] for number in clearest if close[number] >= ABOUT)
 
-    def _tones(self, texts: Sequence[str]) -> list[float]:
+    def tones(self, texts: Sequence[str]) -> list[float]:
+        """How each text sounds to the model: log-odds of praise against blame, above 0 praise. Raises `EngineError`."""
         lean = self._neutral_lean() if texts else 0.0
         return [odds - lean for odds in self._log_odds(texts)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from whylike.agents.summarizer import Summarizer
 from whylike.errors import UsageError
 from whylike.evaluation import writing
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
-from whylike.evaluation.resampling import Estimate, Rows, estimate
+from whylike.evaluation.resampling import Estimate, Rows, estimate, strangers
 from whylike.evaluation.support import Source, repeats
 from whylike.evaluation.writing import Draft
 from whylike.memory.embeddings import Embedder
@@ -93,7 +93,7 @@ class _Measured(NamedTuple):
 
     wanted: Sequence[SummaryAnnotation]
     sources: Sequence[Source]
-    others: Sequence[int]
+    others: dict[int, int]
     """For each the number of a review of another item."""
     embedder: Embedder
     seed: int
@@ -149,7 +149,7 @@ def evaluate_summaries(
     for annotation in wanted:
         sources.append(Source(f"{annotation.title}\n{annotation.text}", embedder))
         told("reading the reviews", len(sources), len(wanted))
-    measured = _Measured(wanted, sources, _others([annotation.item_id for annotation in wanted]), embedder, seed)
+    measured = _Measured(wanted, sources, strangers([[each.item_id] for each in wanted], seed), embedder, seed)
     ran_on, ran_with = machine(), engine_settings(settings, engine)
 
     def way(step: str, ask: Asked, *, preferences: bool = True) -> Way:
@@ -262,16 +262,14 @@ def _way(measured: _Measured, drafts: Sequence[Draft], adapter: str, seconds: fl
 
 
 def _faults(measured: _Measured, made: Sequence[Aspects]) -> Faults:
-    def invented(sources: Sequence[Source]) -> float:
-        found = [each for aspects, source in zip(made, sources, strict=True) for each in source.supports(aspects)]
+    def invented(rows: Mapping[int, int]) -> float:
+        found = [each for row, source in rows.items() for each in measured.sources[source].supports(made[row])]
         return round(found.count(False) / max(len(found), 1), 4)
 
     return Faults(
         repeated=_repeated(made, measured.embedder),
-        invented=invented(measured.sources),
-        invented_elsewhere=invented([measured.sources[other] for other in measured.others])
-        if measured.others
-        else None,
+        invented=invented({row: row for row in range(len(made))}),
+        invented_elsewhere=invented(measured.others) if measured.others else None,
     )
 
 
@@ -282,14 +280,3 @@ def _repeated(made: Sequence[Aspects], embedder: Embedder) -> float:
 def _both(lists: Lists | SummaryAnnotation) -> Aspects:
     """The likes and then the dislikes."""
     return (*lists.likes, *lists.dislikes)
-
-
-def _others(items: Sequence[str]) -> list[int]:
-    """For each place the next one, from the end on to the beginning, that has another item; empty if there is none."""
-    if len(set(items)) == 1:
-        return []
-    count = len(items)
-    return [
-        next(place % count for place in range(here + 1, here + count) if items[place % count] != item)
-        for here, item in enumerate(items)
-    ]
