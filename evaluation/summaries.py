@@ -152,14 +152,17 @@ def evaluate_summaries(
     measured = _Measured(wanted, sources, strangers([[each.item_id] for each in wanted], seed), embedder, seed)
     ran_on, ran_with = machine(), engine_settings(settings, engine)
 
+    ways: dict[str, Way] = {}
+
     def way(step: str, ask: Asked, *, preferences: bool = True) -> Way:
-        ask(wanted[:1], lambda *_: None)  # loads the model, which is no part of the time
+        version = engine.adapter_version(Expert.SUMMARIZER)
+        if all(other.adapter != version for other in ways.values()):
+            ask(wanted[:1], lambda *_: None)  # loads the model, which is no part of the time
         began = time.perf_counter()
         drafts = ask(wanted, lambda done, total: told(step, done, total))
         seconds = time.perf_counter() - began
-        return _way(measured, drafts, engine.adapter_version(Expert.SUMMARIZER), seconds, preferences=preferences)
+        return _way(measured, drafts, version, seconds, preferences=preferences)
 
-    ways: dict[str, Way] = {}
     if adapter:
         engine.adopt({Expert.SUMMARIZER: adapter})
         ran_with = engine_settings(settings, engine)

@@ -147,7 +147,7 @@ def test_reasons_for_real_pairs_by_the_real_model(
     run: Callable[..., Result], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("WHYLIKE_CACHE")
-    monkeypatch.setenv("WHYLIKE_HISTORY", "3")  # the model reads tens of tokens a second
+    monkeypatch.setenv("WHYLIKE_HISTORY", "2")  # the model reads tens of tokens a second
     with gzip.open(MUSIC, "rt", encoding="utf-8") as lines:
         (workplace / "some.jsonl").write_text("".join(islice(lines, 400)))
     assert run("ingest", workplace / "some.jsonl").exit_code == 0
