@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.terminal import log, messages, plain
+from whylike.tables import figures, ran_on, told
+from whylike.terminal import log, messages
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,14 +20,8 @@ if TYPE_CHECKING:
 
     from whylike.evaluation.engines import EnginesBench, Speed
     from whylike.evaluation.ingesting import IngestBench, Latency
-    from whylike.evaluation.machine import EngineSettings, Machine
     from whylike.evaluation.pairs import PairsBench
     from whylike.evaluation.parity import ParityBench
-    from whylike.evaluation.summaries import SummariesBench
-    from whylike.preparing import Told
-    from whylike.progress import Watch
-
-TEACHER = "whylike bench summaries --teacher review_summaries.jsonl.gz"
 
 bench_app = typer.Typer(
     help="Measure speed, memory and quality on this machine.",
@@ -62,41 +57,8 @@ def ingest(
 
     log(verbose)
     with Watch(messages(), "inventing reviews") as watch:
-        bench = bench_ingest(rows, Crowd(seed=seed), store, _told(watch))
+        bench = bench_ingest(rows, Crowd(seed=seed), store, told(watch))
     show(bench, None if as_json else ingest_card(bench))
-
-
-@bench_app.command(epilog=examples(TEACHER, f"{TEACHER} --limit 20"))
-def summaries(
-    teacher: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's summaries: JSON Lines, gzip.")],
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most reviews.")] = 100,
-    seed: Seed = 3,
-    as_json: Json = False,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Compare review summaries with a teacher's.
-
-    The Summarizer judges phrases of the review. Beside it the same model writes the lists itself, after two examples
-    and held to their form by a grammar. Two aspects agree where their meanings are close.
-    """
-    from contextlib import closing
-
-    from whylike.adapters.engines import open_engine
-    from whylike.adapters.registry.registry import Registry
-    from whylike.evaluation.summaries import bench_summaries, teacher_rows
-    from whylike.memory.store import Store as Truth
-    from whylike.progress import Watch
-    from whylike.settings import load
-
-    log(verbose)
-    settings = load({"store": store})
-    rows = teacher_rows(teacher, limit, seed)
-    with Truth.open(settings) as truth:
-        adapters = Registry(settings, truth).live()
-    with closing(open_engine(settings, adapters)) as engine, Watch(messages(), "loading the model") as watch:
-        bench = bench_summaries(settings, engine, rows, _told(watch))
-    show(bench, None if as_json else summaries_card(bench))
 
 
 @bench_app.command(epilog=examples("whylike bench pairs", "whylike bench pairs --limit 20 --json"))
@@ -123,7 +85,7 @@ def pairs(
         Watch(messages(), "loading the model") as watch,
         Services.open(settings, told=watch.index) as services,
     ):
-        bench = bench_pairs(services, limit, seed, _told(watch))
+        bench = bench_pairs(services, limit, seed, told(watch))
     show(bench, None if as_json else pairs_card(bench))
 
 
@@ -145,7 +107,7 @@ def engines(
 
     log(verbose)
     with Watch(messages(), "making adapters") as watch:
-        bench = bench_engines(load({"store": store}), rounds, _told(watch))
+        bench = bench_engines(load({"store": store}), rounds, told(watch))
     show(bench, None if as_json else engines_card(bench))
 
 
@@ -170,7 +132,7 @@ def parity(
     log(verbose)
     settings = load({"store": store})
     with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
-        bench = bench_parity(settings, opened, limit, steps=steps, seed=seed, told=_told(watch))
+        bench = bench_parity(settings, opened, limit, steps=steps, seed=seed, told=told(watch))
     show(bench, None if as_json else parity_card(bench))
 
 
@@ -178,7 +140,7 @@ def ingest_card(bench: IngestBench) -> RenderableType:
     """What `bench ingest` found, for people."""
     from rich.console import Group
 
-    sizes = _table("rows", "rows/s", "seconds", "file MiB", "store MiB", "memory MiB")
+    sizes = figures("rows", "rows/s", "seconds", "file MiB", "store MiB", "memory MiB")
     for size in bench.sizes:
         sizes.add_row(
             f"{size.rows:,}",
@@ -189,30 +151,11 @@ def ingest_card(bench: IngestBench) -> RenderableType:
             f"{size.peak_mib:,.0f}",
         )
     found = bench.history
-    lookups = _table("history of", "lookups", "median ms", "95% ms", "most ms")
+    lookups = figures("history of", "lookups", "median ms", "95% ms", "most ms")
     _lookup_row(lookups, "random pairs", found.random_pairs)
     _lookup_row(lookups, f"an item with {found.hottest_item_reviews:,} reviews", found.hottest_item)
     _lookup_row(lookups, f"a user with {found.busiest_user_reviews:,} reviews", found.busiest_user)
-    return Group(sizes, lookups, _ran_on(bench.machine))
-
-
-def summaries_card(bench: SummariesBench) -> RenderableType:
-    """What `bench summaries` found, for people."""
-    from rich.console import Group
-    from rich.text import Text
-
-    table = _table(f"{bench.reviews} reviews", "F1", "precision", "recall", "in the review", "aspects", "seconds")
-    for name, way in (("judged", bench.judged), ("written", bench.written)):
-        shares = (way.score.f1, way.score.precision, way.score.recall)
-        table.add_row(
-            name,
-            *(f"{share:.3f}" for share in shares),
-            f"{way.score.verbatim:.0%}",
-            f"{way.score.found:,}",
-            f"{way.seconds:,.1f}",
-        )
-    said = "Judged: the Summarizer. Written: the same model, left to write the lists. In the review: word for word."
-    return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
+    return Group(sizes, lookups, ran_on(bench.machine))
 
 
 def pairs_card(bench: PairsBench) -> RenderableType:
@@ -220,7 +163,7 @@ def pairs_card(bench: PairsBench) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = _table(f"{bench.pairs} pairs", "RMSE", "MAE", "RMSE less bias", "95% interval")
+    table = figures(f"{bench.pairs} pairs", "RMSE", "MAE", "RMSE less bias", "95% interval")
     for name, off in bench.baselines.items():
         table.add_row(f"{name} (baseline)", f"{off.rmse:.3f}", f"{off.mae:.3f}", "", "")
     for name, off in bench.readouts.items():
@@ -239,7 +182,7 @@ def pairs_card(bench: PairsBench) -> RenderableType:
         f"{reasons}; pairs without a reason: {bench.without_reason:,}\n"
         f"{bench.seconds_per_pair:.1f} seconds a pair, {bench.summaries_made:,} new review summaries among it"
     )
-    return Group(table, Text(said), _ran_on(bench.machine, bench.settings))
+    return Group(table, Text(said), ran_on(bench.machine, bench.settings))
 
 
 def engines_card(bench: EnginesBench) -> RenderableType:
@@ -250,12 +193,12 @@ def engines_card(bench: EnginesBench) -> RenderableType:
         _speeds(f"{bench.rounds} rounds", bench.engines),
         _speeds("by the reference's", bench.ratios_to_reference),
     ]
-    return Group(*tables, _ran_on(bench.machine))
+    return Group(*tables, ran_on(bench.machine))
 
 
 def _speeds(title: str, speeds: Mapping[str, Speed]) -> Table:
     """A row for each figure, a column for each engine."""
-    table = _table(title, *speeds)
+    table = figures(title, *speeds)
     columns = [speed.model_dump() for speed in speeds.values()]
     for name, first in columns[0].items():
         for part in first if isinstance(first, dict) else [None]:
@@ -270,7 +213,7 @@ def parity_card(bench: ParityBench) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = _table(
+    table = figures(
         f"{bench.prompts} prompts", "expectation off by", "at most", "same texts", "company moves log-odds by"
     )
     for name, found in bench.engines.items():
@@ -281,45 +224,9 @@ def parity_card(bench: ParityBench) -> RenderableType:
             f"{found.same_texts:.0%}",
             f"{found.company:.5f}",
         )
-    return Group(table, Text("Beside the reference in fp32."), _ran_on(bench.machine))
-
-
-def _told(watch: Watch) -> Told:
-    """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
-    from whylike.graph.state import Event
-
-    return lambda step, done, total: watch.event(Event(node=step, done=done, total=total))
-
-
-def _table(first: str, *others: str) -> Table:
-    """A table whose first column names the row and whose other columns are numbers."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+    return Group(table, Text("Beside the reference in fp32."), ran_on(bench.machine))
 
 
 def _lookup_row(table: Table, name: str, took: Latency) -> None:
     times = (took.median_ms, took.p95_ms, took.max_ms)
     table.add_row(name, f"{took.lookups:,}", *(f"{each:.2f}" for each in times))
-
-
-def _ran_on(machine: Machine, settings: EngineSettings | None = None) -> RenderableType:
-    """The machine and the engine, in one line each."""
-    from rich.text import Text
-
-    lines = [
-        f"{plain(machine.processor)}, {machine.cores} cores, {machine.memory_mib / 1024:.0f} GiB, "
-        f"{machine.system}, Python {machine.python}, load {machine.load:.1f}"
-    ]
-    if settings:
-        experts = ", ".join(dict.fromkeys(settings.adapters.values()))
-        lines.append(
-            f"engine {settings.engine} on {settings.device}, {plain(experts)}, batch {settings.batch}, "
-            f"history {settings.history}"
-        )
-    return Text("\n".join(lines), style="dim")

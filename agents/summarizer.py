@@ -1,11 +1,12 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
-An adapter that was taught writes the lists (`agents.aspects`). Of the base model what follows holds.
+An adapter that was taught writes the lists (`agents.aspects`); what the review does not support is left out of them,
+and what is said again (`agents.support`). Of the base model what follows holds.
 
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
 those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
 judges the tone of each phrase in the light of the review's rating; on `review_summaries` of the teacher data that finds
-more of the teacher's aspects than letting an untaught base model write them (`whylike bench summaries`).
+more of the teacher's aspects than letting an untaught base model write them (`whylike evaluate summaries`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whylike.adapters.engines.base import Engine, Weighing
-from whylike.agents import aspects, phrases, ratings
+from whylike.agents import aspects, phrases, ratings, support
 from whylike.agents.closeness import cosines
 from whylike.agents.prompting import prompt_file, render
 from whylike.agents.recipe import constants, recipe
@@ -95,6 +96,11 @@ class Toned(NamedTuple):
         return abs(self.tone) >= FAINT and math.copysign(1, self.tone) * (self.own - PLAIN) >= -AGAINST
 
 
+def said(review: Review) -> str:
+    """All that a review says in words."""
+    return f"{review.title}\n{review.text}"
+
+
 class Summarizer:
     """Asks the summarizer expert of an engine. Safe to call from several threads."""
 
@@ -105,7 +111,9 @@ class Summarizer:
         shared = (constants(ratings), constants(sys.modules[__name__]), embedder.name)
         self._recipes = {
             False: recipe(prompt_file("phrase_tone").model_dump(mode="json"), constants(phrases), *shared),
-            True: recipe(prompt_file("summary").model_dump(mode="json"), constants(aspects), *shared),
+            True: recipe(
+                prompt_file("summary").model_dump(mode="json"), constants(aspects), constants(support), *shared
+            ),
         }
 
     @property
@@ -130,7 +138,11 @@ class Summarizer:
     def _written(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         answers = self._engine.write([aspects.request(review, scale) for review in reviews])
         return [
-            ReviewSummary(review_id=review.review_id, adapter_version=self.mark, **aspects.read(answer.text)._asdict())
+            ReviewSummary(
+                review_id=review.review_id,
+                adapter_version=self.mark,
+                **support.sound(aspects.read(answer.text), said(review), self._embedder)._asdict(),
+            )
             for review, answer in zip(reviews, answers, strict=True)
         ]
 
@@ -139,7 +151,7 @@ class Summarizer:
             [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
             for review in reviews
         ]
-        tones = iter(self._tones([phrase for found in cut for phrase in found]))
+        tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
             place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
@@ -198,7 +210,8 @@ class Summarizer:
         clearest = np.argsort(-close, kind="stable")[:PREFERENCES]
         return tuple(CONCERNS[int(number)] for number in clearest if close[number] >= ABOUT)
 
-    def _tones(self, texts: Sequence[str]) -> list[float]:
+    def tones(self, texts: Sequence[str]) -> list[float]:
+        """How each text sounds to the model: log-odds of praise against blame, above 0 praise. Raises `EngineError`."""
         lean = self._neutral_lean() if texts else 0.0
         return [odds - lean for odds in self._log_odds(texts)]
 

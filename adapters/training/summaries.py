@@ -14,8 +14,9 @@ def summary_examples(annotations: Iterable[SummaryAnnotation]) -> list[Example]:
     return [_example(annotation) for annotation in annotations]
 
 
-def _example(annotation: SummaryAnnotation) -> Example:
-    review = Review(
+def review_of(annotation: SummaryAnnotation) -> Review:
+    """The review that a teacher summarised; who wrote it and when is not known."""
+    return Review(
         review_id="",
         user_id="",
         item_id=annotation.item_id,
@@ -24,9 +25,12 @@ def _example(annotation: SummaryAnnotation) -> Example:
         text=annotation.text,
         timestamp=0,
     )
+
+
+def _example(annotation: SummaryAnnotation) -> Example:
     lists = aspects.Lists(annotation.likes, annotation.dislikes, annotation.preferences)
     return Example(
-        prompt=aspects.request(review, annotation.scale).prompt,
+        prompt=aspects.request(review_of(annotation), annotation.scale).prompt,
         answer=aspects.written(lists),
         group=annotation.item_id,
     )

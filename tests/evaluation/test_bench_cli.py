@@ -11,26 +11,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from whylike.bench_cli import bench_app, ingest_card, pairs_card, summaries_card
-from whylike.evaluation import pairs, summaries
+from whylike.bench_cli import bench_app, ingest_card, pairs_card
+from whylike.evaluation import pairs
 from whylike.evaluation.ingesting import IngestBench, Ingested, Latency, Lookups
 from whylike.evaluation.machine import EngineSettings, machine
 from whylike.evaluation.metrics import Difference, Error
 from whylike.evaluation.pairs import PairsBench
-from whylike.evaluation.summaries import AspectScore, SummariesBench, Way
 from whylike.evaluation.synthetic import Crowd
 from whylike.graph.services import Services
 from whylike.terminal import results
 
 SETTINGS = EngineSettings(engine="local", model="m", device="cpu", batch=8, history=10, adapters={"reasoner": "base:m"})
-SCORE = AspectScore(precision=0.2, recall=0.3, f1=0.24, verbatim=0.999, found=12, wanted=10, agreeing=3)
-SUMMARIES = SummariesBench(
-    machine=machine(),
-    settings=SETTINGS,
-    reviews=7,
-    judged=Way(score=SCORE, seconds=1.5),
-    written=Way(score=SCORE.model_copy(update={"verbatim": 0.25}), seconds=20),
-)
 LATENCY = Latency(lookups=1000, median_ms=0.5, p95_ms=2.25, max_ms=12)
 INGEST = IngestBench(
     machine=machine(),
@@ -87,18 +78,6 @@ def test_ingest_prints_one_document(run: Any, workplace: Path) -> None:
     assert list(workplace.iterdir()) == []
 
 
-def test_summaries_passes_on_what_was_asked(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(summaries, "teacher_rows", lambda *args: calls.append(args) or ["row"])
-    monkeypatch.setattr(summaries, "bench_summaries", lambda *args: calls.append(args[2]) or SUMMARIES)
-    result = run("summaries", "--teacher", "t.gz", "--limit", "5", "--json")
-    assert json.loads(result.stdout) == SUMMARIES.model_dump(mode="json")
-    assert calls == [(Path("t.gz"), 5, 3), ["row"]]
-    missing = run("summaries")
-    assert missing.exit_code == 2
-    assert "--teacher" in missing.stderr
-
-
 def test_pairs_passes_on_what_was_asked(run: Any, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     calls: list[tuple[object, ...]] = []
 
@@ -117,17 +96,13 @@ def test_the_cards(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for said in ("1,234,567", "8,000", "memory MiB", "an item with 25,000 reviews", f"{machine().cores} cores"):
         assert said in shown
-    results().print(summaries_card(SUMMARIES))
-    shown = capsys.readouterr().out
-    for said in ("judged", "0.240", "100%", "25%", "engine local on cpu, base:m"):
-        assert said in shown
     results().print(pairs_card(PAIRS))
     shown = capsys.readouterr().out
     for said in ("bias (baseline)", "1.250", "+0.250", "-0.125 to +0.500", "98% of 40 sentences", "2.5 seconds a pair"):
         assert said in shown
 
 
-@pytest.mark.parametrize("command", ["ingest", "summaries", "pairs"])
+@pytest.mark.parametrize("command", ["ingest", "pairs"])
 def test_help_has_an_example_and_fits(run: Any, command: str) -> None:
     shown = run(command, "--help").stdout
     assert f"Example:\n    whylike bench {command}" in shown
@@ -136,7 +111,7 @@ def test_help_has_an_example_and_fits(run: Any, command: str) -> None:
 
 def test_nothing_heavy_and_no_pytest_is_imported() -> None:
     code = (
-        "import sys, whylike.bench_cli\n"
+        "import sys, whylike.bench_cli, whylike.evaluate_cli\n"
         "light = [n for n in 'numpy pydantic rich sqlalchemy torch'.split() if n in sys.modules]\n"
         "import whylike.evaluation.pairs, whylike.evaluation.summaries, whylike.evaluation.ingesting\n"
         "print(light, 'pytest' in sys.modules)"

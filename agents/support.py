@@ -1,0 +1,103 @@
+"""Whether a review says what a summary of it says, and whether the summary says it twice; what fails is left out.
+
+An aspect is supported where more than half of its telling words, stemmed, stand in the review, or where its meaning is
+close to that of a clause. On the teacher's own aspects (1,686 of 300 reviews that no evaluation uses) that calls 7.4%
+invented, and of the same aspects held against another item's review 95%; of 25 of the former, read by hand, half were
+paraphrases. It does not see a denial: “no bad tracks” is supported by “bad tracks”.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import compress
+
+import numpy as np
+import snowballstemmer
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from whylike.agents.aspects import Lists
+from whylike.agents.closeness import cosines
+from whylike.memory.embeddings import Embedder
+
+STANDING = 0.5
+"""More than this share of an aspect's telling words stand in a review that supports it."""
+MEANT = 0.6
+"""Cosine of an aspect to a clause of a review from which that supports it."""
+AGAIN = 0.85
+"""Cosine from which an aspect says again what another one of its summary says (“great beats”, “nice beats”)."""
+
+_SENTENCE = re.compile(r"(?<=[.!?;])\s*|\n")
+_CLAUSE = re.compile(r"[,;:()\"“”–—]|\s-+\s|\b(?:and|but|although|because|while|which)\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+_stemmer = snowballstemmer.stemmer("english")
+
+
+class Source:
+    """A review that aspects can be held against."""
+
+    def __init__(self, text: str, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._stems = frozenset(_stems(_words(text)))
+        self._clauses = embedder.embed(clauses(text) or [text])
+
+    def supports(self, aspects: Sequence[str]) -> list[bool]:
+        """Of each aspect whether the review says it."""
+        if not aspects:
+            return []
+        close = cosines(self._embedder.embed(aspects), self._clauses).max(axis=1)
+        return [
+            self._standing(aspect) > STANDING or bool(cosine >= MEANT)
+            for aspect, cosine in zip(aspects, close, strict=True)
+        ]
+
+    def _standing(self, aspect: str) -> float:
+        stems = telling(aspect)
+        return sum(stem in self._stems for stem in stems) / max(len(stems), 1)
+
+
+def clauses(text: str) -> list[str]:
+    """The sentences of a text and the clauses that they are made of, each once."""
+    sentences = [part.strip() for part in _SENTENCE.split(text)]
+    parts = [part.strip() for sentence in sentences for part in (*_CLAUSE.split(sentence), sentence)]
+    return [part for part in dict.fromkeys(parts) if part]
+
+
+def telling(aspect: str) -> list[str]:
+    """The stems of an aspect's words that carry meaning; of one that has none, of all its words."""
+    words = _words(aspect)
+    return _stems([word for word in words if len(word) > 1 and word not in ENGLISH_STOP_WORDS] or words)
+
+
+def distinct(aspects: Sequence[str], embedder: Embedder) -> list[bool]:
+    """Of each aspect whether none before it says the same: the same stems, or almost the same meaning."""
+    if not aspects:
+        return []
+    same: NDArray[np.bool_] = cosines(vectors := embedder.embed(aspects), vectors) >= AGAIN
+    stems = [frozenset(telling(aspect)) for aspect in aspects]
+    return [
+        not any(same[later, earlier] or stems[later] == stems[earlier] for earlier in range(later))
+        for later in range(len(aspects))
+    ]
+
+
+def sound(lists: Lists, text: str, embedder: Embedder) -> Lists:
+    """The lists without likes and dislikes that the review's text does not support, and without what is said again."""
+    both = (*lists.likes, *lists.dislikes)
+    good = [*map(all, zip(Source(text, embedder).supports(both), distinct(both, embedder), strict=True))]
+    likes, dislikes = good[: len(lists.likes)], good[len(lists.likes) :]
+    return Lists(
+        tuple(compress(lists.likes, likes)),
+        tuple(compress(lists.dislikes, dislikes)),
+        tuple(compress(lists.preferences, distinct(lists.preferences, embedder))),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _stems(words: Sequence[str]) -> list[str]:
+    stems: list[str] = _stemmer.stemWords(words)
+    return stems

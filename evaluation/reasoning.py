@@ -1,0 +1,151 @@
+"""Reasons as `whylike explain` gives them for pairs whose rating is known, and what the Predictor makes of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+
+from whylike.agents.grounding import split_sentences
+from whylike.agents.reasoner import quoted
+from whylike.errors import UsageError
+from whylike.evaluation.resampling import strangers
+from whylike.graph.pair import Event, explain
+from whylike.graph.services import Services
+from whylike.memory.history import general, history
+from whylike.memory.schema import reviews
+from whylike.memory.store import Store
+from whylike.records import Explanation, Reason, Review
+
+NEWEST = 0.1
+"""Share of the reviews, the newest by time, that are evaluated with (the papers' splits: 8:1:1 by time)."""
+
+
+class Reasoned(NamedTuple):
+    """A review that was foretold."""
+
+    review: Review
+    written: tuple[str, ...]
+    """The sentences that the Reasoner wrote, before any was taken out."""
+    reason: Reason | None
+    """As it is served."""
+    titles: tuple[str, ...]
+    """What the reason may call the items that it speaks of, the longest first."""
+    evidence: tuple[str, ...]
+    """The reviews that the reason could rest on."""
+
+
+class Readouts(NamedTuple):
+    """What is read off the predicted distribution: its expectation, calibrated, and that of the model alone."""
+
+    expectation: float
+    uncalibrated_expectation: float
+
+
+class Rated(NamedTuple):
+    """What the Predictor makes of one pair with several reasons, everything else equal."""
+
+    partner: int
+    """The number of the other pair."""
+    own: Readouts
+    other: Readouts
+    """With the reason of a pair of another user and another item."""
+    reordered: Readouts | None
+    """With the pair's own reason, its sentences the other way round; None where it has but one."""
+
+
+def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
+    """The newest tenth of the store's reviews, those of one moment together, or a sample of it, the same for one seed.
+
+    Raises:
+        UsageError: There are too few.
+    """
+    with store.database.read() as connection:
+        count = int(connection.execute(select(func.count()).select_from(reviews)).scalar_one())
+        tenth = int(count * NEWEST)
+        if not tenth:
+            raise UsageError(
+                f"{store.database.name} has {count} reviews, and the newest tenth of them is evaluated with; ingest "
+                f"more reviews first, or name another store with --store"
+            )
+        oldest = select(reviews.c.timestamp).order_by(reviews.c.timestamp.desc()).offset(tenth - 1).limit(1)
+        chosen = select(reviews.c.review_id).where(
+            reviews.c.timestamp >= oldest.scalar_subquery(), func.length(reviews.c.text) > 0
+        )
+        ids = list(connection.execute(chosen.order_by(reviews.c.review_id)).scalars())
+    if limit is not None and limit < len(ids):
+        ids = random.Random(seed).sample(ids, limit)  # noqa: S311 - not for secrets
+    return store.reviews(ids)
+
+
+def reason_of(services: Services, review: Review) -> Reasoned:
+    """What `whylike explain` says of the pair of a review, as of just before it was written.
+
+    Raises `StoreError` or `EngineError`.
+    """
+    pieces: list[str] = []
+
+    def heard(event: Event) -> None:
+        if event.node == "reason":
+            pieces.append(event.text)
+
+    answer = explain(services, review.user_id, review.item_id, as_of=review.timestamp, on_event=heard)
+    titles = _titles(services.store, review, answer)
+    known = services.store.reviews([each.id for each in answer.evidence])
+    return Reasoned(
+        review=review,
+        written=tuple(split_sentences("".join(pieces), titles)),
+        reason=answer.reason if answer.reason and answer.reason.sentences else None,
+        titles=titles,
+        evidence=tuple(f"{each.title}. {each.text}" for each in known),
+    )
+
+
+def rate(
+    services: Services, reasoned: Sequence[Reasoned], seed: int, told: Callable[[int, int], None]
+) -> dict[int, Rated]:
+    """Of each pair that has a reason the ratings with its own and with others, by its number; those with partners only.
+
+    Raises `StoreError` or `EngineError`.
+    """
+    having = [number for number, each in enumerate(reasoned) if each.reason]
+    keys = [key(reasoned[number].review) for number in having]
+    partners = {having[row]: having[other] for row, other in strangers(keys, seed).items()}
+    rated = {}
+    for done, (number, partner) in enumerate(sorted(partners.items()), start=1):
+        own, other = (_sentences(reasoned[each]) for each in (number, partner))
+        review = reasoned[number].review
+        rated[number] = Rated(
+            partner=partner,
+            own=_readouts(services, review, " ".join(own)),
+            other=_readouts(services, review, " ".join(other)),
+            reordered=_readouts(services, review, " ".join(reversed(own))) if len(own) > 1 else None,
+        )
+        told(done, len(partners))
+    return rated
+
+
+def _sentences(each: Reasoned) -> list[str]:
+    assert each.reason
+    return [sentence.text for sentence in each.reason.sentences]
+
+
+def key(review: Review) -> tuple[str, str]:
+    """What two pairs of strangers do not share: the user, and the item."""
+    return f"user {review.user_id}", f"item {review.item_id}"
+
+
+def _readouts(services: Services, review: Review, reason: str) -> Readouts:
+    user_id, item_id, before = review.user_id, review.item_id, review.timestamp
+    known = history(services.store, user_id, item_id, before, services.settings.history)
+    everything = general(services.store, user_id, item_id, before)
+    rating = services.predictor.predict(reason, known, everything, services.store.scale)
+    return Readouts(rating.expectation, rating.uncalibrated_expectation)
+
+
+def _titles(store: Store, review: Review, answer: Explanation) -> tuple[str, ...]:
+    items = {review.item_id, *(each.item_id for each in answer.evidence)}
+    found = {quoted(item.title) for item_id in items if (item := store.item(item_id))}
+    return tuple(sorted(found - {""}, key=lambda title: (-len(title), title)))
