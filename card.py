@@ -19,7 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from whylike.agents.predictor import ALIKE, COVERED
+from whylike.agents.distributions import ALIKE, COVERED
 from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
 from whylike.terminal import Narrow, plain
 
