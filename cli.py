@@ -22,6 +22,7 @@ from whylike import __version__, interrupt
 from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
+from whylike.evaluate_cli import evaluate_app
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.teach_cli import EXAMPLES, annotate, train
 from whylike.terminal import fail, log, messages, plain, results
@@ -72,6 +73,7 @@ profile_app = _group("profile", "See what reviews add up to.", "whylike profile 
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(bench_app, name="bench")
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(vllm_app, name="vllm")
 app.command(epilog=EXAMPLES["annotate"])(annotate)
 app.command(epilog=EXAMPLES["train"])(train)

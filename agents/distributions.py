@@ -13,6 +13,8 @@ ALIKE = 0.005
 """Shares that differ by less are shown as the same percentage: neither is likelier."""
 COVERED = 0.8
 """Share of the distribution within the interval, and of the ratings within a calibrated one."""
+NEAR = 1e-12
+"""A mean that is off by less, in shares of the scale, is the one that was asked for."""
 STEEPEST = 1000.0
 """Tilt beyond which a distribution is nothing but the end of its scale."""
 
@@ -24,7 +26,7 @@ def tilted(scale: RatingScale, mean: float, base: ArrayLike | None = None) -> Fl
     mean is held a hundredth of a step away from it, so that no rating is impossible.
     """
     span = scale.maximum - scale.minimum
-    return tilts(len(scale.values), [(mean - scale.minimum) / span], base)[0]
+    return np.asarray(tilts(len(scale.values), [(mean - scale.minimum) / span], base)[0])
 
 
 def tilts(levels: int, places: ArrayLike, base: ArrayLike | None = None) -> Floats:
@@ -44,12 +46,18 @@ def tilts(levels: int, places: ArrayLike, base: ArrayLike | None = None) -> Floa
     start = np.zeros(levels) if base is None else np.log(np.asarray(base, dtype=np.float64))
     low = np.full(len(wanted), -STEEPEST)
     high = -low
+    tilt = np.zeros(len(wanted))
     shares = np.empty((len(wanted), levels))
-    for _ in range(80):
-        tilt = (low + high) / 2
+    for _ in range(80):  # Newton's method, or a bisection where that leaves the bracket
         shares = softmax(start + tilt[:, None] * (at - at.mean()))
-        below = shares @ at < wanted
-        low, high = np.where(below, tilt, low), np.where(below, high, tilt)
+        means = shares @ at
+        off = wanted - means
+        if np.abs(off).max(initial=0.0) < NEAR:
+            break
+        low, high = np.where(off > 0, tilt, low), np.where(off > 0, high, tilt)
+        variances = np.maximum(shares @ at**2 - means**2, 1e-12)
+        step = tilt + off / variances
+        tilt = np.where((low < step) & (step < high), step, (low + high) / 2)
     return shares
 
 

@@ -57,7 +57,7 @@ def of_readouts(readouts: Sequence[Readout]) -> dict[str, list[float]]:
 def factorise(
     store: Store, parts: Split, validation: Sequence[Pair], test: Sequence[Pair], told: Told = lambda *_: None
 ) -> Factorised:
-    """Tune matrix factorisation on validation pairs, fit it on all that is earlier than the test, and foretell the test.
+    """Tune matrix factorisation on validation pairs, fit it on all before the test, and foretell the test.
 
     Args:
         store: Where what a user rated before a pair is looked up.
@@ -112,14 +112,16 @@ def _trained(pairs: Sequence[Pair], features: int, regularisation: float) -> Bia
 def _foretold(
     scorer: BiasedMFScorer, pairs: Sequence[Pair], known: Sequence[Mapping[str, float]], scale: RatingScale
 ) -> list[float]:
-    """Its ratings of pairs, given what each user had rated; the mean of all where it knows neither user nor item."""
+    """Its ratings of pairs, given what each user had rated; those of its bias alone where it has no factors."""
     from lenskit.data import ItemList, RecQuery  # noqa: PLC0415 - as above
 
     foretold = []
     for pair, rated in zip(pairs, known, strict=True):
         history = ItemList(item_ids=list(rated), rating=list(rated.values())) if rated else None
-        scores = scorer(RecQuery(user_id=pair.user_id, user_items=history), ItemList([pair.item_id])).scores()
-        score = float(scores[0]) if np.isfinite(scores[0]) else float(scorer.bias.global_bias)
+        scores = scorer(RecQuery(user_id=pair.user_id, history_items=history), ItemList([pair.item_id])).scores()
+        if scores is None or not np.isfinite(scores[0]):
+            scores, _ = scorer.bias.compute_for_items(ItemList([pair.item_id]), pair.user_id, history)
+        score = float(scores[0])
         foretold.append(min(max(score, scale.minimum), scale.maximum))
     return foretold
 
@@ -138,5 +140,5 @@ def _ratings_before(store: Store, pairs: Sequence[Pair]) -> list[dict[str, float
                 )
                 .order_by(reviews.c.timestamp, reviews.c.review_id)
             )
-            found.append({item: rating for item, rating in connection.execute(query)})
+            found.append(dict(connection.execute(query).all()))
     return found

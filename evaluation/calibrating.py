@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whylike.agents.calibration import GROUPS, Calibrator, Nested, Readout, Term, based
 from whylike.agents.distributions import COVERED, Floats, log, tilts
@@ -24,18 +25,30 @@ PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """Ridge penalties on the weights of standardised features, in pairs."""
 INTERCEPT_PENALTY = 30.0
 """Pairs without any error that stand beside the real ones when the intercept is fitted."""
-SHARPNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARPNESS = (0.0, 0.5, 1.0)
 """Powers of the histogram that are tried."""
 UPPER_SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)
 """Shares of the ratings outside the interval that may be above it."""
 SEED = 0
 
 
-class Fitted(NamedTuple):
-    """A linear model of what is left of the ratings."""
+class _Table(NamedTuple):
+    """Features of pairs `[pairs, names]`, NaN where not known; what is foretold without them, and what was given."""
 
-    intercept: float
-    terms: dict[str, Term]
+    names: tuple[str, ...]
+    matrix: Floats
+    start: Floats
+    given: Floats
+
+    def of(self, groups: Sequence[str]) -> _Table:
+        """With the features of these groups only."""
+        kept = [name in {one for group in groups for one in GROUPS[group]} for name in self.names]
+        names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
+        return self._replace(names=names, matrix=self.matrix[:, kept])
+
+    def rows(self, which: NDArray[np.bool_]) -> _Table:
+        """Some of the pairs."""
+        return _Table(self.names, self.matrix[which], self.start[which], self.given[which])
 
 
 def fit(
@@ -62,16 +75,16 @@ def fit(
     start = np.array([(each.bias - scale.minimum) / span for each in readouts])
     given = (np.asarray(real, dtype=np.float64) - scale.minimum) / span
     known = [each.features for each in readouts]
-    names = [name for group in groups for name in GROUPS[group] if any(name in each for each in known)]
+    names = tuple(name for group in groups for name in GROUPS[group] if any(name in each for each in known))
     matrix = np.array([[each.get(name, np.nan) for name in names] for each in known]).reshape(len(known), len(names))
-    chosen, penalty, foretold, tried = _choose(names, matrix, start, given, groups, span)
-    columns = [name in {one for group in chosen for one in GROUPS[group]} for name in names]
-    used = [name for name, kept in zip(names, columns, strict=True) if kept]
-    intercept, terms = _ridge(used, matrix[:, columns], given - start, penalty)
+    table = _Table(names, matrix, start, given)
+    chosen, penalty, foretold, tried = _choose(table, groups, span)
+    intercept, terms = _ridge(table.of(chosen), penalty)
     counts = np.array(histogram, dtype=np.float64) + 1
     shares = tuple((counts / counts.sum()).tolist())
     sharpness = _sharpness(shares, foretold, given)
-    lower, upper = _ends(tilts(len(shares), foretold, based(shares, sharpness, len(shares))), given, covered)
+    around = tilts(len(shares), foretold, based(shares, sharpness, len(shares)))
+    lower, upper = _ends(around, given, covered)
     return Calibrator(
         predictor=predictor,
         groups=chosen,
@@ -88,70 +101,65 @@ def fit(
 
 
 def _choose(
-    names: Sequence[str], matrix: Floats, start: Floats, given: Floats, groups: Sequence[str], span: float
+    table: _Table, groups: Sequence[str], span: float
 ) -> tuple[tuple[str, ...], float, Floats, tuple[Nested, ...]]:
-    """The groups, the penalty, what cross-validation foretold with them, and what else was tried."""
-    tried = [_nested((), 0.0, start, start, given, span)]
+    """The groups, the penalty, what cross-validation foretold with them, and all that was tried."""
     chosen: tuple[str, ...] = ()
-    penalty, foretold = 0.0, start
+    penalty, foretold = 0.0, table.start
+    tried = [_nested(chosen, penalty, (table.start - table.given) * span, np.zeros(len(table.given)))]
     for group in groups:
-        wanted = (*chosen, group)
-        columns = [name in {one for each in wanted for one in GROUPS[each]} for name in names]
-        if not any(name in GROUPS[group] for name in names):
+        if not set(GROUPS[group]) & set(table.names):
             continue
-        used = [name for name, kept in zip(names, columns, strict=True) if kept]
-        outcomes = [(_crossed(used, matrix[:, columns], start, given, each), each) for each in PENALTIES]
-        crossed, best = min(outcomes, key=lambda outcome: float(((outcome[0] - given) ** 2).mean()))
-        nested = _nested(wanted, best, crossed, foretold, given, span)
+        wanted = (*chosen, group)
+        outcomes = [(_crossed(table.of(wanted), each), each) for each in PENALTIES]
+        crossed, best = min(outcomes, key=lambda outcome: float(((outcome[0] - table.given) ** 2).mean()))
+        off = (crossed - table.given) * span
+        nested = _nested(wanted, best, off, off**2 - ((foretold - table.given) * span) ** 2)
         tried.append(nested)
         if group == groups[0] or nested.gain < -nested.error:
             chosen, penalty, foretold = wanted, best, crossed
     return chosen, penalty, foretold, tuple(tried)
 
 
-def _nested(
-    groups: tuple[str, ...], penalty: float, foretold: Floats, before: Floats, given: Floats, span: float
-) -> Nested:
-    squares = (foretold - given) ** 2
-    gains = (squares - (before - given) ** 2) * span**2
+def _nested(groups: tuple[str, ...], penalty: float, off: Floats, gains: Floats) -> Nested:
     return Nested(
         groups=groups,
         penalty=penalty,
-        rmse=round(float(np.sqrt(squares.mean())) * span, 4),
+        rmse=round(float(np.sqrt((off**2).mean())), 4),
         gain=round(float(gains.mean()), 6),
         error=round(float(gains.std() / np.sqrt(len(gains))), 6),
     )
 
 
-def _crossed(names: Sequence[str], matrix: Floats, start: Floats, given: Floats, penalty: float) -> Floats:
+def _crossed(table: _Table, penalty: float) -> Floats:
     """What models that were fitted without a pair foretell for it, the mean of some rounds."""
     chance = np.random.default_rng(SEED)
-    total = np.zeros(len(given))
+    total = np.zeros(len(table.given))
     for _ in range(ROUNDS):
-        fold = chance.permutation(len(given)) % FOLDS
+        fold = chance.permutation(len(total)) % FOLDS
         for number in range(FOLDS):
             out = fold == number
-            intercept, terms = _ridge(names, matrix[~out], (given - start)[~out], penalty)
-            total[out] += intercept + _applied(terms, matrix[out])
-    return np.asarray(np.clip(start + total / ROUNDS, 0.0, 1.0))
+            intercept, terms = _ridge(table.rows(~out), penalty)
+            total[out] += intercept + _applied(terms, table.matrix[out])
+    return np.asarray(np.clip(table.start + total / ROUNDS, 0.0, 1.0))
 
 
-def _ridge(names: Sequence[str], matrix: Floats, left: Floats, penalty: float) -> Fitted:
-    """A ridge regression on standardised features; what is not known stands at its mean."""
-    counted = np.isfinite(matrix)
+def _ridge(table: _Table, penalty: float) -> tuple[float, dict[str, Term]]:
+    """The intercept and the weights of standardised features; what is not known stands at its mean."""
+    left = table.given - table.start
+    counted = np.isfinite(table.matrix)
     known = np.maximum(counted.sum(axis=0), 1)
-    filled = np.where(counted, matrix, 0.0)
-    means = filled.sum(axis=0) / known
-    off = np.where(counted, matrix - means, 0.0)
+    means = np.where(counted, table.matrix, 0.0).sum(axis=0) / known
+    off = np.where(counted, table.matrix - means, 0.0)
     deviations = np.maximum(np.sqrt((off**2).sum(axis=0) / known), 1e-6)
     standard = off / deviations
-    intercept = float(left.sum() / (len(left) + INTERCEPT_PENALTY))
-    weights = np.linalg.solve(standard.T @ standard + penalty * np.eye(len(names)), standard.T @ (left - left.mean()))
+    inner = standard.T @ standard + penalty * np.eye(len(table.names))
+    weights = np.linalg.solve(inner, standard.T @ (left - left.mean()))
     terms = {
         name: Term(mean=float(mean), deviation=float(deviation), weight=float(weight))
-        for name, mean, deviation, weight in zip(names, means, deviations, weights, strict=True)
+        for name, mean, deviation, weight in zip(table.names, means, deviations, weights, strict=True)
     }
-    return Fitted(intercept, terms)
+    return float(left.sum() / (len(left) + INTERCEPT_PENALTY)), terms
 
 
 def _applied(terms: dict[str, Term], matrix: Floats) -> Floats:
@@ -184,15 +192,19 @@ def _ends(shares: Floats, given: Floats, covered: float) -> tuple[float, float]:
     means = shares @ at
     deviations = np.sqrt((shares * (at - means[:, None]) ** 2).sum(axis=1))
     below, above = (means - given) / deviations, (given - means) / deviations
-    rank = min(1.0, np.ceil((len(given) + 1) * covered) / len(given))
     best = (np.inf, 0.0, 0.0)
     for share in UPPER_SHARES:
         missed = 1 - covered
-        low = max(float(np.quantile(below, 1 - missed * (1 - share))), 1e-3)
-        high = max(float(np.quantile(above, 1 - missed * share)), 1e-3)
-        stretch = float(np.quantile(np.maximum(below / low, above / high), rank, method="higher"))
+        low = max(_quantile(below, 1 - missed * (1 - share)), 1e-3)
+        high = max(_quantile(above, 1 - missed * share), 1e-3)
+        stretch = _quantile(np.maximum(below / low, above / high), covered)
         low, high = low * stretch, high * stretch
         width = float((np.minimum(means + high * deviations, 1) - np.maximum(means - low * deviations, 0)).mean())
         best = min(best, (width, low, high))
     return best[1], best[2]
 
+
+def _quantile(scores: Floats, share: float) -> float:
+    """The least score that `share` of them, and of one more that is above all, does not exceed."""
+    rank = int(np.ceil((len(scores) + 1) * share - 1e-9))
+    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])

@@ -1,0 +1,93 @@
+"""The commands of `whylike evaluate`: where the answers stand, beside what they have to beat."""
+
+# What is heavy is imported inside the commands, so that `whylike --help` is there at once.
+# ruff: noqa: PLC0415, PLR0917
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whylike.evaluation.ablation import Ablation
+from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.terminal import log, messages
+
+if TYPE_CHECKING:
+    from whylike.preparing import Told
+    from whylike.progress import Watch
+
+RATINGS = "whylike evaluate ratings"
+
+evaluate_app = typer.Typer(
+    help="Measure how good the answers are, beside what they have to beat.",
+    epilog=examples(f"{RATINGS} --limit 100"),
+    **PLAIN,
+)
+
+
+@evaluate_app.callback()
+def _evaluate() -> None:
+    """Measure how good the answers are, beside what they have to beat."""
+
+
+@evaluate_app.command(
+    epilog=examples(f"{RATINGS} --no-reason", f"{RATINGS} --limit 100 --validation 200 --report ratings", RATINGS)
+)
+def ratings(
+    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Most test pairs.")] = 500,
+    validation: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Most pairs that the calibrator is fitted on.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")] = 0,
+    no_reason: Annotated[
+        bool, typer.Option("--no-reason", help="Only the averages, without the model: seconds.")
+    ] = False,
+    ablation: Annotated[
+        list[Ablation] | None,
+        typer.Option(metavar="PART", help="Measure without it too: no-reason, no-averages, one-step. May be repeated."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the calibrator in the store, for explain to use.")] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+    ] = None,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Foretell the newest ratings of the store, calibrated on those before them.
+
+    The newest tenth of the reviews is the test, the tenth before it the validation. The table has the means, the damped
+    bias and matrix factorisation beside the answers, with bootstrap intervals of the differences. What is worked out
+    stays in the store, so that a second run is quick.
+    """
+    from whylike.evaluation.ratings import evaluate
+    from whylike.graph.pair import Services
+    from whylike.progress import Watch
+    from whylike.ratings_card import ratings_card
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store, "engine": engine})
+    with (
+        Watch(messages(), "loading the model") as watch,
+        Services.open(settings, told=watch.index) as services,
+    ):
+        found = evaluate(
+            services,
+            limit=limit,
+            validation=validation,
+            seed=seed,
+            with_reason=not no_reason,
+            ablations=tuple(dict.fromkeys(ablation or ())),
+            keep=keep,
+            told=_told(watch),
+        )
+    show(found, None if as_json else ratings_card(found))
+
+
+def _told(watch: Watch) -> Told:
+    """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
+    from whylike.graph.state import Event
+
+    return lambda step, done, total: watch.event(Event(node=step, done=done, total=total))

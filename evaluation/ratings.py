@@ -1,0 +1,347 @@
+"""`whylike evaluate ratings`: how near the ratings come on the newest reviews, beside what they have to beat.
+
+The calibrator is fitted on the validation tenth and measured on the newest one. Every pair is asked about as of just
+before its review, through the same graph that serves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from whylike.agents.calibration import AVERAGES, EVIDENCE, GROUPS, MODEL, Calibrator, Readout, readout
+from whylike.agents.distributions import Floats, mode
+from whylike.agents.predictor import TRUST
+from whylike.agents.prompting import one_line
+from whylike.errors import UsageError
+from whylike.evaluation import baselines
+from whylike.evaluation.ablation import Ablation
+from whylike.evaluation.calibrating import FEWEST, fit
+from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage, reliability, sharpness
+from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
+from whylike.evaluation.metrics import Difference, Error, difference, error
+from whylike.evaluation.splits import Pair, sample, split
+from whylike.graph.nodes import heard
+from whylike.graph.pair import Services, explain_fully
+from whylike.memory.history import general, history
+from whylike.preparing import Told
+from whylike.records import History, Rated, RatingScale, Record, Review
+
+T = TypeVar("T")
+
+AT_ONCE = 4
+"""Pairs that are asked about at once."""
+COLD = 3
+"""Earlier reviews of a user who counts as cold, at most."""
+QUOTED = 30
+"""Words of each review that the one step reads."""
+READ = 5
+"""Newest reviews of either side that the one step reads."""
+
+GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
+    Ablation.NO_REASON: (AVERAGES, EVIDENCE),
+    Ablation.NO_AVERAGES: (MODEL,),
+    Ablation.ONE_STEP: tuple(GROUPS),
+}
+"""What the calibrator of each ablation may use."""
+MISSING = ("item profile helpful", "item profile neighbours")
+"""Ablations of the papers that whylike has no strategy for yet."""
+
+
+class Asked(NamedTuple):
+    """A pair, the reading of it, and the reason that it was read with."""
+
+    pair: Pair
+    known: Readout
+    reason: str | None
+
+
+class Slice(Record):
+    """Some of the test pairs."""
+
+    pairs: int
+    readouts: dict[str, Error]
+    baselines: dict[str, Error]
+    covered: float
+
+
+class Ablated(Record):
+    """What is left without a part, with a calibrator of its own."""
+
+    readouts: dict[str, Error]
+    difference: Difference = Field(description="RMSE of its calibrated answer less that of the whole")
+
+
+class Figures(Record):
+    """How near the answers come; the part of the document that does not depend on where the pairs are from."""
+
+    pairs: int
+    readouts: dict[str, Error]
+    baselines: dict[str, Error]
+    differences: dict[str, Difference] = Field(description="`A-B`: RMSE of A less that of B on the same pairs")
+    distributions: dict[str, Sharpness]
+    interval: Coverage
+    slices: dict[str, Slice]
+    reliability: list[Bin]
+
+
+class RatingsEvaluation(Figures):
+    """The document that `whylike evaluate ratings --json` prints."""
+
+    machine: Machine
+    settings: EngineSettings
+    seed: int
+    parts: dict[str, int] = Field(description="Reviews of each part of the split")
+    validation_pairs: int
+    with_reason: bool
+    reasons: int = Field(description="Test pairs that got a reason")
+    matrix_factorisation: dict[str, float] = Field(description="Its settings, chosen on the validation pairs")
+    calibrator: Calibrator
+    kept: bool = Field(description="Whether the calibrator stays in the store, for `whylike explain`")
+    ablations: dict[str, Ablated]
+    left_out: tuple[str, ...] = MISSING
+    seconds_per_pair: float
+
+
+def evaluate(
+    services: Services,
+    *,
+    limit: int,
+    validation: int,
+    seed: int = 0,
+    with_reason: bool = True,
+    ablations: Sequence[Ablation] = (),
+    keep: bool = False,
+    told: Told = lambda *_: None,
+) -> RatingsEvaluation:
+    """Fit a calibrator on validation pairs of the store and measure it on test pairs.
+
+    Args:
+        services: The store and the experts. What is worked out stays in the store.
+        limit: Most test pairs; a sample of the newest tenth.
+        validation: Most validation pairs; a sample of the tenth before it.
+        seed: Seed of the samples and of the bootstrap.
+        with_reason: Whether the pairs are explained; otherwise only the averages speak, without the model.
+        ablations: What to measure besides, each with a calibrator of its own.
+        keep: Whether to keep the calibrator in the store, so that explanations use it.
+        told: Told of progress.
+
+    Raises:
+        UsageError: The store has too few reviews.
+        StoreError: The store failed.
+        EngineError: The model failed.
+    """
+    store = services.store
+    parts = split(store)
+    fitted, measured = (
+        sample(pairs, most, seed) for pairs, most in ((parts.validation, validation), (parts.test, limit))
+    )
+    if len(fitted) < FEWEST:
+        raise UsageError(
+            f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or give a "
+            "larger --validation"
+        )
+    ran_on = machine()
+    before = _asked(services, fitted, with_reason, "explaining validation pairs", told)
+    began = time.perf_counter()
+    after = _asked(services, measured, with_reason, "explaining test pairs", told)
+    seconds = (time.perf_counter() - began) / len(measured)
+    histogram = counted([pair.rating for pair in parts.earlier], store.scale)
+    real = [pair.rating for pair in measured]
+    given = [pair.rating for pair in fitted]
+    calibrator = fit([each.known for each in before], given, histogram, predictor=services.predictor.mark)
+    if keep:
+        store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
+    factorised = baselines.factorise(store, parts, fitted, measured, told)
+    known = [each.known for each in after]
+    others = {
+        **baselines.of_readouts(known),
+        "matrix_factorisation": factorised.folded,
+        "matrix_factorisation_trained": factorised.trained,
+    }
+    found = figures(known, real, calibrator, others, seed)
+    whole = _expectations(known, calibrator)
+    ablated: dict[str, Ablated] = {}
+    for name in ablations:
+        one, other = (
+            [_ablated(services, each, name) for each in _telling(asked, f"rating with {name}", told)]
+            for asked in (before, after)
+        )
+        own = fit(one, given, histogram, groups=GROUPS_OF[name])
+        answers = _expectations(other, own)
+        raw = [float(_raw(each) @ np.array(store.scale.values)) for each in other]
+        ablated[name] = Ablated(
+            readouts={"expectation": error(raw, real), "calibrated": error(answers, real)},
+            difference=difference(answers, whole, real, seed),
+        )
+    return RatingsEvaluation(
+        **dict(found),
+        machine=ran_on,
+        settings=engine_settings(services.settings, services.engine),
+        seed=seed,
+        parts={name: len(part) for name, part in parts._asdict().items()},
+        validation_pairs=len(fitted),
+        with_reason=with_reason,
+        reasons=sum(each.reason is not None for each in after),
+        matrix_factorisation={"features": factorised.features, "regularisation": factorised.regularisation},
+        calibrator=calibrator,
+        kept=keep,
+        ablations=ablated,
+        seconds_per_pair=round(seconds, 3),
+    )
+
+
+def figures(
+    known: Sequence[Readout], real: Sequence[float], calibrator: Calibrator, others: dict[str, list[float]], seed: int
+) -> Figures:
+    """The figures of some pairs, at least one.
+
+    Args:
+        known: What the ratings are made from.
+        real: The ratings that were given.
+        calibrator: What calibrates them.
+        others: What the baselines foretell, by name.
+        seed: Seed of the bootstrap.
+    """
+    scale = known[0].scale
+    values = np.array(scale.values)
+    shares = {
+        "raw": np.array([_raw(each) for each in known]),
+        "moved_averages": np.array([each.spoken(TRUST) for each in known]),
+        "calibrated": np.array([calibrator.distribution(each) for each in known]),
+    }
+    readouts: dict[str, list[float]] = {
+        "expectation": list(shares["raw"] @ values),
+        "mode": [mode(values, each) for each in shares["raw"]],
+        "moved_averages": list(shares["moved_averages"] @ values),
+        "calibrated": list(shares["calibrated"] @ values),
+        "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
+    }
+    intervals = [calibrator.interval(scale, each) for each in shares["calibrated"]]
+    steps = [scale.values.index(scale.nearest(rating)) for rating in real]
+    slices = {name: rows for name, rows in sliced(known).items() if rows}
+    return Figures(
+        pairs=len(real),
+        readouts={name: error(foretold, real) for name, foretold in readouts.items()},
+        baselines={name: error(foretold, real) for name, foretold in others.items()},
+        differences={
+            f"{name}-{other}": difference(foretold, against, real, seed)
+            for name, foretold in readouts.items()
+            if name in {"expectation", "calibrated"}
+            for other, against in others.items()
+        },
+        distributions={name: sharpness(each, steps) for name, each in shares.items()},
+        interval=coverage(intervals, real, calibrator.covered),
+        slices={
+            name: Slice(
+                pairs=len(rows),
+                readouts={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in readouts.items()},
+                baselines={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in others.items()},
+                covered=coverage(_at(intervals, rows), _at(real, rows), calibrator.covered).covered,
+            )
+            for name, rows in slices.items()
+        },
+        reliability=reliability(shares["calibrated"], steps),
+    )
+
+
+def sliced(known: Sequence[Readout]) -> dict[str, list[int]]:
+    """Positions by how many ratings the user had given before: warm, cold (at most `COLD`) and unseen (none)."""
+    counts = [each.user.count for each in known]
+    return {
+        "warm": [row for row, count in enumerate(counts) if count > COLD],
+        "cold": [row for row, count in enumerate(counts) if 0 < count <= COLD],
+        "unseen": [row for row, count in enumerate(counts) if not count],
+    }
+
+
+def counted(ratings: Sequence[float], scale: RatingScale) -> list[int]:
+    """How often each value of a scale is among ratings on it, lowest first."""
+    counts = [0] * len(scale.values)
+    for rating in ratings:
+        counts[scale.values.index(scale.nearest(rating))] += 1
+    return counts
+
+
+def _asked(services: Services, pairs: Sequence[Pair], with_reason: bool, what: str, told: Told) -> list[Asked]:
+    """Ask about pairs, some at once, so that the engine has batches."""
+
+    def ask(pair: Pair) -> Asked:
+        if not with_reason:
+            return Asked(pair, _known(services, pair), None)
+        answer, known = explain_fully(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+        return Asked(pair, known, answer.reason.text if answer.reason else None)
+
+    asked = []
+    told(what, 0, len(pairs))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for done, each in enumerate(pool.map(ask, pairs), start=1):
+                asked.append(each)
+                told(what, done, len(pairs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return asked
+
+
+def _known(services: Services, pair: Pair) -> Readout:
+    """What the averages alone say, as an explanation without a reason has it."""
+    known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    everything = general(services.store, pair.user_id, pair.item_id, pair.timestamp)
+    return readout(known, everything, services.store.scale)
+
+
+def _telling(asked: Sequence[Asked], what: str, told: Told) -> Iterator[Asked]:
+    for done, each in enumerate(asked):
+        told(what, done, len(asked))
+        yield each
+    told(what, len(asked), len(asked))
+
+
+def _ablated(services: Services, asked: Asked, name: Ablation) -> Readout:
+    """The reading of a pair without a part."""
+    if name is Ablation.NO_REASON:
+        return asked.known.model_copy(update={"heard": None, "balance": None})
+    pair = asked.pair
+    known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    if name is Ablation.NO_AVERAGES:
+        known = known.model_copy(update={"user_rated": Rated(), "item_rated": Rated()})
+        return readout(
+            known.model_copy(update={"user_reviews": (), "item_reviews": ()}),
+            general(services.store, pair.user_id, pair.item_id, pair.timestamp),
+            asked.known.scale,
+            heard(services, asked.reason, known),
+            asked.known.balance,
+        )
+    text = _at_once(known, asked.known.scale)
+    return asked.known.model_copy(update={"heard": heard(services, text, known), "balance": None})
+
+
+def _at_once(known: History, scale: RatingScale) -> str:
+    """The rated reviews of either side as they are, where a reason stands otherwise."""
+
+    def said(review: Review) -> str:
+        label = scale.labels[scale.values.index(scale.nearest(review.rating))]
+        return f"gave {label} and wrote “{one_line(f'{review.title} {review.text}', QUOTED)}”"
+
+    of_user = [f"Elsewhere the user {said(review)}." for review in known.user_reviews[:READ]]
+    of_item = [f"Of this somebody {said(review)}." for review in known.item_reviews[:READ]]
+    return " ".join([*of_user, *of_item])
+
+
+def _expectations(known: Sequence[Readout], calibrator: Calibrator) -> list[float]:
+    return [float(calibrator.distribution(each) @ np.array(each.scale.values)) for each in known]
+
+
+def _raw(known: Readout) -> Floats:
+    """What the model alone answers; where it was not asked, what the averages alone do."""
+    return np.array(known.heard.probabilities) if known.heard else known.spoken(0.0)
+
+
+def _at(values: Sequence[T], rows: Sequence[int]) -> list[T]:
+    return [values[row] for row in rows]
