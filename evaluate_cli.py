@@ -4,6 +4,7 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from whylike.progress import Watch
 
 RATINGS = "whylike evaluate ratings"
+LIMIT = 500
+"""Test pairs, unless --limit says otherwise."""
 
 evaluate_app = typer.Typer(
     help="Measure how good the answers are, beside what they have to beat.",
@@ -31,10 +34,16 @@ def _evaluate() -> None:
 
 
 @evaluate_app.command(
-    epilog=examples(f"{RATINGS} --no-reason", f"{RATINGS} --limit 100 --validation 200 --report ratings", RATINGS)
+    epilog=examples(
+        f"{RATINGS} --no-reason",
+        f"{RATINGS} --limit 100 --validation 200 --keep",
+        f"{RATINGS} --exp3rt imdb.json --folds 5",
+    )
 )
 def ratings(
-    limit: Annotated[int, typer.Option(metavar="N", min=2, help="Most test pairs.")] = 500,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Most test pairs. Default: 500; with --exp3rt all.")
+    ] = None,
     validation: Annotated[
         int, typer.Option(metavar="N", min=2, help="Most pairs that the calibrator is fitted on.")
     ] = 1000,
@@ -47,6 +56,13 @@ def ratings(
         typer.Option(metavar="PART", help="Measure without it too: no-reason, no-averages, one-step. May be repeated."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the calibrator in the store, for explain to use.")] = False,
+    exp3rt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Measure on pairs in the shape of EXP3RT's released ones, not on the store's reviews."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user.")] = 5,
     engine: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
@@ -60,11 +76,16 @@ def ratings(
     The newest tenth of the reviews is the test, the tenth before it the validation. The table has the means, the damped
     bias and matrix factorisation beside the answers, with bootstrap intervals of the differences. What is worked out
     stays in the store, so that a second run is quick.
+
+    With --exp3rt the pairs are those of a file, with their profiles as given, split into folds by user.
     """
+    if exp3rt is not None and (ablation or keep):
+        raise typer.BadParameter("--ablation and --keep are about the store's reviews; leave them out with --exp3rt")
+    from whylike.evaluation.exp3rt import evaluate_exp3rt
     from whylike.evaluation.ratings import evaluate
     from whylike.graph.pair import Services
     from whylike.progress import Watch
-    from whylike.ratings_card import ratings_card
+    from whylike.ratings_card import exp3rt_card, ratings_card
     from whylike.settings import load
 
     log(verbose)
@@ -73,17 +94,25 @@ def ratings(
         Watch(messages(), "loading the model") as watch,
         Services.open(settings, told=watch.index) as services,
     ):
-        found = evaluate(
-            services,
-            limit=limit,
-            validation=validation,
-            seed=seed,
-            with_reason=not no_reason,
-            ablations=tuple(dict.fromkeys(ablation or ())),
-            keep=keep,
-            told=_told(watch),
-        )
-    show(found, None if as_json else ratings_card(found))
+        if exp3rt is not None:
+            released = evaluate_exp3rt(
+                services, exp3rt, count=folds, limit=limit, seed=seed, with_reason=not no_reason, told=_told(watch)
+            )
+        else:
+            found = evaluate(
+                services,
+                limit=limit or LIMIT,
+                validation=validation,
+                seed=seed,
+                with_reason=not no_reason,
+                ablations=tuple(dict.fromkeys(ablation or ())),
+                keep=keep,
+                told=_told(watch),
+            )
+    if exp3rt is not None:
+        show(released, None if as_json else exp3rt_card(released))
+    else:
+        show(found, None if as_json else ratings_card(found))
 
 
 def _told(watch: Watch) -> Told:

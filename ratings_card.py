@@ -10,12 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from whylike.agents.calibration import MODEL, Calibrator
+from whylike.agents.calibration import GROUPS, MODEL, Calibrator
 from whylike.evaluation.distributions import Coverage, Sharpness
 from whylike.evaluation.metrics import Difference, Error
 from whylike.terminal import plain
 
 if TYPE_CHECKING:
+    from whylike.evaluation.exp3rt import Exp3rtEvaluation
+    from whylike.evaluation.machine import EngineSettings, Machine
     from whylike.evaluation.ratings import RatingsEvaluation
 
 MAIN = ("bias", "matrix_factorisation")
@@ -41,9 +43,32 @@ def ratings_card(found: RatingsEvaluation) -> RenderableType:
     ]
     if found.ablations:
         parts.insert(3, ablations_table(found))
-    experts = ", ".join(dict.fromkeys(found.settings.adapters.values()))
-    ran_on = f"engine {found.settings.engine}, {experts}; {found.machine.cores} cores, load {found.machine.load:.1f}"
-    return Group(*parts, Text(plain(ran_on), style="dim"))
+    return Group(*parts, _ran_on(found.settings, found.machine))
+
+
+def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
+    """The tables of an evaluation on EXP3RT's pairs."""
+    asked = "the model was asked" if found.with_reason else "no model asked"
+    used = {group for groups in found.groups for group in groups}
+    counts = ", ".join(f"{group} in {sum(group in each for each in found.groups)}" for group in GROUPS if group in used)
+    said = [
+        f"{found.users:,} users in {found.folds} folds; {asked}; {found.seconds_per_pair:.2f} seconds a pair",
+        f"Of the {found.folds} calibrators use: {counts}.",
+        *interval_lines(found.interval, found.distributions),
+        *found.notes,
+    ]
+    if found.rejected:
+        said.append(f"{found.rejected:,} rows could not be read; whylike ingest of the file tells why.")
+    table = main_table(found.readouts, found.baselines, found.pairs)
+    for name, off in found.published.items():
+        table.add_row(f"{name}, as published", *_figures(off))
+    wanted = ("-bias", "-least_squares")
+    return Group(
+        table,
+        differences_table({name: each for name, each in found.differences.items() if name.endswith(wanted)}),
+        Text(plain("\n".join(said), lines=True)),
+        _ran_on(found.settings, found.machine),
+    )
 
 
 def main_table(readouts: Mapping[str, Error], baselines: Mapping[str, Error], pairs: int) -> Table:
@@ -109,6 +134,13 @@ def interval_lines(interval: Coverage, distributions: Mapping[str, Sharpness]) -
         f"The interval claims {interval.claimed:.0%} and holds {interval.covered:.1%}, {interval.width:.2f} wide.",
         f"Negative log-likelihood and calibration error: {surprise}.",
     ]
+
+
+def _ran_on(settings: EngineSettings, machine: Machine) -> Text:
+    experts = ", ".join(dict.fromkeys(settings.adapters.values()))
+    return Text(
+        plain(f"engine {settings.engine}, {experts}; {machine.cores} cores, load {machine.load:.1f}"), style="dim"
+    )
 
 
 def _table(first: str, *others: str) -> Table:

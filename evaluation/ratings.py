@@ -7,8 +7,9 @@ before its review, through the same graph that serves.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -32,7 +33,8 @@ from whylike.memory.history import general, history
 from whylike.preparing import Told
 from whylike.records import History, Rated, RatingScale, Record, Review
 
-T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 AT_ONCE = 4
 """Pairs that are asked about at once."""
@@ -147,9 +149,10 @@ def evaluate(
             "larger --validation"
         )
     ran_on = machine()
-    before = _asked(services, fitted, with_reason, "explaining validation pairs", told)
+    ask = partial(_explained if with_reason else _unexplained, services)
+    before = at_once(ask, fitted, "asking about validation pairs", told)
     began = time.perf_counter()
-    after = _asked(services, measured, with_reason, "explaining test pairs", told)
+    after = at_once(ask, measured, "asking about test pairs", told)
     seconds = (time.perf_counter() - began) / len(measured)
     histogram = counted([pair.rating for pair in parts.earlier], store.scale)
     real = [pair.rating for pair in measured]
@@ -164,13 +167,13 @@ def evaluate(
         "matrix_factorisation": factorised.folded,
         "matrix_factorisation_trained": factorised.trained,
     }
-    found = figures(known, real, calibrator, others, seed)
+    found = figures(known, real, [calibrator] * len(known), others, seed)
     whole = _expectations(known, calibrator)
     ablated: dict[str, Ablated] = {}
     for name in ablations:
         one, other = (
-            [_ablated(services, each, name) for each in _telling(asked, f"rating with {name}", told)]
-            for asked in (before, after)
+            at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
+            for part, asked in (("validation", before), ("test", after))
         )
         own = fit(one, given, histogram, groups=GROUPS_OF[name])
         answers = _expectations(other, own)
@@ -197,14 +200,18 @@ def evaluate(
 
 
 def figures(
-    known: Sequence[Readout], real: Sequence[float], calibrator: Calibrator, others: dict[str, list[float]], seed: int
+    known: Sequence[Readout],
+    real: Sequence[float],
+    calibrators: Sequence[Calibrator],
+    others: dict[str, list[float]],
+    seed: int,
 ) -> Figures:
     """The figures of some pairs, at least one.
 
     Args:
         known: What the ratings are made from.
         real: The ratings that were given.
-        calibrator: What calibrates them.
+        calibrators: What calibrates each.
         others: What the baselines foretell, by name.
         seed: Seed of the bootstrap.
     """
@@ -213,7 +220,7 @@ def figures(
     shares = {
         "raw": np.array([_raw(each) for each in known]),
         "moved_averages": np.array([each.spoken(TRUST) for each in known]),
-        "calibrated": np.array([calibrator.distribution(each) for each in known]),
+        "calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)]),
     }
     readouts: dict[str, list[float]] = {
         "expectation": list(shares["raw"] @ values),
@@ -222,7 +229,8 @@ def figures(
         "calibrated": list(shares["calibrated"] @ values),
         "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
     }
-    intervals = [calibrator.interval(scale, each) for each in shares["calibrated"]]
+    intervals = [own.interval(scale, each) for own, each in zip(calibrators, shares["calibrated"], strict=True)]
+    claimed = calibrators[0].covered
     steps = [scale.values.index(scale.nearest(rating)) for rating in real]
     slices = {name: rows for name, rows in sliced(known).items() if rows}
     return Figures(
@@ -236,13 +244,13 @@ def figures(
             for other, against in others.items()
         },
         distributions={name: sharpness(each, steps) for name, each in shares.items()},
-        interval=coverage(intervals, real, calibrator.covered),
+        interval=coverage(intervals, real, claimed),
         slices={
             name: Slice(
                 pairs=len(rows),
                 readouts={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in readouts.items()},
                 baselines={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in others.items()},
-                covered=coverage(_at(intervals, rows), _at(real, rows), calibrator.covered).covered,
+                covered=coverage(_at(intervals, rows), _at(real, rows), claimed).covered,
             )
             for name, rows in slices.items()
         },
@@ -268,42 +276,33 @@ def counted(ratings: Sequence[float], scale: RatingScale) -> list[int]:
     return counts
 
 
-def _asked(services: Services, pairs: Sequence[Pair], with_reason: bool, what: str, told: Told) -> list[Asked]:
-    """Ask about pairs, some at once, so that the engine has batches."""
-
-    def ask(pair: Pair) -> Asked:
-        if not with_reason:
-            return Asked(pair, _known(services, pair), None)
-        answer, known = explain_fully(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
-        return Asked(pair, known, answer.reason.text if answer.reason else None)
-
-    asked = []
-    told(what, 0, len(pairs))
+def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) -> list[A]:
+    """The answers to some questions, in order; some are asked at once, so that the engine has batches."""
+    answers: list[A] = []
+    told(what, 0, len(asked))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for done, each in enumerate(pool.map(ask, pairs), start=1):
-                asked.append(each)
-                told(what, done, len(pairs))
+            for done, answer in enumerate(pool.map(ask, asked), start=1):
+                answers.append(answer)
+                told(what, done, len(asked))
         finally:
             pool.shutdown(cancel_futures=True)
-    return asked
+    return answers
 
 
-def _known(services: Services, pair: Pair) -> Readout:
+def _explained(services: Services, pair: Pair) -> Asked:
+    answer, known = explain_fully(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+    return Asked(pair, known, answer.reason.text if answer.reason else None)
+
+
+def _unexplained(services: Services, pair: Pair) -> Asked:
     """What the averages alone say, as an explanation without a reason has it."""
     known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
     everything = general(services.store, pair.user_id, pair.item_id, pair.timestamp)
-    return readout(known, everything, services.store.scale)
+    return Asked(pair, readout(known, everything, services.store.scale), None)
 
 
-def _telling(asked: Sequence[Asked], what: str, told: Told) -> Iterator[Asked]:
-    for done, each in enumerate(asked):
-        told(what, done, len(asked))
-        yield each
-    told(what, len(asked), len(asked))
-
-
-def _ablated(services: Services, asked: Asked, name: Ablation) -> Readout:
+def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
     """The reading of a pair without a part."""
     if name is Ablation.NO_REASON:
         return asked.known.model_copy(update={"heard": None, "balance": None})
@@ -343,5 +342,5 @@ def _raw(known: Readout) -> Floats:
     return np.array(known.heard.probabilities) if known.heard else known.spoken(0.0)
 
 
-def _at(values: Sequence[T], rows: Sequence[int]) -> list[T]:
+def _at(values: Sequence[Q], rows: Sequence[int]) -> list[Q]:
     return [values[row] for row in rows]

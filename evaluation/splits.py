@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import select
 
 from whylike.errors import UsageError
 from whylike.memory.schema import reviews
 from whylike.memory.store import Store
+
+T = TypeVar("T")
 
 TENTHS = 10
 """Parts of the reviews; the last two are cut off."""
@@ -70,8 +72,8 @@ def split(store: Store) -> Split:
     return parts
 
 
-def sample(pairs: Sequence[Pair], limit: int, seed: int) -> list[Pair]:
-    """At most `limit` of the pairs, the same for one seed, in order of time."""
+def sample(pairs: Sequence[T], limit: int, seed: int) -> list[T]:
+    """At most `limit` of the pairs, the same for one seed, in the order in which they are."""
     if len(pairs) <= limit:
         return list(pairs)
     chosen = random.Random(seed).sample(range(len(pairs)), limit)  # noqa: S311 - for variety, not for secrets
