@@ -11,9 +11,11 @@ import typer
 
 from whylike.evaluation.ablation import Ablation
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.terminal import log, messages
+from whylike.terminal import log, messages, plain
 
 if TYPE_CHECKING:
+    from whylike.evaluation.exp3rt import Exp3rtEvaluation
+    from whylike.evaluation.ratings import RatingsEvaluation
     from whylike.preparing import Told
     from whylike.progress import Watch
 
@@ -36,7 +38,7 @@ def _evaluate() -> None:
 @evaluate_app.command(
     epilog=examples(
         f"{RATINGS} --no-reason",
-        f"{RATINGS} --limit 100 --validation 200 --keep",
+        f"{RATINGS} --limit 100 --validation 200 --report ratings",
         f"{RATINGS} --exp3rt imdb.json --folds 5",
     )
 )
@@ -62,6 +64,9 @@ def ratings(
             metavar="FILE", help="Measure on pairs in the shape of EXP3RT's released ones, not on the store's reviews."
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a report too: Markdown, plots and the JSON document.")
+    ] = None,
     folds: Annotated[int, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user.")] = 5,
     engine: Annotated[
         str | None,
@@ -83,6 +88,7 @@ def ratings(
         raise typer.BadParameter("--ablation and --keep are about the store's reviews; leave them out with --exp3rt")
     from whylike.evaluation.exp3rt import evaluate_exp3rt
     from whylike.evaluation.ratings import evaluate
+    from whylike.evaluation.report import write_report
     from whylike.graph.pair import Services
     from whylike.progress import Watch
     from whylike.ratings_card import exp3rt_card, ratings_card
@@ -94,10 +100,12 @@ def ratings(
         Watch(messages(), "loading the model") as watch,
         Services.open(settings, told=watch.index) as services,
     ):
+        found: Exp3rtEvaluation | RatingsEvaluation
         if exp3rt is not None:
-            released = evaluate_exp3rt(
+            found = evaluate_exp3rt(
                 services, exp3rt, count=folds, limit=limit, seed=seed, with_reason=not no_reason, told=_told(watch)
             )
+            card = exp3rt_card(found)
         else:
             found = evaluate(
                 services,
@@ -109,10 +117,11 @@ def ratings(
                 keep=keep,
                 told=_told(watch),
             )
-    if exp3rt is not None:
-        show(released, None if as_json else exp3rt_card(released))
-    else:
-        show(found, None if as_json else ratings_card(found))
+            card = ratings_card(found)
+    if report is not None:
+        written = write_report(report, found, card)
+        messages().print(plain(f"The report is in {written}."), soft_wrap=True)
+    show(found, None if as_json else card)
 
 
 def _told(watch: Watch) -> Told:

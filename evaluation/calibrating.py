@@ -25,6 +25,8 @@ PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """Ridge penalties on the weights of standardised features, in pairs."""
 INTERCEPT_PENALTY = 30.0
 """Pairs without any error that stand beside the real ones when the intercept is fitted."""
+SMOOTHING = 5.0
+"""Ratings that stand beside the real ones at each value of the histogram."""
 SHARPNESS = (0.0, 0.5, 1.0)
 """Powers of the histogram that are tried."""
 UPPER_SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)
@@ -80,7 +82,7 @@ def fit(
     table = _Table(names, matrix, start, given)
     chosen, penalty, foretold, tried = _choose(table, groups, span)
     intercept, terms = _ridge(table.of(chosen), penalty)
-    counts = np.array(histogram, dtype=np.float64) + 1
+    counts = np.array(histogram, dtype=np.float64) + SMOOTHING
     shares = tuple((counts / counts.sum()).tolist())
     sharpness = _sharpness(shares, foretold, given)
     around = tilts(len(shares), foretold, based(shares, sharpness, len(shares)))

@@ -134,7 +134,7 @@ def evaluate_exp3rt(
     if fewest < FEW:
         notes.append(f"The folds are small: a calibrator is fitted on {fewest} pairs, so these figures say little.")
     return Exp3rtEvaluation(
-        **dict(found.model_copy(update={"slices": {}})),
+        **dict(found.model_copy(update={"slices": {}, "by_history": []})),
         machine=ran_on,
         settings=engine_settings(services.settings, services.engine),
         seed=seed,
@@ -219,5 +219,4 @@ def _averages(known: Readout) -> tuple[float, float]:
 
 
 def _least_squares(inputs: Floats, given: Floats) -> Floats:
-    weights: Floats = np.linalg.lstsq(inputs, given, rcond=None)[0]
-    return weights
+    return np.asarray(np.linalg.lstsq(inputs, given, rcond=None)[0], dtype=np.float64)

@@ -6,10 +6,12 @@ before its review, through the same graph that serves.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -38,6 +40,8 @@ A = TypeVar("A")
 
 AT_ONCE = 4
 """Pairs that are asked about at once."""
+LENGTHS = (0, 1, 2, 4, 8, 16, 32)
+"""Where the bins of users' counts begin."""
 COLD = 3
 """Earlier reviews of a user who counts as cold, at most."""
 QUOTED = 30
@@ -72,6 +76,14 @@ class Slice(Record):
     covered: float
 
 
+class HistoryBin(Record):
+    """Test pairs whose users had given about as many ratings before."""
+
+    label: str
+    pairs: int
+    rmse: dict[str, float]
+
+
 class Ablated(Record):
     """What is left without a part, with a calibrator of its own."""
 
@@ -90,6 +102,7 @@ class Figures(Record):
     interval: Coverage
     slices: dict[str, Slice]
     reliability: list[Bin]
+    by_history: list[HistoryBin] = Field(description="By how many ratings the user had given before")
 
 
 class RatingsEvaluation(Figures):
@@ -255,6 +268,17 @@ def figures(
             for name, rows in slices.items()
         },
         reliability=reliability(shares["calibrated"], steps),
+        by_history=[
+            HistoryBin(
+                label=label,
+                pairs=len(rows),
+                rmse={
+                    "bias": error(_at(others["bias"], rows), _at(real, rows)).rmse,
+                    "calibrated": error(_at(readouts["calibrated"], rows), _at(real, rows)).rmse,
+                },
+            )
+            for label, rows in _by_history(known).items()
+        ],
     )
 
 
@@ -266,6 +290,15 @@ def sliced(known: Sequence[Readout]) -> dict[str, list[int]]:
         "cold": [row for row, count in enumerate(counts) if 0 < count <= COLD],
         "unseen": [row for row, count in enumerate(counts) if not count],
     }
+
+
+def _by_history(known: Sequence[Readout]) -> dict[str, list[int]]:
+    """Positions by the user's count of earlier ratings; no bin is empty."""
+    bins: dict[str, list[int]] = {}
+    for low, high in pairwise((*LENGTHS, math.inf)):
+        label = f"{low}" if high == low + 1 else f"{low} to {high - 1}" if high < math.inf else f"{low} and more"
+        bins[label] = [row for row, each in enumerate(known) if low <= each.user.count < high]
+    return {label: rows for label, rows in bins.items() if rows}
 
 
 def counted(ratings: Sequence[float], scale: RatingScale) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.errors import UsageError
 from whylike.evaluation.ablation import Ablation
 from whylike.evaluation.ratings import RatingsEvaluation, evaluate
+from whylike.evaluation.report import write_report
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
 from whylike.memory.store import Store
+from whylike.ratings_card import ratings_card
 from whylike.records import Review
 from whylike.settings import Settings
 
@@ -160,6 +163,24 @@ def test_the_command(settings: Settings, whole: RatingsEvaluation, monkeypatch: 
     document = json.loads(asked.stdout)
     assert document["readouts"]["calibrated"] == whole.readouts["calibrated"].model_dump()
     assert set(document["ablations"]) == {"one-step"}
+
+
+def test_the_report_has_the_figures_and_the_plots(settings: Settings, whole: RatingsEvaluation, tmp_path: Path):
+    written = write_report(tmp_path / "new" / "report", whole, ratings_card(whole))
+    told = written.read_text(encoding="utf-8")
+    for plot in re.findall(r"!\[.*?\]\((.*?)\)", told):
+        assert (written.parent / plot).read_bytes().startswith(b"\x89PNG")
+    assert told.count(".png") == 3
+    assert f"| calibrated | {whole.readouts['calibrated'].rmse:.3f} |" in told
+    assert "The interval claims 80%" in told
+    assert json.loads((written.parent / "ratings.json").read_text())["pairs"] == 12
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_report(written, whole, ratings_card(whole))
+
+
+def test_the_error_is_told_by_what_was_known_of_the_user(whole: RatingsEvaluation):
+    assert sum(each.pairs for each in whole.by_history) == 12
+    assert [each.label for each in whole.by_history] == ["4 to 7", "8 to 15"], "of 20 people with 8 reviews or so"
 
 
 @pytest.mark.realdata
