@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from whylike.cli import app
 from whylike.graph.pair import compiled
 
-ELSEWHERE = {"adapters", "vllm"}
-"""Commands that need an adapter or a server: adapters/test_adapters_cli.py and test_vllm_cli.py run them."""
+ELSEWHERE = {"adapters", "evaluate", "vllm"}
+"""Commands that need an adapter, a server or many reviews: adapters/test_adapters_cli.py, test_vllm_cli.py and
+evaluation/test_ratings.py run them."""
 
 
 @pytest.fixture
