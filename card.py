@@ -167,7 +167,7 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
     likely = (
         "No rating is likelier than another"
         if flat
-        else f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:g} and {high:g}"
+        else f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:.3g} and {high:.3g}"
     )
     head = Text.assemble(
         "Expected rating ",
