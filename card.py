@@ -19,7 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from whylike.agents.predictor import ALIKE, COVERED
+from whylike.agents.distributions import ALIKE, COVERED
 from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
 from whylike.terminal import Narrow, plain
 
@@ -167,7 +167,7 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
     likely = (
         "No rating is likelier than another"
         if flat
-        else f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:g} and {high:g}"
+        else f"Most likely {rating.mode:g}; with at least {COVERED:.0%} probability between {low:.3g} and {high:.3g}"
     )
     head = Text.assemble(
         "Expected rating ",

@@ -1,12 +1,129 @@
-"""The commands of `whylike evaluate`: how good the answers are."""
+"""The commands of `whylike evaluate`: where the answers stand, beside what they have to beat."""
 
+# What is heavy is imported inside the commands, so that `whylike --help` is there at once.
+# ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whylike.evaluate_text_cli import EXAMPLES, SUMMARIES, reasons, summaries
-from whylike.options import PLAIN, examples
+from whylike.evaluate_text_cli import EXAMPLES, reasons, summaries
+from whylike.evaluation.ablation import Ablation
+from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.terminal import log, messages, plain
 
-evaluate_app = typer.Typer(help="Measure how good the answers are.", epilog=examples(SUMMARIES), **PLAIN)
+if TYPE_CHECKING:
+    from whylike.evaluation.exp3rt import Exp3rtEvaluation
+    from whylike.evaluation.ratings import RatingsEvaluation
+    from whylike.preparing import Told
+    from whylike.progress import Watch
+
+RATINGS = "whylike evaluate ratings"
+LIMIT = 500
+"""Test pairs, unless --limit says otherwise."""
+
+evaluate_app = typer.Typer(
+    help="Measure how good the answers are, beside what they have to beat.",
+    epilog=examples(f"{RATINGS} --limit 100"),
+    **PLAIN,
+)
 evaluate_app.command(epilog=EXAMPLES["summaries"])(summaries)
 evaluate_app.command(epilog=EXAMPLES["reasons"])(reasons)
+
+
+@evaluate_app.command(
+    epilog=examples(
+        f"{RATINGS} --no-reason",
+        f"{RATINGS} --limit 100 --validation 200 --report ratings",
+        f"{RATINGS} --exp3rt imdb.json --folds 5",
+    )
+)
+def ratings(
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Most test pairs. Default: 500; with --exp3rt all.")
+    ] = None,
+    validation: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Most pairs that the calibrator is fitted on.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")] = 0,
+    no_reason: Annotated[
+        bool, typer.Option("--no-reason", help="Only the averages, without the model: seconds.")
+    ] = False,
+    ablation: Annotated[
+        list[Ablation] | None,
+        typer.Option(metavar="PART", help="Measure without it too: no-reason, no-averages, one-step. May be repeated."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the calibrator in the store, for explain to use.")] = False,
+    exp3rt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Measure on pairs in the shape of EXP3RT's released ones, not on the store's reviews."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a report too: Markdown, plots and the JSON document.")
+    ] = None,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user.")] = 5,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+    ] = None,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Foretell the newest ratings of the store, calibrated on those before them.
+
+    The newest tenth of the reviews is the test, the tenth before it the validation. The table has the means, the damped
+    bias and matrix factorisation beside the answers, with bootstrap intervals of the differences. What is worked out
+    stays in the store, so that a second run is quick.
+
+    With --exp3rt the pairs are those of a file, with their profiles as given, split into folds by user.
+    """
+    if exp3rt is not None and (ablation or keep):
+        raise typer.BadParameter("--ablation and --keep are about the store's reviews; leave them out with --exp3rt")
+    from whylike.evaluation.exp3rt import evaluate_exp3rt
+    from whylike.evaluation.ratings import evaluate
+    from whylike.evaluation.report import write_report
+    from whylike.graph.pair import Services
+    from whylike.progress import Watch
+    from whylike.ratings_card import exp3rt_card, ratings_card
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store, "engine": engine})
+    with (
+        Watch(messages(), "loading the model") as watch,
+        Services.open(settings, told=watch.index) as services,
+    ):
+        found: Exp3rtEvaluation | RatingsEvaluation
+        if exp3rt is not None:
+            found = evaluate_exp3rt(
+                services, exp3rt, count=folds, limit=limit, seed=seed, with_reason=not no_reason, told=_told(watch)
+            )
+            card = exp3rt_card(found)
+        else:
+            found = evaluate(
+                services,
+                limit=limit or LIMIT,
+                validation=validation,
+                seed=seed,
+                with_reason=not no_reason,
+                ablations=tuple(dict.fromkeys(ablation or ())),
+                keep=keep,
+                told=_told(watch),
+            )
+            card = ratings_card(found)
+    if report is not None:
+        written = write_report(report, found, card)
+        messages().print(plain(f"The report is in {written}."), soft_wrap=True)
+    show(found, None if as_json else card)
+
+
+def _told(watch: Watch) -> Told:
+    """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
+    from whylike.graph.state import Event
+
+    return lambda step, done, total: watch.event(Event(node=step, done=done, total=total))

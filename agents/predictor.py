@@ -4,7 +4,7 @@ The distribution is read off the model's logits at the one position where the ra
 Reason4Rec and EXP3RT both take the softmax over the scale's tokens only). What the untaught model answers there leans
 one way whatever the reason says, so its answer is compared with what it answers on the whole to a reason for, one
 against and one for neither (contextual calibration, Zhao et al. 2021, "Calibrate Before Use", section 4), and the
-difference moves a prior that knows the averages.
+difference moves a prior that knows the averages, or goes into a calibrator where one was fitted.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ from string import Template
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
+from whylike.agents import calibration
+from whylike.agents.calibration import Calibrator, Heard, Readout
+from whylike.agents.distributions import interval, log, mode, tilted
 from whylike.agents.prompting import inert
-from whylike.agents.recipe import constants
-from whylike.records import Expert, History, Number, Rated, Rating, RatingScale, Record
+from whylike.agents.recipe import constants, recipe
+from whylike.records import Expert, History, Number, Rating, RatingScale, Record
 
-DAMPING = 5.0
-"""Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 TRUST = 0.25
 """Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one
 against and does not bring the forecast nearer (`whylike bench pairs`); what it says moves the rating by hundredths."""
-ALIKE = 0.005
-"""Shares that differ by less are shown as the same percentage: neither is likelier."""
-COVERED = 0.8
-"""Share of the distribution within the interval."""
 
 
 class _Shot(Record):
@@ -62,85 +58,55 @@ class Predictor:
 
     @property
     def recipe(self) -> list[object]:
-        """All that a rating is made by, whatever the pair: with another recipe, a rating that was kept is stale."""
+        """All that the model is asked by, whatever the pair: with another recipe, an answer that was kept is stale."""
         return [self.version, _file().model_dump(mode="json"), constants(sys.modules[__name__])]
 
-    def predict(self, reason: str | None, history: History, everything: Rated, scale: RatingScale) -> Rating:
-        """The rating that the user of `history` would give. Without a reason the averages alone speak.
+    @property
+    def mark(self) -> str:
+        """What a calibrator is kept for: the version and the recipe, also that of calibration itself."""
+        own = [constants(calibration), calibration.GROUPS, Calibrator.model_json_schema()]
+        return f"{self.version}+{recipe(self.recipe, own)}"
+
+    def ask(self, reason: str | None, history: History, scale: RatingScale) -> Heard | None:
+        """What the model answers to the reason, and to balanced ones; None without a reason.
 
         Args:
             reason: The Reasoner's text, without sentences that state a rating.
             history: What is known of the pair; its averages are used.
-            everything: Count and mean of all ratings earlier than the pair.
             scale: The store's rating scale.
 
         Raises:
             EngineError: The engine failed.
         """
-        bias = damped_bias(history, everything, scale)
-        prior = tilted(scale, bias)
-        pooled = heard = prior
-        if reason:
-            asked = [_weighing(text, history, scale) for text in (reason, *_file().balanced)]
-            answers = [np.array(answer.probabilities) for answer in self._engine.weigh(asked)]
-            heard = answers[0]
-            lean = np.mean([_log(answer) for answer in answers[1:]], axis=0)
-            pooled = _softmax(np.log(prior) + TRUST * (_log(heard) - lean))
-        values = np.array(scale.values)
-        return Rating(
-            scale=_plain_scale(scale),
-            expectation=round(float(pooled @ values), 3),
-            mode=plain(mode(values, pooled)),
-            distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, pooled, strict=True)},
-            interval=[plain(value) for value in interval(values, pooled)],
-            uncalibrated_expectation=round(float(heard @ values), 3),
-            bias_baseline=round(bias, 3),
-        )
+        if not reason:
+            return None
+        asked = [_weighing(text, history, scale) for text in (reason, *_file().balanced)]
+        first, *balanced = (answer.probabilities for answer in self._engine.weigh(asked))
+        leaning = np.mean([log(answer) for answer in balanced], axis=0)
+        return Heard(probabilities=first, leaning=tuple(leaning.tolist()))
 
 
-def damped_bias(history: History, everything: Rated, scale: RatingScale) -> float:
-    """The rating that the averages alone foretell: the general mean, moved by the damped user and item means."""
-    general = everything.average if everything.average is not None else (scale.minimum + scale.maximum) / 2
-    moved = general
-    for rated in (history.user_rated, history.item_rated):
-        if rated.average is not None:
-            moved += (rated.average - general) * rated.count / (rated.count + DAMPING)
-    return min(max(moved, scale.minimum), scale.maximum)
-
-
-def tilted(scale: RatingScale, mean: float) -> NDArray[np.float64]:
-    """The distribution over the scale of greatest entropy with this mean: p(r) proportional to exp(tilt * r).
-
-    At either end of the scale the mean is held a hundredth of a step away from it, so that no rating is impossible.
-    """
+def rate(known: Readout, calibrator: Calibrator | None = None) -> Rating:
+    """The rating that a user would give. Without a calibrator the model's evidence moves the averages a little."""
+    scale = known.scale
     values = np.array(scale.values)
-    margin = scale.step / 100
-    wanted = min(max(mean, scale.minimum + margin), scale.maximum - margin)
-    places = (values - values.mean()) / (values[-1] - values[0])
-    low, high = -1000.0, 1000.0
-    for _ in range(80):
-        tilt = (low + high) / 2
-        shares = _softmax(tilt * places)
-        low, high = (tilt, high) if shares @ values < wanted else (low, tilt)
-    return shares
-
-
-def mode(values: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
-    """The likeliest value; of those alike to `ALIKE` the one nearest to the expectation, of two as near the lower."""
-    likely = values[shares >= shares.max() - ALIKE]
-    return float(likely[np.abs(likely - shares @ values).argmin()])
-
-
-def interval(values: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, float]:
-    """The shortest run of values that holds at least `COVERED` of the shares; of equally short ones the likeliest."""
-    runs = [
-        (last - first, -float(shares[first : last + 1].sum()), first, last)
-        for first in range(len(values))
-        for last in range(first, len(values))
-        if shares[first : last + 1].sum() >= COVERED - 1e-9
-    ]
-    _, _, first, last = min(runs)
-    return float(values[first]), float(values[last])
+    prior = tilted(scale, known.bias)
+    heard = np.array(known.heard.probabilities) if known.heard else prior
+    if calibrator:
+        shares = calibrator.distribution(known)
+        ends = calibrator.interval(scale, shares)
+    else:
+        shares = known.spoken(TRUST)
+        ends = interval(values, shares)
+    return Rating(
+        scale=_plain_scale(scale),
+        expectation=round(float(shares @ values), 3),
+        mode=plain(mode(values, shares)),
+        distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, shares, strict=True)},
+        interval=[plain(round(end, 3)) for end in ends],
+        uncalibrated_expectation=round(float(heard @ values), 3),
+        bias_baseline=round(known.bias, 3),
+    )
 
 
 def plain(value: float) -> Number:
@@ -151,15 +117,6 @@ def plain(value: float) -> Number:
 def _plain_scale(scale: RatingScale) -> list[Number]:
     ends = [plain(scale.minimum), plain(scale.maximum)]
     return ends if scale.step == 1 else [*ends, plain(scale.step)]
-
-
-def _log(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(np.maximum(shares, 1e-9))
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares = np.exp(logits - logits.max())
-    return np.asarray(shares / shares.sum())
 
 
 @cache

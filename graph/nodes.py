@@ -18,8 +18,10 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from whylike.agents import plans
+from whylike.agents.calibration import Heard, readout
 from whylike.agents.grounding import ground
 from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.predictor import rate
 from whylike.agents.reasoner import called, quoted
 from whylike.agents.router import Route, plan
 from whylike.graph import sides
@@ -179,6 +181,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         "told": asked.prompt.messages[0].content,
         "free": asked.grammar is None,
         "written": written,
+        "balance": weight,
         "points": [point.model_dump(mode="json") for point in chosen],
     }
 
@@ -217,21 +220,33 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
 
 @timed("predict")
 def predict(state: PairState, runtime: Runtime[Services]) -> Json:
-    """Rate, by the averages and by what the grounded reason says."""
+    """Rate, by the averages and by what the grounded reason says, calibrated where that was learned."""
     services = runtime.context
     known = History.model_validate(state["history"])
     grounded = state.get("reason")
     text = str(grounded["text"]) if grounded else None
     everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
-    averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated, everything)]
-    key = _key("rating", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
+    found = readout(known, everything, scale, heard(services, text, known), state["balance"] if text else None)
+    _tell(runtime, Event(node="predict", done=1, total=1))
+    rating = rate(found, services.calibrator())
+    return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
+
+
+def heard(services: Services, text: str | None, known: History) -> Heard | None:
+    """What the model answers to a reason, from the store if it was asked before; None without a reason."""
+    if not text:
+        return None
+    scale = services.store.scale
+    averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated)]
+    key = _key("readout", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
     kept = services.store.answer(key)
     if kept is None:
-        kept = services.predictor.predict(text, known, everything, scale).model_dump_json()
-        kept = services.store.keep_answer(key, "rating", kept, known.user_id, known.item_id)
-    _tell(runtime, Event(node="predict", done=1, total=1))
-    return {"rating": json.loads(kept)}
+        answered = services.predictor.ask(text, known, scale)
+        kept = services.store.keep_answer(
+            key, "readout", Heard.model_validate(answered).model_dump_json(), known.user_id, known.item_id
+        )
+    return Heard.model_validate_json(kept)
 
 
 def _tell(runtime: Runtime[Services], event: Event) -> None:

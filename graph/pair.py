@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from whylike.agents.calibration import Readout
 from whylike.graph import nodes
 from whylike.graph.services import Services
 from whylike.graph.state import Event, PairState
@@ -24,7 +25,7 @@ from whylike.records import (
     SummaryLists,
 )
 
-__all__ = ["Event", "Services", "compiled", "explain"]
+__all__ = ["Event", "Services", "compiled", "explain", "explain_fully"]
 
 
 @cache
@@ -72,6 +73,19 @@ def explain(
         StoreError: The store failed.
         EngineError: The model failed.
     """
+    return explain_fully(services, user_id, item_id, as_of=as_of, with_reason=with_reason, on_event=on_event)[0]
+
+
+def explain_fully(
+    services: Services,
+    user_id: str,
+    item_id: str,
+    *,
+    as_of: int | None = None,
+    with_reason: bool = True,
+    on_event: Callable[[Event], None] | None = None,
+) -> tuple[Explanation, Readout]:
+    """As `explain`, and what its rating was made from, before any calibration."""
     start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
     if as_of is not None:
         start["as_of"] = as_of
@@ -87,7 +101,7 @@ def explain(
                     done += event.done
                     event = event.model_copy(update={"done": done, "total": len(state["missing"])})
                 on_event(event)
-        return _explanation(services, state)
+        return _explanation(services, state), Readout.model_validate(state["readout"])
 
 
 def _explanation(services: Services, state: PairState) -> Explanation:

@@ -12,6 +12,7 @@ from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.registry.following import Following
 from whylike.adapters.registry.registry import Registry
+from whylike.agents.calibration import Calibrator
 from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.summarizer import Summarizer
@@ -77,6 +78,11 @@ class Services:
                 predictor=Predictor(used),
                 now=lambda: int(time.time()),
             )
+
+    def calibrator(self) -> Calibrator | None:
+        """What calibrates the predictor's ratings now, if one was fitted for it and kept in the store."""
+        kept = self.store.calibration(self.predictor.mark)
+        return Calibrator.model_validate_json(kept) if kept else None
 
     def query(self) -> AbstractContextManager[None]:
         """Around each query: at its beginning the engine takes on what has been promoted, and keeps it to the end."""

@@ -45,7 +45,11 @@ class PairState(TypedDict, total=False):
     written: str
     points: list[Json]
     """What the reason was held to (`agents.matching`)."""
+    balance: float
+    """How far the points speak for the item."""
     reason: Json | None
+    readout: Json
+    """What the rating was made from (`agents.calibration`)."""
     rating: Json
     notes: Annotated[list[str], list.__add__]
     seconds: Annotated[dict[str, float], summed]

@@ -12,8 +12,11 @@ from typing import Literal
 from sqlalchemy import Connection, func, insert, select
 
 from whylike.memory.database import Database
-from whylike.memory.schema import adapter_versions, promotions, records
+from whylike.memory.schema import adapter_versions, meta, promotions, records
 from whylike.records import AdapterCard, Expert, Promotion
+
+_CALIBRATION = "calibration:"
+"""Begins the name of a calibrator in the table of single values; the predictor's mark follows."""
 
 
 class Taught:
@@ -50,6 +53,23 @@ class Taught:
         query = select(promotions.c.expert, promotions.c.version).where(promotions.c.promotion_id.in_(last))
         with self.database.read() as connection:
             return {Expert(expert): version for expert, version in connection.execute(query)}
+
+    def keep_calibration(self, mark: str, body: str) -> None:
+        """Keep what calibrates the ratings of a predictor; a later one takes the earlier one's place.
+
+        Args:
+            mark: The predictor's adapter version and recipe.
+            body: The calibrator as JSON.
+        """
+        upsert = self.database.insert(meta).values(name=f"{_CALIBRATION}{mark}", value=body)
+        with self.database.write() as connection:
+            connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"value": body}))
+
+    def calibration(self, mark: str) -> str | None:
+        """What was kept of `keep_calibration`."""
+        query = select(meta.c.value).where(meta.c.name == f"{_CALIBRATION}{mark}")
+        with self.database.read() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def promotions(self, expert: Expert | None = None) -> list[Promotion]:
         """The promotions of one expert, or of all, oldest first."""

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from whylike.cli import app
 from whylike.graph.pair import compiled
 
-ELSEWHERE = {"adapters", "vllm", "annotate", "train"}
-"""Commands that need an adapter, a server or a teacher: adapters/test_adapters_cli.py, test_vllm_cli.py and
-adapters/training/test_teach_cli.py run them."""
+ELSEWHERE = {"adapters", "annotate", "evaluate", "train", "vllm"}
+"""Commands that need an adapter, a server, a teacher or many reviews: adapters/test_adapters_cli.py, test_vllm_cli.py,
+adapters/training/test_teach_cli.py and evaluation/test_ratings.py run them."""
 
 
 @pytest.fixture

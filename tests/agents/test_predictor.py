@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from whylike.adapters.engines.base import Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
-from whylike.agents.predictor import ALIKE, COVERED, Predictor, damped_bias, interval, mode, tilted
+from whylike.agents.calibration import readout
+from whylike.agents.distributions import ALIKE, COVERED, interval, mode, tilted
+from whylike.agents.predictor import Predictor, rate
 from whylike.records import Expert, History, Rated, Rating, RatingScale
 
 SCALES = [RatingScale.parse(text) for text in ("1:5", "1:10", "1:5:0.5", "0.5:5:0.5", "0:9", "0:100:4", "1:2", "-3:3")]
@@ -29,6 +31,16 @@ def known(user: float | None = None, item: float | None = None, count: int = 10)
             if average is not None
         }
     )
+
+
+def damped_bias(history: History, everything: Rated, scale: RatingScale) -> float:
+    return readout(history, everything, scale).bias
+
+
+def predict(
+    engine: ScriptedEngine, reason: str | None, history: History, everything: Rated, scale: RatingScale
+) -> Rating:
+    return rate(readout(history, everything, scale, Predictor(engine).ask(reason, history, scale)))
 
 
 def placed(scale: RatingScale, share: float) -> float:
@@ -118,7 +130,7 @@ def test_the_bias_is_the_general_mean_moved_by_damped_means():
 @given(scales, st.floats(0, 1), st.floats(0, 1), st.none() | st.just("") | st.text(min_size=1))
 def test_a_prediction_is_well_formed_on_every_scale(scale: RatingScale, user: float, item: float, reason: str | None):
     history, everything = known(placed(scale, user), placed(scale, item)), Rated(count=9, average=placed(scale, 0.6))
-    rating = Predictor(ScriptedEngine()).predict(reason, history, everything, scale)
+    rating = predict(ScriptedEngine(), reason, history, everything, scale)
     values = [float(value) for value in rating.distribution]
     shares = shares_of(rating)
     assert values == pytest.approx(scale.values)
@@ -134,15 +146,15 @@ def test_a_prediction_is_well_formed_on_every_scale(scale: RatingScale, user: fl
     assert covered >= COVERED - len(values) * 5e-5
     assert rating.scale[:2] == [scale.minimum, scale.maximum]
     assert rating.scale[2:] == ([] if scale.step == 1 else [scale.step])
-    assert rating == Predictor(ScriptedEngine()).predict(reason, history, everything, scale)
+    assert rating == predict(ScriptedEngine(), reason, history, everything, scale)
 
 
 def test_numbers_are_whole_where_they_are_whole():
-    rating = Predictor(ScriptedEngine()).predict(None, known(4), Rated(), RatingScale())
+    rating = predict(ScriptedEngine(), None, known(4), Rated(), RatingScale())
     assert '"scale":[1,5]' in rating.model_dump_json()
     assert set(rating.distribution) == {"1", "2", "3", "4", "5"}
     assert all(isinstance(end, int) for end in (*rating.interval, rating.mode))
-    halves = Predictor(ScriptedEngine()).predict(None, known(4), Rated(), RatingScale.parse("0.5:5:0.5"))
+    halves = predict(ScriptedEngine(), None, known(4), Rated(), RatingScale.parse("0.5:5:0.5"))
     assert list(halves.distribution)[:3] == ["0.5", "1", "1.5"]
 
 
@@ -151,7 +163,7 @@ def test_numbers_are_whole_where_they_are_whole():
 def test_without_a_reason_the_averages_alone_speak(scale: RatingScale, reason: str | None):
     engine = ScriptedEngine()
     history, everything = known(placed(scale, 0.7), placed(scale, 0.8)), Rated(count=9, average=placed(scale, 0.6))
-    rating = Predictor(engine).predict(reason, history, everything, scale)
+    rating = predict(engine, reason, history, everything, scale)
     bias = damped_bias(history, everything, scale)
     assert rating.expectation == rating.uncalibrated_expectation == pytest.approx(bias, abs=0.001)
     assert rating.bias_baseline == pytest.approx(bias, abs=0.001)
@@ -169,7 +181,7 @@ def leaning(good: Sequence[float], bad: Sequence[float], otherwise: Sequence[flo
 def test_the_reason_moves_the_rating_against_what_the_model_says_to_nothing():
     engine = leaning(good=(1, 1, 1, 2, 8), bad=(8, 2, 1, 1, 1), otherwise=(1, 1, 1, 2, 8))
     good, bad, same = (
-        Predictor(engine).predict(reason, known(3.5), Rated(count=9, average=3.5), RatingScale())
+        predict(engine, reason, known(3.5), Rated(count=9, average=3.5), RatingScale())
         for reason in ("GOOD", "BAD", "neither")
     )
     assert bad.expectation < good.expectation
@@ -182,7 +194,7 @@ def test_the_reason_moves_the_rating_against_what_the_model_says_to_nothing():
 @pytest.mark.parametrize("certain", [(1, 0, 0, 0, 0), (0, 0, 0, 0, 1)])
 def test_a_model_that_is_certain_breaks_nothing(certain: tuple[float, ...]):
     for engine in (leaning(certain, certain, certain), leaning(certain, certain, certain[::-1])):
-        rating = Predictor(engine).predict("GOOD", known(5, 1), Rated(count=9, average=3), RatingScale())
+        rating = predict(engine, "GOOD", known(5, 1), Rated(count=9, average=3), RatingScale())
         assert math.isfinite(rating.expectation)
         assert shares_of(rating).sum() == pytest.approx(1, abs=1e-3)
 
@@ -192,7 +204,7 @@ def test_a_model_that_is_certain_breaks_nothing(certain: tuple[float, ...]):
 
 def asked(scale: RatingScale, history: History, reason: str = "Because.") -> Weighing:
     engine = ScriptedEngine()
-    Predictor(engine).predict(reason, history, Rated(), scale)
+    predict(engine, reason, history, Rated(), scale)
     with_reason, *balanced = engine.history
     assert isinstance(with_reason, Weighing)
     assert len(balanced) == 3, "one for, one against, one for neither"

@@ -72,7 +72,7 @@ def test_a_server_killed_within_the_reason_costs_no_more_than_the_reason(vllm, o
         assert vllm.up() != pid
     with closing(Recorded(vllm)) as engine, opened(engine) as services:
         explanation = explain(services, "ann", "ice")
-        assert kept(services) == ["rating", "reason"]
+        assert kept(services) == ["readout", "reason"]
         assert services.store.counts().summaries == summaries
     assert engine.asked == {Expert.REASONER, Expert.PREDICTOR}
     assert explanation.engine == "vllm"

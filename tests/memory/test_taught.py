@@ -112,3 +112,12 @@ def test_rolling_back_walks_the_promotions_of_its_expert_back(
             assert len(store.promotions()) == before + changed
             live = store.live_versions()
             assert {each: live.get(each) for each in Expert} == {each: stacks[each][-1] for each in Expert}
+
+
+def test_a_calibration_belongs_to_one_mark_and_the_last_stays(store: Store) -> None:
+    assert store.calibration("predictor-aa+1") is None
+    for body in ('{"a": 1}', '{"a": 2}'):
+        store.keep_calibration("predictor-aa+1", body)
+    store.keep_calibration("predictor-aa+2", "{}")
+    assert store.calibration("predictor-aa+1") == '{"a": 2}'
+    assert store.calibration("predictor-aa") is None

@@ -1,0 +1,204 @@
+"""From what is known of a rating to one that can be believed: a small model that is fitted on ratings really given.
+
+It begins at the damped bias, and moves it by a linear function of the averages and, where that was found to help, of
+what the language model says. Around its mean stands the corpus' own distribution, tilted; its interval covers as many
+ratings as it claims (split conformal, Vovk et al. 2005; Romano et al. 2019 for ends that differ). All is in shares of
+the scale, so that it serves any scale. `evaluation.calibrating` fits it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import Field
+
+from whylike.agents.distributions import Floats, log, softmax, tilted
+from whylike.records import History, Rated, RatingScale, Record, Review
+
+DAMPING = 5.0
+"""Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
+RECENT = 10
+"""Newest ratings of an item whose mean is looked at on its own."""
+USUAL_SPREAD = 0.2
+"""Standard deviation of ratings, in shares of the scale, that stands in until a user or an item has several."""
+
+AVERAGES, EVIDENCE, MODEL = "averages", "evidence", "model"
+GROUPS: dict[str, tuple[str, ...]] = {
+    AVERAGES: ("user", "item"),
+    EVIDENCE: ("user_count", "item_count", "user_spread", "item_spread", "recent"),
+    MODEL: ("heard", "said", "balance"),
+}
+"""The features by what they rest on; a calibrator may do without the later groups."""
+
+
+class Heard(Record):
+    """What the model answered: `probabilities` to the reason, `leaning` (mean logarithms) to balanced ones."""
+
+    probabilities: tuple[float, ...]
+    leaning: tuple[float, ...]
+
+
+class Readout(Record):
+    """All that a rating is made from. Ratings are on `scale`."""
+
+    scale: RatingScale
+    general: float = Field(description="Mean of all earlier ratings, or the middle of the scale")
+    user: Rated
+    item: Rated
+    user_spread: float | None = Field(default=None, description="Standard deviation of the newest ratings")
+    item_spread: float | None = None
+    recent: Rated = Rated()
+    heard: Heard | None = None
+    balance: float | None = Field(default=None, description="How far the reason's points speak for it, -2 to 2")
+
+    @property
+    def bias(self) -> float:
+        """The rating that the averages alone foretell: the general mean, moved by the damped user and item means."""
+        moved = self.general + damped(self.user, self.general) + damped(self.item, self.general)
+        return min(max(moved, self.scale.minimum), self.scale.maximum)
+
+    @property
+    def features(self) -> dict[str, float]:
+        """The features that are known, in shares of the scale where they are ratings."""
+        span = self.scale.maximum - self.scale.minimum
+        known = {
+            "user": damped(self.user, self.general) / span,
+            "item": damped(self.item, self.general) / span,
+            "user_count": math.log1p(self.user.count),
+            "item_count": math.log1p(self.item.count),
+            "recent": damped(self.recent, self.general) / span,
+        }
+        for name, spread in (("user_spread", self.user_spread), ("item_spread", self.item_spread)):
+            if spread is not None:
+                known[name] = spread / span
+        if self.heard is not None:
+            values = np.array(self.scale.values)
+            answered = float(np.array(self.heard.probabilities) @ values)
+            known["heard"] = (answered - self.bias) / span
+            known["said"] = (float(self.spoken(1.0) @ values) - self.bias) / span
+        if self.balance is not None:
+            known["balance"] = self.balance
+        return known
+
+    def spoken(self, trust: float) -> Floats:
+        """The averages' distribution, moved by what the model says of the reason against balanced ones; `[values]`."""
+        prior = tilted(self.scale, self.bias)
+        if self.heard is None:
+            return prior
+        moved = log(self.heard.probabilities) - np.array(self.heard.leaning)
+        return softmax(np.log(prior) + trust * moved)
+
+
+class Term(Record):
+    """One feature of a calibrator; where it is not known it adds nothing."""
+
+    mean: float
+    deviation: float
+    weight: float
+
+
+class Nested(Record):
+    """How a calibrator of some groups does on validation pairs that it was not fitted on."""
+
+    groups: tuple[str, ...]
+    penalty: float
+    rmse: float = Field(description="In units of the rating scale")
+    gain: float = Field(description="Mean squared error less than that of the groups chosen before it")
+    error: float = Field(description="Standard error of the gain")
+
+
+class Calibrator(Record):
+    """A fitted calibration of one adapter version of the predictor, used with one recipe."""
+
+    predictor: str = Field(description="Adapter version and recipe (`Predictor.mark`)")
+    groups: tuple[str, ...]
+    intercept: float
+    terms: dict[str, Term]
+    histogram: tuple[float, ...] = Field(description="Shares of the scale's values, evenly spaced, lowest first")
+    sharpness: float = Field(description="Power of the histogram: 0 is a flat one")
+    lower: float = Field(description="Standard deviations from the mean to the interval's lower end")
+    upper: float
+    covered: float = Field(description="Share of the ratings that the interval claims to cover")
+    pairs: int = Field(description="Validation pairs that it was fitted on")
+    tried: tuple[Nested, ...] = Field(description="What cross-validation found, the smallest first")
+
+    def place(self, readout: Readout) -> float:
+        """The mean, in shares of the scale."""
+        scale = readout.scale
+        start = (readout.bias - scale.minimum) / (scale.maximum - scale.minimum)
+        return min(max(start + self.intercept + moved(self.terms, readout.features), 0.0), 1.0)
+
+    def distribution(self, readout: Readout) -> Floats:
+        """Shares `[values]`."""
+        scale = readout.scale
+        mean = scale.minimum + self.place(readout) * (scale.maximum - scale.minimum)
+        return tilted(scale, mean, based(self.histogram, self.sharpness, len(scale.values)))
+
+    def interval(self, scale: RatingScale, shares: Floats) -> tuple[float, float]:
+        """The ends of the interval around a distribution of this calibrator, on the scale and not beyond it."""
+        values = np.array(scale.values)
+        mean = float(shares @ values)
+        deviation = float(np.sqrt(shares @ (values - mean) ** 2))
+        low, high = mean - self.lower * deviation, mean + self.upper * deviation
+        return max(low, scale.minimum), min(high, scale.maximum)
+
+
+def readout(
+    history: History, everything: Rated, scale: RatingScale, heard: Heard | None = None, balance: float | None = None
+) -> Readout:
+    """What a rating is made from.
+
+    Args:
+        history: What is known of the pair.
+        everything: Count and mean of all ratings earlier than the pair.
+        scale: The store's rating scale.
+        heard: What the model answered, if it was asked.
+        balance: How far the points of the reason speak for the item, if there is one.
+    """
+    general = everything.average if everything.average is not None else (scale.minimum + scale.maximum) / 2
+    newest = [review.rating for review in history.item_reviews[:RECENT]]
+    return Readout(
+        scale=scale,
+        general=general,
+        user=history.user_rated,
+        item=history.item_rated,
+        user_spread=_spread(history.user_reviews, scale),
+        item_spread=_spread(history.item_reviews, scale),
+        recent=Rated(count=len(newest), average=float(np.mean(newest)) if newest else None),
+        heard=heard,
+        balance=balance,
+    )
+
+
+def damped(rated: Rated, general: float) -> float:
+    """How far ratings are from the general mean, less where they are few."""
+    if rated.average is None:
+        return 0.0
+    return (rated.average - general) * rated.count / (rated.count + DAMPING)
+
+
+def moved(terms: Mapping[str, Term], features: Mapping[str, float]) -> float:
+    """What the terms of the known features add up to."""
+    return sum(
+        term.weight * (features[name] - term.mean) / term.deviation for name, term in terms.items() if name in features
+    )
+
+
+def based(histogram: tuple[float, ...], sharpness: float, levels: int) -> Floats:
+    """A histogram, raised to a power, on a scale of so many values."""
+    shares = np.array(histogram)
+    if len(shares) != levels:
+        shares = np.interp(np.linspace(0, 1, levels), np.linspace(0, 1, len(shares)), shares)
+    return softmax(sharpness * log(shares))
+
+
+def _spread(reviews: tuple[Review, ...], scale: RatingScale) -> float | None:
+    """The standard deviation of ratings, drawn to the usual one where they are few; None where there are none."""
+    if not reviews:
+        return None
+    ratings = np.array([review.rating for review in reviews])
+    usual = USUAL_SPREAD * (scale.maximum - scale.minimum)
+    squares = float(((ratings - ratings.mean()) ** 2).sum())
+    return math.sqrt((squares + DAMPING * usual**2) / (len(ratings) + DAMPING))

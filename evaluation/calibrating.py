@@ -1,0 +1,212 @@
+"""Fits a calibrator (`agents.calibration`) on validation pairs, and finds out what each group of features adds.
+
+The averages are always in: without anything else the calibrator is a bias model whose weights were learned. A further
+group is taken only where it lowers the cross-validated error by more than a standard error, so that a model that adds
+nothing is left out, and the comparison says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whylike.agents.calibration import GROUPS, Calibrator, Nested, Readout, Term, based
+from whylike.agents.distributions import COVERED, Floats, log, tilts
+
+FEWEST = 10
+"""Validation pairs at least."""
+FOLDS = 10
+ROUNDS = 3
+"""Times that the pairs are dealt into folds anew."""
+PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Ridge penalties on the weights of standardised features, in pairs."""
+INTERCEPT_PENALTY = 30.0
+"""Pairs without any error that stand beside the real ones when the intercept is fitted."""
+SMOOTHING = 5.0
+"""Ratings that stand beside the real ones at each value of the histogram."""
+SHARPNESS = (0.0, 0.5, 1.0)
+"""Powers of the histogram that are tried."""
+UPPER_SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)
+"""Shares of the ratings outside the interval that may be above it."""
+SEED = 0
+
+
+class _Table(NamedTuple):
+    """Features of pairs `[pairs, names]`, NaN where not known; what is foretold without them, and what was given."""
+
+    names: tuple[str, ...]
+    matrix: Floats
+    start: Floats
+    given: Floats
+
+    def of(self, groups: Sequence[str]) -> _Table:
+        """With the features of these groups only."""
+        kept = [name in {one for group in groups for one in GROUPS[group]} for name in self.names]
+        names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
+        return self._replace(names=names, matrix=self.matrix[:, kept])
+
+    def rows(self, which: NDArray[np.bool_]) -> _Table:
+        """Some of the pairs."""
+        return _Table(self.names, self.matrix[which], self.start[which], self.given[which])
+
+
+def fit(
+    readouts: Sequence[Readout],
+    real: Sequence[float],
+    histogram: Sequence[int],
+    *,
+    predictor: str = "",
+    groups: Sequence[str] = tuple(GROUPS),
+    covered: float = COVERED,
+) -> Calibrator:
+    """Fit a calibrator.
+
+    Args:
+        readouts: What is known of each validation pair; at least `FEWEST`.
+        real: The ratings that were given.
+        histogram: How often each value of the scale was given before, lowest first.
+        predictor: What it belongs to (`Predictor.mark`).
+        groups: Groups of features that may be used; the first is.
+        covered: Share of the ratings that its interval shall cover.
+    """
+    scale = readouts[0].scale
+    span = scale.maximum - scale.minimum
+    start = np.array([(each.bias - scale.minimum) / span for each in readouts])
+    given = (np.asarray(real, dtype=np.float64) - scale.minimum) / span
+    known = [each.features for each in readouts]
+    names = tuple(name for group in groups for name in GROUPS[group] if any(name in each for each in known))
+    matrix = np.array([[each.get(name, np.nan) for name in names] for each in known]).reshape(len(known), len(names))
+    table = _Table(names, matrix, start, given)
+    chosen, penalty, foretold, tried = _choose(table, groups, span)
+    intercept, terms = _ridge(table.of(chosen), penalty)
+    counts = np.array(histogram, dtype=np.float64) + SMOOTHING
+    shares = tuple((counts / counts.sum()).tolist())
+    sharpness = _sharpness(shares, foretold, given)
+    around = tilts(len(shares), foretold, based(shares, sharpness, len(shares)))
+    lower, upper = _ends(around, given, covered)
+    return Calibrator(
+        predictor=predictor,
+        groups=chosen,
+        intercept=intercept,
+        terms=terms,
+        histogram=shares,
+        sharpness=sharpness,
+        lower=lower,
+        upper=upper,
+        covered=covered,
+        pairs=len(readouts),
+        tried=tried,
+    )
+
+
+def _choose(
+    table: _Table, groups: Sequence[str], span: float
+) -> tuple[tuple[str, ...], float, Floats, tuple[Nested, ...]]:
+    """The groups, the penalty, what cross-validation foretold with them, and all that was tried."""
+    chosen: tuple[str, ...] = ()
+    penalty, foretold = 0.0, table.start
+    tried = [_nested(chosen, penalty, (table.start - table.given) * span, np.zeros(len(table.given)))]
+    for group in groups:
+        if not set(GROUPS[group]) & set(table.names):
+            continue
+        wanted = (*chosen, group)
+        outcomes = [(_crossed(table.of(wanted), each), each) for each in PENALTIES]
+        crossed, best = min(outcomes, key=lambda outcome: float(((outcome[0] - table.given) ** 2).mean()))
+        off = (crossed - table.given) * span
+        nested = _nested(wanted, best, off, off**2 - ((foretold - table.given) * span) ** 2)
+        tried.append(nested)
+        if group == groups[0] or nested.gain < -nested.error:
+            chosen, penalty, foretold = wanted, best, crossed
+    return chosen, penalty, foretold, tuple(tried)
+
+
+def _nested(groups: tuple[str, ...], penalty: float, off: Floats, gains: Floats) -> Nested:
+    return Nested(
+        groups=groups,
+        penalty=penalty,
+        rmse=round(float(np.sqrt((off**2).mean())), 4),
+        gain=round(float(gains.mean()), 6),
+        error=round(float(gains.std() / np.sqrt(len(gains))), 6),
+    )
+
+
+def _crossed(table: _Table, penalty: float) -> Floats:
+    """What models that were fitted without a pair foretell for it, the mean of some rounds."""
+    chance = np.random.default_rng(SEED)
+    total = np.zeros(len(table.given))
+    for _ in range(ROUNDS):
+        fold = chance.permutation(len(total)) % FOLDS
+        for number in range(FOLDS):
+            out = fold == number
+            intercept, terms = _ridge(table.rows(~out), penalty)
+            total[out] += intercept + _applied(terms, table.matrix[out])
+    return np.asarray(np.clip(table.start + total / ROUNDS, 0.0, 1.0))
+
+
+def _ridge(table: _Table, penalty: float) -> tuple[float, dict[str, Term]]:
+    """The intercept and the weights of standardised features; what is not known stands at its mean."""
+    left = table.given - table.start
+    counted = np.isfinite(table.matrix)
+    known = np.maximum(counted.sum(axis=0), 1)
+    means = np.where(counted, table.matrix, 0.0).sum(axis=0) / known
+    off = np.where(counted, table.matrix - means, 0.0)
+    deviations = np.maximum(np.sqrt((off**2).sum(axis=0) / known), 1e-6)
+    standard = off / deviations
+    inner = standard.T @ standard + penalty * np.eye(len(table.names))
+    weights = np.linalg.solve(inner, standard.T @ (left - left.mean()))
+    terms = {
+        name: Term(mean=float(mean), deviation=float(deviation), weight=float(weight))
+        for name, mean, deviation, weight in zip(table.names, means, deviations, weights, strict=True)
+    }
+    return float(left.sum() / (len(left) + INTERCEPT_PENALTY)), terms
+
+
+def _applied(terms: dict[str, Term], matrix: Floats) -> Floats:
+    """As `agents.calibration.moved`, for many pairs at once."""
+    total = np.zeros(len(matrix))
+    for term, column in zip(terms.values(), matrix.T, strict=True):
+        total += np.where(np.isfinite(column), term.weight * (column - term.mean) / term.deviation, 0.0)
+    return total
+
+
+def _sharpness(histogram: tuple[float, ...], foretold: Floats, given: Floats) -> float:
+    """The power of the histogram whose distributions find the ratings likeliest."""
+    levels = len(histogram)
+    steps = np.rint(given * (levels - 1)).astype(int)
+
+    def surprise(power: float) -> float:
+        shares = tilts(levels, foretold, based(histogram, power, levels))
+        return -float(log(shares[np.arange(len(steps)), steps]).mean())
+
+    return min(SHARPNESS, key=surprise)
+
+
+def _ends(shares: Floats, given: Floats, covered: float) -> tuple[float, float]:
+    """How many standard deviations the interval's ends are from the mean, below and above.
+
+    Ratings pile up at one end of the scale, so the two differ: of the ways to share out what is not covered, the one
+    with the narrowest intervals is taken. Then both are stretched until enough is covered (split conformal).
+    """
+    at = np.linspace(0.0, 1.0, shares.shape[1])
+    means = shares @ at
+    deviations = np.sqrt((shares * (at - means[:, None]) ** 2).sum(axis=1))
+    below, above = (means - given) / deviations, (given - means) / deviations
+    best = (np.inf, 0.0, 0.0)
+    for share in UPPER_SHARES:
+        missed = 1 - covered
+        low = max(_quantile(below, 1 - missed * (1 - share)), 1e-3)
+        high = max(_quantile(above, 1 - missed * share), 1e-3)
+        stretch = _quantile(np.maximum(below / low, above / high), covered)
+        low, high = low * stretch, high * stretch
+        width = float((np.minimum(means + high * deviations, 1) - np.maximum(means - low * deviations, 0)).mean())
+        best = min(best, (width, low, high))
+    return best[1], best[2]
+
+
+def _quantile(scores: Floats, share: float) -> float:
+    """The least score that `share` of them, and of one more that is above all, does not exceed."""
+    rank = int(np.ceil((len(scores) + 1) * share - 1e-9))
+    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])

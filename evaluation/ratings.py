@@ -1,0 +1,379 @@
+"""`whylike evaluate ratings`: how near the ratings come on the newest reviews, beside what they have to beat.
+
+The calibrator is fitted on the validation tenth and measured on the newest one. Every pair is asked about as of just
+before its review, through the same graph that serves.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from whylike.agents.calibration import AVERAGES, EVIDENCE, GROUPS, MODEL, Calibrator, Readout, readout
+from whylike.agents.distributions import Floats, mode
+from whylike.agents.predictor import TRUST
+from whylike.agents.prompting import one_line
+from whylike.errors import UsageError
+from whylike.evaluation import baselines
+from whylike.evaluation.ablation import Ablation
+from whylike.evaluation.calibrating import FEWEST, fit
+from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage, reliability, sharpness
+from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
+from whylike.evaluation.metrics import Difference, Error, difference, error
+from whylike.evaluation.splits import Pair, sample, split
+from whylike.graph.nodes import heard
+from whylike.graph.pair import Services, explain_fully
+from whylike.memory.history import general, history
+from whylike.preparing import Told
+from whylike.records import History, Rated, RatingScale, Record, Review
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+AT_ONCE = 4
+"""Pairs that are asked about at once."""
+LENGTHS = (0, 1, 2, 4, 8, 16, 32)
+"""Where the bins of users' counts begin."""
+COLD = 3
+"""Earlier reviews of a user who counts as cold, at most."""
+QUOTED = 30
+"""Words of each review that the one step reads."""
+READ = 5
+"""Newest reviews of either side that the one step reads."""
+
+GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
+    Ablation.NO_REASON: (AVERAGES, EVIDENCE),
+    Ablation.NO_AVERAGES: (MODEL,),
+    Ablation.ONE_STEP: tuple(GROUPS),
+}
+"""What the calibrator of each ablation may use."""
+MISSING = ("item profile helpful", "item profile neighbours")
+"""Ablations of the papers that whylike has no strategy for yet."""
+
+
+class Asked(NamedTuple):
+    """A pair, the reading of it, and the reason that it was read with."""
+
+    pair: Pair
+    known: Readout
+    reason: str | None
+
+
+class Slice(Record):
+    """Some of the test pairs."""
+
+    pairs: int
+    readouts: dict[str, Error]
+    baselines: dict[str, Error]
+    covered: float
+
+
+class HistoryBin(Record):
+    """Test pairs whose users had given about as many ratings before."""
+
+    label: str
+    pairs: int
+    rmse: dict[str, float]
+
+
+class Ablated(Record):
+    """What is left without a part, with a calibrator of its own."""
+
+    readouts: dict[str, Error]
+    difference: Difference = Field(description="RMSE of its calibrated answer less that of the whole")
+
+
+class Figures(Record):
+    """How near the answers come; the part of the document that does not depend on where the pairs are from."""
+
+    pairs: int
+    readouts: dict[str, Error]
+    baselines: dict[str, Error]
+    differences: dict[str, Difference] = Field(description="`A-B`: RMSE of A less that of B on the same pairs")
+    distributions: dict[str, Sharpness]
+    interval: Coverage
+    slices: dict[str, Slice]
+    reliability: list[Bin]
+    by_history: list[HistoryBin] = Field(description="By how many ratings the user had given before")
+
+
+class RatingsEvaluation(Figures):
+    """The document that `whylike evaluate ratings --json` prints."""
+
+    machine: Machine
+    settings: EngineSettings
+    seed: int
+    parts: dict[str, int] = Field(description="Reviews of each part of the split")
+    validation_pairs: int
+    with_reason: bool
+    reasons: int = Field(description="Test pairs that got a reason")
+    matrix_factorisation: dict[str, float] = Field(description="Its settings, chosen on the validation pairs")
+    calibrator: Calibrator
+    kept: bool = Field(description="Whether the calibrator stays in the store, for `whylike explain`")
+    ablations: dict[str, Ablated]
+    left_out: tuple[str, ...] = MISSING
+    seconds_per_pair: float
+
+
+def evaluate(
+    services: Services,
+    *,
+    limit: int,
+    validation: int,
+    seed: int = 0,
+    with_reason: bool = True,
+    ablations: Sequence[Ablation] = (),
+    keep: bool = False,
+    told: Told = lambda *_: None,
+) -> RatingsEvaluation:
+    """Fit a calibrator on validation pairs of the store and measure it on test pairs.
+
+    Args:
+        services: The store and the experts. What is worked out stays in the store.
+        limit: Most test pairs; a sample of the newest tenth.
+        validation: Most validation pairs; a sample of the tenth before it.
+        seed: Seed of the samples and of the bootstrap.
+        with_reason: Whether the pairs are explained; otherwise only the averages speak, without the model.
+        ablations: What to measure besides, each with a calibrator of its own.
+        keep: Whether to keep the calibrator in the store, so that explanations use it.
+        told: Told of progress.
+
+    Raises:
+        UsageError: The store has too few reviews.
+        StoreError: The store failed.
+        EngineError: The model failed.
+    """
+    store = services.store
+    parts = split(store)
+    fitted, measured = (
+        sample(pairs, most, seed) for pairs, most in ((parts.validation, validation), (parts.test, limit))
+    )
+    if len(fitted) < FEWEST:
+        raise UsageError(
+            f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or give a "
+            "larger --validation"
+        )
+    ran_on = machine()
+    ask = partial(_explained if with_reason else _unexplained, services)
+    before = at_once(ask, fitted, "asking about validation pairs", told)
+    began = time.perf_counter()
+    after = at_once(ask, measured, "asking about test pairs", told)
+    seconds = (time.perf_counter() - began) / len(measured)
+    histogram = counted([pair.rating for pair in parts.earlier], store.scale)
+    real = [pair.rating for pair in measured]
+    given = [pair.rating for pair in fitted]
+    calibrator = fit([each.known for each in before], given, histogram, predictor=services.predictor.mark)
+    if keep:
+        store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
+    factorised = baselines.factorise(store, parts, fitted, measured, told)
+    known = [each.known for each in after]
+    others = {
+        **baselines.of_readouts(known),
+        "matrix_factorisation": factorised.folded,
+        "matrix_factorisation_trained": factorised.trained,
+    }
+    found = figures(known, real, [calibrator] * len(known), others, seed)
+    whole = _expectations(known, calibrator)
+    ablated: dict[str, Ablated] = {}
+    for name in ablations:
+        one, other = (
+            at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
+            for part, asked in (("validation", before), ("test", after))
+        )
+        own = fit(one, given, histogram, groups=GROUPS_OF[name])
+        answers = _expectations(other, own)
+        raw = [float(_raw(each) @ np.array(store.scale.values)) for each in other]
+        ablated[name] = Ablated(
+            readouts={"expectation": error(raw, real), "calibrated": error(answers, real)},
+            difference=difference(answers, whole, real, seed),
+        )
+    return RatingsEvaluation(
+        **dict(found),
+        machine=ran_on,
+        settings=engine_settings(services.settings, services.engine),
+        seed=seed,
+        parts={name: len(part) for name, part in parts._asdict().items()},
+        validation_pairs=len(fitted),
+        with_reason=with_reason,
+        reasons=sum(each.reason is not None for each in after),
+        matrix_factorisation={"features": factorised.features, "regularisation": factorised.regularisation},
+        calibrator=calibrator,
+        kept=keep,
+        ablations=ablated,
+        seconds_per_pair=round(seconds, 3),
+    )
+
+
+def figures(
+    known: Sequence[Readout],
+    real: Sequence[float],
+    calibrators: Sequence[Calibrator],
+    others: dict[str, list[float]],
+    seed: int,
+) -> Figures:
+    """The figures of some pairs, at least one.
+
+    Args:
+        known: What the ratings are made from.
+        real: The ratings that were given.
+        calibrators: What calibrates each.
+        others: What the baselines foretell, by name.
+        seed: Seed of the bootstrap.
+    """
+    scale = known[0].scale
+    values = np.array(scale.values)
+    shares = {
+        "raw": np.array([_raw(each) for each in known]),
+        "moved_averages": np.array([each.spoken(TRUST) for each in known]),
+        "calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)]),
+    }
+    readouts: dict[str, list[float]] = {
+        "expectation": list(shares["raw"] @ values),
+        "mode": [mode(values, each) for each in shares["raw"]],
+        "moved_averages": list(shares["moved_averages"] @ values),
+        "calibrated": list(shares["calibrated"] @ values),
+        "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
+    }
+    intervals = [own.interval(scale, each) for own, each in zip(calibrators, shares["calibrated"], strict=True)]
+    claimed = calibrators[0].covered
+    steps = [scale.values.index(scale.nearest(rating)) for rating in real]
+    slices = {name: rows for name, rows in sliced(known).items() if rows}
+    return Figures(
+        pairs=len(real),
+        readouts={name: error(foretold, real) for name, foretold in readouts.items()},
+        baselines={name: error(foretold, real) for name, foretold in others.items()},
+        differences={
+            f"{name}-{other}": difference(foretold, against, real, seed)
+            for name, foretold in readouts.items()
+            if name in {"expectation", "calibrated"}
+            for other, against in others.items()
+        },
+        distributions={name: sharpness(each, steps) for name, each in shares.items()},
+        interval=coverage(intervals, real, claimed),
+        slices={
+            name: Slice(
+                pairs=len(rows),
+                readouts={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in readouts.items()},
+                baselines={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in others.items()},
+                covered=coverage(_at(intervals, rows), _at(real, rows), claimed).covered,
+            )
+            for name, rows in slices.items()
+        },
+        reliability=reliability(shares["calibrated"], steps),
+        by_history=[
+            HistoryBin(
+                label=label,
+                pairs=len(rows),
+                rmse={
+                    "bias": error(_at(others["bias"], rows), _at(real, rows)).rmse,
+                    "calibrated": error(_at(readouts["calibrated"], rows), _at(real, rows)).rmse,
+                },
+            )
+            for label, rows in _by_history(known).items()
+        ],
+    )
+
+
+def sliced(known: Sequence[Readout]) -> dict[str, list[int]]:
+    """Positions by how many ratings the user had given before: warm, cold (at most `COLD`) and unseen (none)."""
+    counts = [each.user.count for each in known]
+    return {
+        "warm": [row for row, count in enumerate(counts) if count > COLD],
+        "cold": [row for row, count in enumerate(counts) if 0 < count <= COLD],
+        "unseen": [row for row, count in enumerate(counts) if not count],
+    }
+
+
+def _by_history(known: Sequence[Readout]) -> dict[str, list[int]]:
+    """Positions by the user's count of earlier ratings; no bin is empty."""
+    bins: dict[str, list[int]] = {}
+    for low, high in pairwise((*LENGTHS, math.inf)):
+        label = f"{low}" if high == low + 1 else f"{low} to {high - 1}" if high < math.inf else f"{low} and more"
+        bins[label] = [row for row, each in enumerate(known) if low <= each.user.count < high]
+    return {label: rows for label, rows in bins.items() if rows}
+
+
+def counted(ratings: Sequence[float], scale: RatingScale) -> list[int]:
+    """How often each value of a scale is among ratings on it, lowest first."""
+    counts = [0] * len(scale.values)
+    for rating in ratings:
+        counts[scale.values.index(scale.nearest(rating))] += 1
+    return counts
+
+
+def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) -> list[A]:
+    """The answers to some questions, in order; some are asked at once, so that the engine has batches."""
+    answers: list[A] = []
+    told(what, 0, len(asked))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for done, answer in enumerate(pool.map(ask, asked), start=1):
+                answers.append(answer)
+                told(what, done, len(asked))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return answers
+
+
+def _explained(services: Services, pair: Pair) -> Asked:
+    answer, known = explain_fully(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+    return Asked(pair, known, answer.reason.text if answer.reason else None)
+
+
+def _unexplained(services: Services, pair: Pair) -> Asked:
+    """What the averages alone say, as an explanation without a reason has it."""
+    known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    everything = general(services.store, pair.user_id, pair.item_id, pair.timestamp)
+    return Asked(pair, readout(known, everything, services.store.scale), None)
+
+
+def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
+    """The reading of a pair without a part."""
+    if name is Ablation.NO_REASON:
+        return asked.known.model_copy(update={"heard": None, "balance": None})
+    pair = asked.pair
+    known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    if name is Ablation.NO_AVERAGES:
+        known = known.model_copy(update={"user_rated": Rated(), "item_rated": Rated()})
+        return readout(
+            known.model_copy(update={"user_reviews": (), "item_reviews": ()}),
+            general(services.store, pair.user_id, pair.item_id, pair.timestamp),
+            asked.known.scale,
+            heard(services, asked.reason, known),
+            asked.known.balance,
+        )
+    text = _at_once(known, asked.known.scale)
+    return asked.known.model_copy(update={"heard": heard(services, text, known), "balance": None})
+
+
+def _at_once(known: History, scale: RatingScale) -> str:
+    """The rated reviews of either side as they are, where a reason stands otherwise."""
+
+    def said(review: Review) -> str:
+        label = scale.labels[scale.values.index(scale.nearest(review.rating))]
+        return f"gave {label} and wrote “{one_line(f'{review.title} {review.text}', QUOTED)}”"
+
+    of_user = [f"Elsewhere the user {said(review)}." for review in known.user_reviews[:READ]]
+    of_item = [f"Of this somebody {said(review)}." for review in known.item_reviews[:READ]]
+    return " ".join([*of_user, *of_item])
+
+
+def _expectations(known: Sequence[Readout], calibrator: Calibrator) -> list[float]:
+    return [float(calibrator.distribution(each) @ np.array(each.scale.values)) for each in known]
+
+
+def _raw(known: Readout) -> Floats:
+    """What the model alone answers; where it was not asked, what the averages alone do."""
+    return np.array(known.heard.probabilities) if known.heard else known.spoken(0.0)
+
+
+def _at(values: Sequence[Q], rows: Sequence[int]) -> list[Q]:
+    return [values[row] for row in rows]

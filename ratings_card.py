@@ -1,0 +1,163 @@
+"""What `whylike evaluate ratings` found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from whylike.agents.calibration import GROUPS, MODEL, Calibrator
+from whylike.evaluation.distributions import Coverage, Sharpness
+from whylike.evaluation.metrics import Difference, Error
+from whylike.terminal import plain
+
+if TYPE_CHECKING:
+    from whylike.evaluation.exp3rt import Exp3rtEvaluation
+    from whylike.evaluation.machine import EngineSettings, Machine
+    from whylike.evaluation.ratings import RatingsEvaluation
+
+MAIN = ("bias", "matrix_factorisation")
+"""The baselines that matter most."""
+
+
+def ratings_card(found: RatingsEvaluation) -> RenderableType:
+    """The tables of an evaluation."""
+    reasons = f"{found.reasons:,} with a reason" if found.with_reason else "no model asked"
+    said = [
+        f"{found.validation_pairs:,} validation pairs, from the tenth before; {reasons}; "
+        f"{found.seconds_per_pair:.2f} seconds a test pair",
+        *calibrator_lines(found.calibrator),
+        *interval_lines(found.interval, found.distributions),
+    ]
+    if found.kept:
+        said.append("The calibrator is kept in the store; whylike explain uses it from now on.")
+    parts: list[RenderableType] = [
+        main_table(found.readouts, found.baselines, found.pairs),
+        differences_table({name: each for name, each in found.differences.items() if name.endswith(MAIN)}),
+        slices_table(found),
+        Text(plain("\n".join(said), lines=True)),
+    ]
+    if found.ablations:
+        parts.insert(3, ablations_table(found))
+    return Group(*parts, _ran_on(found.settings, found.machine))
+
+
+def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
+    """The tables of an evaluation on EXP3RT's pairs."""
+    asked = "the model was asked" if found.with_reason else "no model asked"
+    used = {group for groups in found.groups for group in groups}
+    counts = ", ".join(f"{group} in {sum(group in each for each in found.groups)}" for group in GROUPS if group in used)
+    said = [
+        f"{found.users:,} users in {found.folds} folds; {asked}; {found.seconds_per_pair:.2f} seconds a pair",
+        f"Of the {found.folds} calibrators use: {counts}.",
+        *interval_lines(found.interval, found.distributions),
+        *found.notes,
+    ]
+    if found.rejected:
+        said.append(f"{found.rejected:,} rows could not be read; whylike ingest of the file tells why.")
+    table = main_table(found.readouts, found.baselines, found.pairs)
+    for name, off in found.published.items():
+        table.add_row(f"{name}, as published", *_figures(off))
+    wanted = ("-bias", "-least_squares")
+    return Group(
+        table,
+        differences_table({name: each for name, each in found.differences.items() if name.endswith(wanted)}),
+        Text(plain("\n".join(said), lines=True)),
+        _ran_on(found.settings, found.machine),
+    )
+
+
+def main_table(readouts: Mapping[str, Error], baselines: Mapping[str, Error], pairs: int) -> Table:
+    """How far off every way to foretell the ratings is."""
+    table = _table(f"{pairs:,} pairs", "RMSE", "MAE")
+    for name, off in baselines.items():
+        table.add_row(f"{_spoken(name)} (baseline)", *_figures(off))
+    for name, off in readouts.items():
+        table.add_row(_spoken(name), *_figures(off))
+    return table
+
+
+def differences_table(differences: Mapping[str, Difference]) -> Table:
+    """Which differences are more than chance."""
+    table = _table("RMSE less that of", "difference", "95% interval")
+    for name, found in differences.items():
+        table.add_row(_spoken(name.replace("-", " less ")), *_less(found))
+    return table
+
+
+def slices_table(found: RatingsEvaluation) -> Table:
+    """RMSE by how much was known of the user."""
+    table = _table("RMSE by user", "pairs", "bias", "factorised", "calibrated", "in interval")
+    names = {"warm": "warm: over 3 reviews", "cold": "cold: 1 to 3", "unseen": "unseen: none"}
+    for name, part in found.slices.items():
+        off = [part.baselines[each].rmse for each in MAIN] + [part.readouts["calibrated"].rmse]
+        table.add_row(names[name], f"{part.pairs:,}", *(f"{each:.3f}" for each in off), f"{part.covered:.0%}")
+    return table
+
+
+def ablations_table(found: RatingsEvaluation) -> Table:
+    """What is left without a part."""
+    table = _table("RMSE without a part", "model alone", "calibrated", "less the whole's", "95% interval")
+    for name, part in found.ablations.items():
+        off = part.readouts
+        table.add_row(
+            name.replace("-", " "),
+            f"{off['expectation'].rmse:.3f}",
+            f"{off['calibrated'].rmse:.3f}",
+            *_less(part.difference),
+        )
+    return table
+
+
+def calibrator_lines(calibrator: Calibrator) -> list[str]:
+    """What the calibrator uses, and what that was found to add."""
+    lines = [f"The calibrator, fitted on {calibrator.pairs:,} pairs, uses: {', '.join(calibrator.groups)}."]
+    for each in calibrator.tried[1:]:
+        verdict = "used" if set(each.groups) <= set(calibrator.groups) else "not used"
+        before = f"changes the mean squared error by {each.gain:+.4f} (standard error {each.error:.4f})"
+        lines.append(f"Cross-validated, {each.groups[-1]} {before}: {verdict}.")
+    if MODEL not in calibrator.groups and any(MODEL in each.groups for each in calibrator.tried):
+        lines.append("So the language model adds nothing to these ratings, and does not move them.")
+    return lines
+
+
+def interval_lines(interval: Coverage, distributions: Mapping[str, Sharpness]) -> list[str]:
+    """Whether the distributions and the intervals can be believed."""
+    surprise = ", ".join(
+        f"{_spoken(name)} {each.nll:.3f} and {each.calibration_error:.3f}" for name, each in distributions.items()
+    )
+    return [
+        f"The interval claims {interval.claimed:.0%} and holds {interval.covered:.1%}, {interval.width:.2f} wide.",
+        f"Negative log-likelihood and calibration error: {surprise}.",
+    ]
+
+
+def _ran_on(settings: EngineSettings, machine: Machine) -> Text:
+    experts = ", ".join(dict.fromkeys(settings.adapters.values()))
+    return Text(
+        plain(f"engine {settings.engine}, {experts}; {machine.cores} cores, load {machine.load:.1f}"), style="dim"
+    )
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _figures(off: Error) -> tuple[str, str]:
+    return f"{off.rmse:.3f}", f"{off.mae:.3f}"
+
+
+def _less(found: Difference) -> tuple[str, str]:
+    return f"{found.rmse:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

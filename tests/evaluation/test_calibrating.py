@@ -1,0 +1,118 @@
+"""The calibrator: what it learns, what it leaves out, and whether its intervals hold what they claim."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whylike.agents.calibration import Calibrator, Heard, Readout
+from whylike.agents.distributions import tilted
+from whylike.agents.predictor import rate
+from whylike.evaluation.calibrating import fit
+from whylike.evaluation.distributions import coverage
+from whylike.records import Rated, RatingScale
+
+FIVE = RatingScale()
+FLAT = [1] * 5
+
+
+def drawn(
+    count: int, seed: int, scale: RatingScale = FIVE, *, speaks: float = 0.0, trust: float = 1.0
+) -> tuple[list[Readout], list[float]]:
+    """Pairs whose ratings come from their averages (weighed by `trust`) and, as far as it `speaks`, from the model."""
+    chance = np.random.default_rng(seed)
+    values, span = np.array(scale.values), scale.maximum - scale.minimum
+    found: list[Readout] = []
+    real: list[float] = []
+    for _ in range(count):
+        user, item, told = chance.normal([0.7, 0.7, 0.7], [0.12, 0.12, 0.2]).clip(0.05, 0.95)
+        known = Readout(
+            scale=scale,
+            general=scale.minimum + 0.7 * span,
+            user=Rated(count=10, average=scale.minimum + user * span),
+            item=Rated(count=10, average=scale.minimum + item * span),
+            heard=Heard(
+                probabilities=tuple(tilted(scale, scale.minimum + told * span)),
+                leaning=tuple(np.log(tilted(scale, scale.minimum + 0.7 * span))),
+            ),
+        )
+        place = (known.bias - scale.minimum) / span
+        mean = scale.minimum + span * min(max(0.7 + trust * (place - 0.7) + speaks * (told - 0.7), 0.05), 0.95)
+        found.append(known)
+        real.append(float(chance.choice(values, p=tilted(scale, mean, np.linspace(1, 3, len(values))))))
+    return found, real
+
+
+def means(calibrator: Calibrator, readouts: list[Readout]) -> np.ndarray:
+    return np.array([calibrator.distribution(each) @ np.array(each.scale.values) for each in readouts])
+
+
+def rmse(foretold: np.ndarray, real: list[float]) -> float:
+    return float(np.sqrt(np.mean((foretold - np.array(real)) ** 2)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_model_that_says_nothing_is_left_out_and_the_bias_stays(seed: int):
+    calibrator = fit(*drawn(300, seed), FLAT)
+    fresh, real = drawn(300, 50 + seed)
+    assert "model" not in calibrator.groups
+    assert any("model" in each.groups for each in calibrator.tried), "it was tried, and the report can say so"
+    bias = np.array([each.bias for each in fresh])
+    assert rmse(means(calibrator, fresh), real) < rmse(bias, real) * 1.02
+    assert np.abs(means(calibrator, fresh) - bias).mean() < 0.12
+
+
+def test_a_model_that_speaks_the_truth_is_used():
+    calibrator = fit(*drawn(300, 1, speaks=0.7), FLAT)
+    fresh, real = drawn(300, 2, speaks=0.7)
+    assert "model" in calibrator.groups
+    (nested,) = (each for each in calibrator.tried if each.groups[-1:] == ("model",))
+    assert nested.gain < -nested.error < 0
+    without = fit(*drawn(300, 1, speaks=0.7), FLAT, groups=("averages", "evidence"))
+    assert rmse(means(calibrator, fresh), real) < rmse(means(without, fresh), real) - 0.05
+
+
+def test_averages_that_promise_too_much_are_taken_back():
+    fresh, real = drawn(400, 4, trust=0.2)
+    calibrator = fit(*drawn(400, 3, trust=0.2), FLAT)
+    assert rmse(means(calibrator, fresh), real) < rmse(np.array([each.bias for each in fresh]), real)
+    assert calibrator.terms["user"].weight < 0 > calibrator.terms["item"].weight
+
+
+@settings(max_examples=4)
+@given(
+    st.sampled_from(["1:5", "1:10", "0.5:5:0.5"]).map(RatingScale.parse),
+    st.floats(0.6, 0.9),
+    st.integers(0, 1000),
+)
+def test_the_interval_holds_what_it_claims(scale: RatingScale, covered: float, seed: int):
+    flat = [1] * len(scale.values)
+    calibrator = fit(*drawn(300, seed, scale), flat, covered=covered)
+    fresh, real = drawn(300, seed + 5000, scale)
+    intervals = [calibrator.interval(scale, calibrator.distribution(each)) for each in fresh]
+    found = coverage(intervals, real, covered)
+    assert found.covered > covered - 0.09, "conformal, but for chance"
+    if len(scale.values) > 5:
+        assert found.covered < covered + 0.12
+    for low, high in intervals:
+        assert scale.minimum <= low <= high <= scale.maximum
+
+
+def test_it_serves_other_scales_and_pairs_of_which_less_is_known():
+    calibrator = fit(*drawn(200, 5, speaks=0.7), FLAT)
+    assert Calibrator.model_validate_json(calibrator.model_dump_json()) == calibrator
+    for scale in map(RatingScale.parse, ("1:5", "1:10", "0.5:5:0.5", "0:1")):
+        nobody = Readout(scale=scale, general=scale.maximum, user=Rated(), item=Rated())
+        rating = rate(nobody, calibrator)
+        assert sum(rating.distribution.values()) == pytest.approx(1, abs=1e-3)
+        assert scale.minimum <= rating.interval[0] <= rating.interval[1] <= scale.maximum
+        assert rating.bias_baseline == scale.maximum
+    (known,), _ = drawn(1, 6)
+    assert rate(known, calibrator).expectation != rate(known).expectation
+    assert rate(known, calibrator).uncalibrated_expectation == rate(known).uncalibrated_expectation
+
+
+def test_two_fits_are_the_same():
+    assert fit(*drawn(60, 7), FLAT) == fit(*drawn(60, 7), FLAT)

@@ -1,0 +1,115 @@
+"""`whylike evaluate ratings --exp3rt`: invented pairs in the released shape, and the sample of the real ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import whylike.cli
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.errors import UsageError
+from whylike.evaluation.exp3rt import PUBLISHED, evaluate_exp3rt, rows_of
+from whylike.graph.services import Services
+from whylike.settings import Settings
+
+SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "exp3rt_format_sample.json"
+
+
+def rows(count: int, users: int = 20) -> list[dict[str, Any]]:
+    """Scores that follow both averages, and nothing else."""
+    chance = random.Random(2)
+    made = []
+    for number in range(count):
+        user, item = chance.uniform(2, 9), chance.uniform(2, 9)
+        score = min(max(round(0.2 * user + 0.8 * item + chance.gauss(0, 1)), 1), 10)
+        made.append(
+            {
+                "user_id": f"u{number % users}",
+                "item_id": f"i{number % 7}",
+                "user_persona": f"[Like]\n- dry jokes\n\n[Dislike]\n- blood\n\n[Average Rating]\n{user:.1f}",
+                "item_description": f"Title: Film {number % 7}\nGenres: Comedy",
+                "item_synopsis": f"[Like]\n- the jokes\n\n[Dislike]\n- the end\n\n[Average Rating]\n{item:.1f}",
+                "score": str(score),
+            }
+        )
+    return made
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Any:
+    with Services.open(Settings(store=tmp_path / "store", engine="scripted"), engine=ScriptedEngine()) as made:
+        yield made
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    def written(*made: Any) -> Path:
+        path = tmp_path / "pairs.json"
+        path.write_text(json.dumps(made))
+        return path
+
+    return written
+
+
+def test_thousands_of_pairs_are_foretold_as_well_as_least_squares_can(services: Services, file: Callable[..., Path]):
+    found = evaluate_exp3rt(services, file(*rows(1500)), with_reason=False)
+    assert (found.pairs, found.users, found.folds, sum(found.fold_pairs)) == (1500, 20, 5, 1500)
+    assert found.published == PUBLISHED
+    assert found.baselines["least_squares"].rmse < 1.1 < found.baselines["bias"].rmse
+    assert found.readouts["calibrated"].rmse == pytest.approx(found.baselines["least_squares"].rmse, abs=0.03)
+    assert abs(found.interval.covered - found.interval.claimed) < 0.04
+    assert found.seconds_per_pair < 0.01
+
+
+def test_every_row_keeps_its_own_profiles(file: Callable[..., Path]):
+    made, rejected = rows_of(file(*rows(30), {"user_id": "u", "item_id": "i", "score": "11"}))
+    assert rejected == 1
+    assert len({row.item.item_id for row in made}) == 30
+    assert {row.user for row in made} == {f"u{number}" for number in range(20)}
+    averages = [profile.average for row in made for profile in row.profiles]
+    assert averages == [float(each[key][-3:]) for each in rows(30) for key in ("user_persona", "item_synopsis")]
+
+
+def test_the_model_is_asked_about_each_pair_once(services: Services, file: Callable[..., Path]):
+    path = file(*rows(20))
+    first = evaluate_exp3rt(services, path, count=2)
+    engine = services.engine
+    assert isinstance(engine, ScriptedEngine)
+    asked = len(engine.history)
+    assert asked >= 20
+    assert any("small" in note for note in first.notes)
+    again = evaluate_exp3rt(services, path, count=2)
+    assert len(engine.history) == asked
+    assert again.readouts == first.readouts
+    assert services.store.counts().items == 0, "the store itself takes nothing in"
+
+
+def test_what_cannot_be_split_is_told(services: Services, file: Callable[..., Path]):
+    with pytest.raises(UsageError, match=r"30 pairs of 3 users, too few for 5 folds"):
+        evaluate_exp3rt(services, file(*rows(30, users=3)), with_reason=False)
+
+
+def test_the_command_refuses_what_is_about_the_store(run: Any, file: Callable[..., Path]):
+    result = run("evaluate", "ratings", "--exp3rt", str(file()), "--keep")
+    assert result.exit_code == 2
+    assert "--keep" in result.stderr
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample of the real pairs is not here (../shared/data)")
+def test_the_released_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    told = CliRunner().invoke(
+        whylike.cli.app, ["evaluate", "ratings", "--exp3rt", str(SAMPLE), "--no-reason", "--json"]
+    )
+    document = json.loads(told.stdout)
+    assert document["pairs"] >= 48
+    assert document["rejected"] == 0
+    assert set(document["baselines"]) >= {"bias", "least_squares"}

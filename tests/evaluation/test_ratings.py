@@ -1,0 +1,196 @@
+"""`whylike evaluate ratings`, whole, on invented reviews with a scripted model; and on the real ones."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import whylike.cli
+from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.errors import UsageError
+from whylike.evaluation.ablation import Ablation
+from whylike.evaluation.ratings import RatingsEvaluation, evaluate
+from whylike.evaluation.report import write_report
+from whylike.graph.pair import explain
+from whylike.graph.services import Services
+from whylike.memory.ingest import ingest
+from whylike.memory.store import Store
+from whylike.ratings_card import ratings_card
+from whylike.records import Review
+from whylike.settings import Settings
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+TASTES = {"loud": 4, "quiet": 3}
+NAMED = {
+    "pairs",
+    "readouts",
+    "baselines",
+    "differences",
+    "slices",
+    "seconds_per_pair",
+}
+
+
+def reviews() -> Iterator[Review]:
+    """160 reviews of twelve things by twenty people, some kinder than others."""
+    chance = random.Random(1)
+    for number in range(160):
+        user, item = chance.randrange(20), chance.randrange(12)
+        place = 3.2 + (user % 5 - 2) * 0.5 + (item % 3 - 1) * 0.6 + chance.gauss(0, 0.6)
+        yield Review(
+            review_id=f"r{number}",
+            user_id=f"u{user}",
+            item_id=f"i{item}",
+            rating=float(min(max(round(place), 1), 5)),
+            text=chance.choice(["The sound is warm and full.", "The strap broke.", "It hums."]),
+            timestamp=1_500_000_000 + number // 2,
+        )
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    made = Settings(store=tmp_path_factory.mktemp("ratings") / "store", engine="scripted")
+    with Store.open(made) as store:
+        store.add_reviews(reviews())
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(settings: Settings) -> RatingsEvaluation:
+    with Services.open(settings) as services:
+        return evaluate(services, limit=12, validation=14, ablations=tuple(Ablation))
+
+
+def test_the_document_has_what_it_promises(whole: RatingsEvaluation):
+    document = json.loads(whole.model_dump_json())
+    assert set(document) >= NAMED
+    assert set(document["readouts"]) >= {"expectation", "mode", "calibrated"}
+    assert set(document["baselines"]) >= {"global", "user_mean", "item_mean", "bias", "matrix_factorisation"}
+    assert {"calibrated-bias", "calibrated-matrix_factorisation"} <= set(document["differences"])
+    assert document["pairs"] == 12
+    assert sum(part["pairs"] for part in document["slices"].values()) == 12
+    assert document["parts"] == {"training": 128, "validation": 16, "test": 16}
+    assert set(document["ablations"]) == {"no-reason", "no-averages", "one-step"}
+    assert RatingsEvaluation.model_validate(document) == whole
+
+
+def test_the_figures_are_of_the_same_pairs(whole: RatingsEvaluation):
+    for name, found in whole.differences.items():
+        one, other = name.split("-")
+        assert found.rmse == pytest.approx(whole.readouts[one].rmse - whole.baselines[other].rmse, abs=2e-4)
+        assert found.low <= found.rmse <= found.high
+    for figures in (*whole.readouts.values(), *whole.baselines.values()):
+        assert 0 <= figures.mae <= figures.rmse <= 4
+    for ablated in whole.ablations.values():
+        gap = ablated.readouts["calibrated"].rmse - whole.readouts["calibrated"].rmse
+        assert ablated.difference.rmse == pytest.approx(gap, abs=2e-4)
+
+
+def test_a_second_run_says_the_same_and_asks_the_model_nothing(settings: Settings, whole: RatingsEvaluation):
+    silent = ScriptedEngine(fail_on=range(1, 100))
+    with Services.open(settings, engine=silent) as services:
+        again = evaluate(services, limit=12, validation=14, ablations=tuple(Ablation))
+    assert not silent.history
+    same = {"seconds_per_pair", "machine", "settings"}
+    assert again.model_dump(exclude=same) == whole.model_dump(exclude=same)
+
+
+def test_a_later_review_changes_nothing_about_an_earlier_pair(settings: Settings, tmp_path: Path):
+    """The readings of the validation pairs, and so the calibrator, know nothing of the test."""
+    calibrators = []
+    for rating in (1.0, 5.0):
+        other = settings.model_copy(update={"store": tmp_path / f"{rating}"})
+        with Services.open(other, engine=ScriptedEngine()) as services:
+            newest = [review.review_id for review in reviews()][-16:]
+            changed = (
+                each.model_copy(update={"rating": rating}) if each.review_id in newest else each for each in reviews()
+            )
+            services.store.add_reviews(changed)
+            calibrators.append(evaluate(services, limit=5, validation=14, with_reason=False).calibrator)
+    assert calibrators[0] == calibrators[1]
+
+
+def test_explanations_use_what_was_kept(settings: Settings):
+    with Services.open(settings, engine=ScriptedEngine()) as services:
+        before = explain(services, "u1", "i1").rating
+        found = evaluate(services, limit=5, validation=14, with_reason=False, keep=True)
+        after = explain(services, "u1", "i1").rating
+        assert found.kept
+        assert found.calibrator == services.calibrator()
+        assert after.expectation != before.expectation
+        assert after.bias_baseline == before.bias_baseline
+        assert after.uncalibrated_expectation == before.uncalibrated_expectation
+
+    class Trained(ScriptedEngine):
+        def adapter_version(self, expert: object) -> str:
+            return "predictor-2"
+
+    with Services.open(settings, engine=Trained()) as services:
+        assert services.calibrator() is None, "it belongs to the version that it was fitted for"
+
+
+def test_too_few_reviews_are_told(tmp_path: Path):
+    with Services.open(Settings(store=tmp_path / "store", engine="scripted"), engine=ScriptedEngine()) as services:
+        with pytest.raises(UsageError, match="0 reviews, of too few different times"):
+            evaluate(services, limit=5, validation=5)
+        services.store.add_reviews(list(reviews())[:50])
+        with pytest.raises(UsageError, match=r"4 validation pairs and a calibrator needs 10.*--validation"):
+            evaluate(services, limit=5, validation=5)
+
+
+def test_the_command(settings: Settings, whole: RatingsEvaluation, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WHYLIKE_STORE", str(settings.store))
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    command = ["evaluate", "ratings", "--limit", "12", "--validation", "14", "--ablation", "one-step"]
+    told = CliRunner().invoke(whylike.cli.app, command)
+    assert told.exit_code == 0, told.output
+    for words in (
+        "matrix factorisation (baseline)",
+        "calibrated less bias",
+        "RMSE by user",
+        "one step",
+        "The interval claims",
+    ):
+        assert words in told.stdout
+    asked: Any = CliRunner().invoke(whylike.cli.app, [*command, "--json"])
+    document = json.loads(asked.stdout)
+    assert document["readouts"]["calibrated"] == whole.readouts["calibrated"].model_dump()
+    assert set(document["ablations"]) == {"one-step"}
+
+
+def test_the_report_has_the_figures_and_the_plots(settings: Settings, whole: RatingsEvaluation, tmp_path: Path):
+    written = write_report(tmp_path / "new" / "report", whole, ratings_card(whole))
+    told = written.read_text(encoding="utf-8")
+    for plot in re.findall(r"!\[.*?\]\((.*?)\)", told):
+        assert (written.parent / plot).read_bytes().startswith(b"\x89PNG")
+    assert told.count(".png") == 3
+    assert f"| calibrated | {whole.readouts['calibrated'].rmse:.3f} |" in told
+    assert "The interval claims 80%" in told
+    assert json.loads((written.parent / "ratings.json").read_text())["pairs"] == 12
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_report(written, whole, ratings_card(whole))
+
+
+def test_the_error_is_told_by_what_was_known_of_the_user(whole: RatingsEvaluation):
+    assert sum(each.pairs for each in whole.by_history) == 12
+    assert [each.label for each in whole.by_history] == ["4 to 7", "8 to 15"], "of 20 people with 8 reviews or so"
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real reviews are not here (../shared/data)")
+def test_on_real_reviews_the_calibrated_averages_beat_the_bias(tmp_path: Path):
+    made = Settings(store=tmp_path / "store", engine="scripted")
+    with Services.open(made) as services:
+        ingest(services.store, SHARED / "digital_music" / "reviews.jsonl.gz")
+        found = evaluate(services, limit=700, validation=700, with_reason=False)
+    assert found.pairs == 692
+    assert found.readouts["calibrated"].rmse < found.baselines["bias"].rmse
+    assert found.readouts["calibrated"].rmse < found.baselines["matrix_factorisation"].rmse
+    assert abs(found.interval.covered - found.interval.claimed) < 0.05
