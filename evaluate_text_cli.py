@@ -179,6 +179,7 @@ def reasons_card(evaluation: ReasonsEvaluation) -> RenderableType:
     table.add_row("reasons", *(f"{evaluation.pairs - way.without:,}" for way in ways))
     table.add_row("sentences", *(f"{way.sentences:,}" for way in ways))
     table.add_row("  supported", *(_share(way.supported) for way in ways))
+    table.add_row("  of those written served", *(_share(way.served) for way in ways))
     table.add_row("  repeated", *(_share(way.repeated) for way in ways))
     table.add_row("reasons that state a rating", *(_share(way.stating) for way in ways))
     table.add_row("  when written", *(_share(way.stating_when_written) for way in ways))

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
+from whylike.agents import predictor
+from whylike.agents.calibration import Readout
 from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
 from whylike.errors import UsageError
 from whylike.evaluation.resampling import strangers
-from whylike.graph.pair import Event, explain
+from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
-from whylike.memory.history import general, history
+from whylike.memory.history import history
 from whylike.memory.schema import reviews
 from whylike.memory.store import Store
 from whylike.records import Explanation, Reason, Review
@@ -35,6 +37,8 @@ class Reasoned(NamedTuple):
     """What the reason may call the items that it speaks of, the longest first."""
     evidence: tuple[str, ...]
     """The reviews that the reason could rest on."""
+    readout: Readout
+    """What its rating was made from."""
 
 
 class Readouts(NamedTuple):
@@ -91,7 +95,7 @@ def reason_of(services: Services, review: Review) -> Reasoned:
         if event.node == "reason":
             pieces.append(event.text)
 
-    answer = explain(services, review.user_id, review.item_id, as_of=review.timestamp, on_event=heard)
+    answer, readout = explain_fully(services, review.user_id, review.item_id, as_of=review.timestamp, on_event=heard)
     titles = _titles(services.store, review, answer)
     known = services.store.reviews([each.id for each in answer.evidence])
     return Reasoned(
@@ -100,6 +104,7 @@ def reason_of(services: Services, review: Review) -> Reasoned:
         reason=answer.reason if answer.reason and answer.reason.sentences else None,
         titles=titles,
         evidence=tuple(f"{each.title}. {each.text}" for each in known),
+        readout=readout,
     )
 
 
@@ -116,12 +121,12 @@ def rate(
     rated = {}
     for done, (number, partner) in enumerate(sorted(partners.items()), start=1):
         own, other = (_sentences(reasoned[each]) for each in (number, partner))
-        review = reasoned[number].review
+        each = reasoned[number]
         rated[number] = Rated(
             partner=partner,
-            own=_readouts(services, review, " ".join(own)),
-            other=_readouts(services, review, " ".join(other)),
-            reordered=_readouts(services, review, " ".join(reversed(own))) if len(own) > 1 else None,
+            own=_readouts(services, each, " ".join(own)),
+            other=_readouts(services, each, " ".join(other)),
+            reordered=_readouts(services, each, " ".join(reversed(own))) if len(own) > 1 else None,
         )
         told(done, len(partners))
     return rated
@@ -137,11 +142,11 @@ def key(review: Review) -> tuple[str, str]:
     return f"user {review.user_id}", f"item {review.item_id}"
 
 
-def _readouts(services: Services, review: Review, reason: str) -> Readouts:
-    user_id, item_id, before = review.user_id, review.item_id, review.timestamp
-    known = history(services.store, user_id, item_id, before, services.settings.history)
-    everything = general(services.store, user_id, item_id, before)
-    rating = services.predictor.predict(reason, known, everything, services.store.scale)
+def _readouts(services: Services, each: Reasoned, reason: str) -> Readouts:
+    review, scale = each.review, services.store.scale
+    known = history(services.store, review.user_id, review.item_id, review.timestamp, services.settings.history)
+    answered = services.predictor.ask(reason, known, scale)
+    rating = predictor.rate(each.readout.model_copy(update={"heard": answered}), services.calibrator())
     return Readouts(rating.expectation, rating.uncalibrated_expectation)
 
 

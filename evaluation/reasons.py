@@ -75,6 +75,9 @@ class ReasonWay(Record):
     sentences: int
     words: float = Field(description="Of a reason, on the mean")
     supported: float | None = Field(description="Share of the sentences that rest on a review or a profile")
+    served: float | None = Field(
+        description="Share of the sentences as written that are served; of a taught Reasoner those without support are not"
+    )
     stating: float | None = Field(description="Share of the reasons that state a rating")
     stating_when_written: float | None = Field(description="The same before such sentences are taken out")
     copied: float | None = Field(
@@ -181,6 +184,7 @@ def measure(
         words=round(fmean(map(len, words)), 1) if words else 0.0,
         supported=_share([sentence.supported for sentence in sentences]),
         stating=_share([_states(reasoned[number], _served(reasoned[number])) for number in having]),
+        served=_share([one in _served(each) for each in reasoned for one in each.written]),
         stating_when_written=_share([_states(each, each.written) for each in reasoned if each.written]),
         copied=_share([_copies(reasoned[number]) for number in having]),
         likeness=_likeness([reasoned[number] for number in having], embedder, seed),

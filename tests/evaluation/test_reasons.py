@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from lettered import Letters
 
-from whylike.adapters.engines.base import Adapter
+from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.calibration import Readout
 from whylike.errors import UsageError
 from whylike.evaluation import resampling
 from whylike.evaluation.reasoning import Rated, Readouts, Reasoned, newest, rate, reason_of
@@ -17,8 +18,11 @@ from whylike.evaluation.reasons import ReasonWay, evaluate_reasons, measure
 from whylike.graph import services as services_module
 from whylike.graph.services import Services
 from whylike.memory.store import Store
-from whylike.records import Expert, Item, Reason, Review, Sentence
+from whylike.records import Expert, Item, RatingScale, Reason, Review, Sentence
+from whylike.records import Rated as Rates
 from whylike.settings import Settings
+
+READOUT = Readout(scale=RatingScale(), general=4, user=Rates(), item=Rates())
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +42,7 @@ def reasoned(number: int, *sentences: str, rating: float = 4, written: tuple[str
         text=" ".join(sentences),
         sentences=[Sentence(text=each, evidence=[], supported=not each.startswith("Un")) for each in sentences],
     )
-    made = Reasoned(review(number, rating), written or sentences, reason if sentences else None, (), ())
+    made = Reasoned(review(number, rating), written or sentences, reason if sentences else None, (), (), READOUT)
     return made._replace(**changes)
 
 
@@ -188,8 +192,17 @@ def test_a_store_that_is_too_small_is_refused(store: Store):
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
+    """A Reasoner that is left free tells the half of what it was told, and invents the other half."""
+    held = ScriptedEngine()
+
+    def writes(request: Writing) -> str:
+        if request.grammar:
+            return held.write([request])[0].text
+        likes = request.prompt.messages[-1].content.partition("The user likes: ")[2].partition("\n")[0]
+        return f"The user likes {likes}. It is blue and was made in Peru."
+
     settings = Settings(store=tmp_path / "store", engine="scripted")
-    with Services.open(settings, engine=ScriptedEngine()) as opened:
+    with Services.open(settings, engine=ScriptedEngine({Expert.REASONER: writes})) as opened:
         fill(opened.store)
         yield opened
 
@@ -229,9 +242,11 @@ def test_an_adapter_is_measured_beside_the_base_model(services: Services, tmp_pa
     }
     assert found.settings.adapters[Expert.REASONER] == adapter.version
     for way in found.ways.values():
-        assert (way.without, way.supported, way.stating, way.copied) == (0, 1, 0, 0)
+        assert (way.without, way.supported, way.stating) == (0, 1, 0)
+        assert way.served == (0.5 if way.adapter == adapter.version else 1)
         assert list(way.swap) == ["expectation", "uncalibrated_expectation"]
         assert way.polarity
+    assert found.ways["base"].copied == 0
     assert {step for step, *_ in news} == {
         "explaining pairs, adapter",
         "explaining pairs, base",
