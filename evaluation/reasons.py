@@ -76,7 +76,7 @@ class ReasonWay(Record):
     words: float = Field(description="Of a reason, on the mean")
     supported: float | None = Field(description="Share of the sentences that rest on a review or a profile")
     served: float | None = Field(
-        description="Share of the sentences as written that are served; of a taught Reasoner those without support are not"
+        description="Share of the sentences as written that are served; a taught Reasoner's without support are not"
     )
     stating: float | None = Field(description="Share of the reasons that state a rating")
     stating_when_written: float | None = Field(description="The same before such sentences are taken out")
