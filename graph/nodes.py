@@ -163,7 +163,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     weight = balance(chosen, item)
     about = services.store.item(known.item_id)
     plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
-    if services.reasoner.taught and plan.both:
+    if services.reasoner.taught and plan.both and not state.get("held"):
         asked, chosen = plans.request(plan), ()
     else:
         newcomer = state["route"] == Route.NEW_USER
@@ -191,7 +191,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     """Tie each sentence to the reviews it rests on; take out what states a rating or repeats the prompt."""
     services = runtime.context
     if not state["written"]:
-        return {"reason": None}
+        return {"reason": None, "held": True}
     known = History.model_validate(state["history"])
     user, item = sides.evidence_of(state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
@@ -215,7 +215,14 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
         prompt=state["told"],
         strict=state["free"],
     )
-    return {"reason": grounded.model_dump(mode="json") if grounded.sentences else None}
+    if not grounded.sentences:
+        return {"reason": None, "held": True}
+    return {"reason": grounded.model_dump(mode="json")}
+
+
+def after_ground(state: PairState) -> Literal["reason", "predict"]:
+    """Where the query goes from `ground`: of what was written freely nothing was left, so a grammar has to hold it."""
+    return "reason" if state["free"] and not state["reason"] else "predict"
 
 
 @timed("predict")

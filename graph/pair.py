@@ -44,7 +44,7 @@ def compiled() -> CompiledStateGraph[Any, Any, Any, Any]:
     graph.add_edge("summarize", "profile")
     graph.add_edge("profile", "reason")
     graph.add_edge("reason", "ground")
-    graph.add_edge("ground", "predict")
+    graph.add_conditional_edges("ground", nodes.after_ground, ["reason", "predict"])
     graph.add_edge("predict", END)
     return graph.compile()
 

@@ -42,6 +42,8 @@ class PairState(TypedDict, total=False):
     """What the Reasoner was asked, in words: grounding keeps the reason from repeating it."""
     free: bool
     """Whether no grammar held the reason: then what rests on nothing is left out."""
+    held: bool
+    """Whether a grammar has to hold the next one, since nothing was left of this one."""
     written: str
     points: list[Json]
     """What the reason was held to (`agents.matching`)."""

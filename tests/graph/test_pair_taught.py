@@ -53,6 +53,26 @@ def test_only_what_reviews_support_is_told(
     assert "zanzibar" not in plan, "the user's own review of the item"
 
 
+@pytest.mark.parametrize("text", ["It was filmed in Peru. The user is a plumber.", ""])
+def test_where_nothing_of_it_is_left_a_grammar_holds_the_reason(
+    text: str, opened: Callable[..., AbstractContextManager[Services]], well_formed: Callable[[Explanation], None]
+):
+    adapter = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
+    held = ScriptedEngine()
+
+    def writes(request: Writing) -> str:
+        return held.write([request])[0].text if request.grammar else text
+
+    engine = ScriptedEngine({Expert.REASONER: writes}, adapters={Expert.REASONER: adapter})
+    with opened(engine) as services:
+        answer = explain(services, "ann", "ice")
+    well_formed(answer)
+    assert answer.reason is not None
+    assert all(sentence.supported for sentence in answer.reason.sentences)
+    assert "Peru" not in answer.reason.text
+    assert len(plans(engine)) == 1
+
+
 def test_of_a_newcomer_the_reason_is_held_by_a_grammar(
     opened: Callable[..., AbstractContextManager[Services]],
 ):
