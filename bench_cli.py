@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from whylike.evaluation.engines import EnginesBench, Speed
     from whylike.evaluation.ingesting import IngestBench, Latency
-    from whylike.evaluation.pairs import PairsBench
     from whylike.evaluation.parity import ParityBench
 
 bench_app = typer.Typer(
-    help="Measure speed, memory and quality on this machine.",
+    help="Measure speed and memory on this machine.",
     epilog=examples("whylike bench ingest --rows 100000"),
     **PLAIN,
 )
@@ -59,34 +58,6 @@ def ingest(
     with Watch(messages(), "inventing reviews") as watch:
         bench = bench_ingest(rows, Crowd(seed=seed), store, told(watch))
     show(bench, None if as_json else ingest_card(bench))
-
-
-@bench_app.command(epilog=examples("whylike bench pairs", "whylike bench pairs --limit 20 --json"))
-def pairs(
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs.")] = 100,
-    seed: Seed = 0,
-    as_json: Json = False,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Foretell ratings that users really gave, and compare.
-
-    Random reviews of the store, by users who had written four or more before, are explained as of just before they were
-    written. What is worked out for that stays in the store, as after `whylike explain`.
-    """
-    from whylike.evaluation.pairs import bench_pairs
-    from whylike.graph.pair import Services
-    from whylike.progress import Watch
-    from whylike.settings import load
-
-    log(verbose)
-    settings = load({"store": store})
-    with (
-        Watch(messages(), "loading the model") as watch,
-        Services.open(settings, told=watch.index) as services,
-    ):
-        bench = bench_pairs(services, limit, seed, told(watch))
-    show(bench, None if as_json else pairs_card(bench))
 
 
 @bench_app.command(epilog=examples("whylike bench engines", "whylike bench engines --rounds 5 --json"))
@@ -156,33 +127,6 @@ def ingest_card(bench: IngestBench) -> RenderableType:
     _lookup_row(lookups, f"an item with {found.hottest_item_reviews:,} reviews", found.hottest_item)
     _lookup_row(lookups, f"a user with {found.busiest_user_reviews:,} reviews", found.busiest_user)
     return Group(sizes, lookups, ran_on(bench.machine))
-
-
-def pairs_card(bench: PairsBench) -> RenderableType:
-    """What `bench pairs` found, for people."""
-    from rich.console import Group
-    from rich.text import Text
-
-    table = figures(f"{bench.pairs} pairs", "RMSE", "MAE", "RMSE less bias", "95% interval")
-    for name, off in bench.baselines.items():
-        table.add_row(f"{name} (baseline)", f"{off.rmse:.3f}", f"{off.mae:.3f}", "", "")
-    for name, off in bench.readouts.items():
-        less = bench.differences[f"{name}-bias"]
-        table.add_row(
-            name.replace("_", " "),
-            f"{off.rmse:.3f}",
-            f"{off.mae:.3f}",
-            f"{less.rmse:+.3f}",
-            f"{less.low:+.3f} to {less.high:+.3f}",
-        )
-    reasons = (
-        "no reasons" if bench.supported is None else f"{bench.supported:.0%} of {bench.sentences:,} sentences supported"
-    )
-    said = (
-        f"{reasons}; pairs without a reason: {bench.without_reason:,}\n"
-        f"{bench.seconds_per_pair:.1f} seconds a pair, {bench.summaries_made:,} new review summaries among it"
-    )
-    return Group(table, Text(said), ran_on(bench.machine, bench.settings))
 
 
 def engines_card(bench: EnginesBench) -> RenderableType:

@@ -28,7 +28,7 @@ from whylike.records import Expert, History, Number, Rating, RatingScale, Record
 
 TRUST = 0.25
 """Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one
-against and does not bring the forecast nearer (`whylike bench pairs`); what it says moves the rating by hundredths."""
+against and does not bring the forecast nearer (`whylike evaluate ratings`); it moves the rating by hundredths."""
 
 
 class _Shot(Record):
