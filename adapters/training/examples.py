@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from pydantic import Field
 from transformers import PreTrainedTokenizerFast
 
 from whylike.adapters.engines.base import Prompt
@@ -22,6 +23,8 @@ class Example(Record):
     answer: str
     group: str
     """Examples of one group, such as the reviews of one item, stay on one side of a split."""
+    times: int = Field(default=1, ge=1)
+    """How often it is learned in an epoch."""
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

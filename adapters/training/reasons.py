@@ -1,7 +1,8 @@
 """Examples for the Reasoner: a teacher's reasons, each with the parts that it was made of.
 
 Of what the teacher was shown, the plan holds what the reason speaks of; of the reason, the example keeps the sentences
-that speak of little else. So the student learns to tell what it is given, and not to add to it.
+that speak of little else, and of their lists the members that the plan has. So the student learns to tell what it is
+given, and not to add to it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from whylike.agents.plans import Plan, Stance, claims
 from whylike.agents.ratings import states_rating
 from whylike.records import Aspects, ReasonAnnotation
 
-TOLD = 0.6
+TOLD = 0.75
 """Share of a sentence's claiming words that the plan must hold for the sentence to be kept."""
 LEAST = 2
 """Sentences that must be left."""
@@ -54,7 +55,11 @@ def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
 
 def _example(annotation: ReasonAnnotation) -> Example | None:
     title = claims(annotation.title)
-    sentences = [one for one in split_sentences(annotation.text, [annotation.title]) if not states_rating(one)]
+    sentences = [
+        one
+        for one in split_sentences(annotation.text, [annotation.title])
+        if not states_rating(one) and len(one.split()) > 1
+    ]
     claimed = [claims(one) - title for one in sentences]
     plan = Plan(
         title=annotation.title,
@@ -66,16 +71,32 @@ def _example(annotation: ReasonAnnotation) -> Example | None:
     )
     of_user = claims(" ".join((*plan.enjoys, *plan.minds)))
     given = of_user | claims(" ".join((*plan.praised, *plan.faulted)))
-    kept = [
-        one
-        for one, said in zip(sentences, claimed, strict=True)
-        if len(said & (of_user if _TASTE.match(one) else given)) >= TOLD * len(said)
-    ]
+    known = [title | (of_user if _TASTE.match(one) else given) for one in sentences]
+    pruned = [_pruned(one, stems) for one, stems in zip(sentences, known, strict=True)]
+    kept = [one for one, stems in zip(pruned, known, strict=True) if _share(one, stems) >= TOLD]
     kept = list(dropwhile(lambda one: _DANGLING.match(_JOINS.sub("", one)), kept))
     if len(kept) < LEAST or not given:
         return None
     answer = _reworded([_JOINS.sub("", kept[0]), *kept[1:]])
     return Example(prompt=plans.request(plan).prompt, answer=answer, group=annotation.title)
+
+
+def _pruned(sentence: str, known: set[str]) -> str:
+    """The sentence without the members of its lists, but the first and the last, that claim what is not known."""
+    first, *rest = sentence.split(", ")
+    if len(rest) < 2:  # noqa: PLR2004 - no member between the first and the last
+        return sentence
+    *middle, last = rest
+    kept = [part for part in middle if _share(part, known) >= TOLD]
+    if not kept and last.startswith("and "):
+        return f"{first} {last}"
+    return ", ".join((first, *kept, last))
+
+
+def _share(text: str, known: set[str]) -> float:
+    """The share of a text's claims that are known; 1 where it claims nothing."""
+    said = claims(text)
+    return len(said & known) / len(said) if said else 1.0
 
 
 def _told(aspects: Sequence[str], claimed: Sequence[set[str]]) -> Aspects:

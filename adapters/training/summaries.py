@@ -8,6 +8,10 @@ from whylike.adapters.training.examples import Example
 from whylike.agents import aspects
 from whylike.records import Review, SummaryAnnotation
 
+TIMES = ((0.25, 6), (0.5, 2))
+"""How often the summary of a review with a rating up to a place on the scale (0 worst, 1 best) is learned in an epoch.
+Bad ratings are few where people rate what they chose: without this, an adapter takes mockery for praise."""
+
 
 def summary_examples(annotations: Iterable[SummaryAnnotation]) -> list[Example]:
     """What a teacher's summaries teach; those of one item form a group."""
@@ -33,4 +37,11 @@ def _example(annotation: SummaryAnnotation) -> Example:
         prompt=aspects.request(review_of(annotation), annotation.scale).prompt,
         answer=aspects.written(lists),
         group=annotation.item_id,
+        times=_times(annotation),
     )
+
+
+def _times(annotation: SummaryAnnotation) -> int:
+    scale = annotation.scale
+    place = (annotation.rating - scale.minimum) / (scale.maximum - scale.minimum)
+    return next((times for limit, times in TIMES if place <= limit), 1)

@@ -38,8 +38,9 @@ class Lesson(Record):
     version: str
     """The adapter version that is now in the registry."""
     examples: int
+    """Learned in an epoch, each as often as it is."""
     left_out: int
-    """Examples that were too long."""
+    """Those of them that were too long."""
     steps: int
     validation_loss: float
     seconds: float

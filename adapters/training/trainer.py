@@ -77,8 +77,9 @@ class Trained(Record):
     folder: Path
     """Holds what PEFT saves."""
     examples: int
+    """Learned in an epoch, each as often as it is."""
     left_out: int
-    """Examples that were too long."""
+    """Those of them that were too long."""
     steps: int
     loss: float
     """On the validation examples, the lowest, which is the adapter's."""
@@ -115,7 +116,7 @@ def train(
         from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
 
     renderer = Renderer(base.tokenizer)
-    rows = [tokens(example, renderer, base.tokenizer) for example in examples]
+    rows = [tokens(example, renderer, base.tokenizer) for example in examples for _ in range(example.times)]
     fitting = [row for row in rows if len(row["input_ids"]) <= recipe.longest]
     checked = [tokens(example, renderer, base.tokenizer) for example in validation]
     checked = [row for row in checked if len(row["input_ids"]) <= recipe.longest]

@@ -58,6 +58,13 @@ def test_a_summary_is_taught_as_the_summarizer_is_asked():
     assert made.group == "i"
 
 
+def test_the_summaries_of_bad_ratings_are_learned_more_often():
+    ten = RatingScale(minimum=1, maximum=10)
+    rated = [(1, RatingScale()), (2, RatingScale()), (3, RatingScale()), (4, RatingScale()), (3, ten), (6, ten)]
+    told = [SummaryAnnotation(item_id="i", text="It.", rating=rating, scale=scale) for rating, scale in rated]
+    assert [made.times for made in summary_examples(told)] == [6, 6, 2, 1, 6, 1]
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 8), st.integers(1, 3), st.integers(0, 9))
 def test_every_epoch_has_every_example_in_whole_batches(lengths: list[int], batch: int, epochs: int, seed: int):
     recipe = Recipe(batch=batch, epochs=epochs, seed=seed)

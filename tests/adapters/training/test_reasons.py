@@ -76,6 +76,20 @@ def test_the_stance_is_the_reasons(text: str, stance: str):
     assert made[0].endswith(f"On the whole: {stance}")
 
 
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ("loud guitars, brass bands, and honesty", "loud guitars and honesty"),
+        ("loud guitars, brass bands, clever rhymes, and honesty", "loud guitars, clever rhymes, and honesty"),
+        ("loud guitars, clever rhymes and honesty", "loud guitars, clever rhymes and honesty"),
+    ],
+)
+def test_of_a_list_the_members_stay_that_the_plan_has(listed: str, told: str):
+    made = taught(text=f"The user enjoys {listed}. {TOLD.text}")
+    assert made is not None
+    assert made[1].startswith(f"The user enjoys {told}. ")
+
+
 def test_no_reason_begins_in_the_middle_and_one_sentence_is_none():
     made = taught(text="The user adores trombones. It has honest lyrics. " + TOLD.text)
     assert made is not None

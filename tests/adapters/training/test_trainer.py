@@ -55,8 +55,9 @@ def test_the_loss_falls_and_one_seed_gives_one_adapter(base: Base, tmp_path: Pat
 def test_what_is_too_long_is_left_out_and_nothing_to_learn_from_is_refused(base: Base, tmp_path: Path):
     long = Example(prompt=LEARNED[0].prompt, answer="sea " * 400, group="long")
     short = RECIPE.model_copy(update={"longest": 200, "epochs": 1})
-    trained = train(base, [*LEARNED, long], CHECKED, short, tmp_path / "some")
-    assert (trained.examples, trained.left_out) == (24, 1)
+    often = LEARNED[0].model_copy(update={"times": 3})
+    trained = train(base, [often, *LEARNED[1:], long], CHECKED, short, tmp_path / "some")
+    assert (trained.examples, trained.left_out) == (26, 1)
     for learned, checked in (([long], CHECKED), (LEARNED, [long])):
         with pytest.raises(UsageError, match=r"of at most 200 tokens; annotate more"):
             train(base, learned, checked, short, tmp_path / "none")
