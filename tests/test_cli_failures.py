@@ -71,6 +71,7 @@ def test_bad_settings_end_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 SLOW = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
 sys.path.insert(0, sys.argv.pop(1))
 import pretended
 class Slow(pretended.Graph):
