@@ -23,10 +23,10 @@ pytestmark = pytest.mark.model
 
 
 class Recorded(VllmEngine):
-    """Keeps which experts were asked."""
+    """Keeps which experts were asked. The Predictor alone has an adapter: trained on nothing, these write nonsense."""
 
     def __init__(self, vllm) -> None:
-        super().__init__(vllm.settings, vllm.adapters)
+        super().__init__(vllm.settings, {Expert.PREDICTOR: vllm.adapters[Expert.PREDICTOR]})
         self.asked: set[Expert] = set()
 
     def weigh(self, requests: Sequence[Weighing]) -> list[Weighed]:
