@@ -71,6 +71,10 @@ class RatingScale(Record):
             why = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise UsageError(f"{text!r} is not a rating scale: {why}; {shape}") from None
 
+    def place(self, rating: float) -> float:
+        """Where a rating stands: 0 is the worst, 1 the best."""
+        return (rating - self.minimum) / (self.maximum - self.minimum)
+
     @property
     def values(self) -> tuple[float, ...]:
         """All values, lowest first."""
@@ -199,6 +203,10 @@ class Expert(StrEnum):
     REASONER = "reasoner"
     PREDICTOR = "predictor"
     REWARD = "reward"
+
+    def taught(self, version: str) -> bool:
+        """Whether a version is that of an adapter for this expert, and not of the base model."""
+        return version.startswith(f"{self}-")
 
 
 class Provenance(Record):

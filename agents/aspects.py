@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from whylike.adapters.engines.base import Writing
+from whylike.adapters.engines.base import Prompt, Writing
 from whylike.agents.phrases import WORDS
 from whylike.agents.prompting import one_line, render
 from whylike.agents.ratings import states_rating
@@ -43,13 +43,18 @@ class Lists(NamedTuple):
 
 def request(review: Review, scale: RatingScale) -> Writing:
     """What the Summarizer is asked of a review; its first `WORDS` words are read."""
-    prompt = render(
-        "summary",
+    prompt = about("summary", review, scale)
+    return Writing(expert=Expert.SUMMARIZER, prompt=prompt, max_tokens=MAX_TOKENS, grammar=GRAMMAR)
+
+
+def about(name: str, review: Review, scale: RatingScale) -> Prompt:
+    """The prompt file `name`, filled with a review's rating and its first `WORDS` words."""
+    return render(
+        name,
         rating=f"{review.rating:g}",
         best=f"{scale.maximum:g}",
         text=one_line(f"{review.title}. {review.text}" if review.title else review.text, WORDS),
     )
-    return Writing(expert=Expert.SUMMARIZER, prompt=prompt, max_tokens=MAX_TOKENS, grammar=GRAMMAR)
 
 
 def written(lists: Lists) -> str:

@@ -127,8 +127,7 @@ class Calibrator(Record):
     def place(self, readout: Readout) -> float:
         """The mean, in shares of the scale."""
         scale = readout.scale
-        start = (readout.bias - scale.minimum) / (scale.maximum - scale.minimum)
-        return min(max(start + self.intercept + moved(self.terms, readout.features), 0.0), 1.0)
+        return min(max(scale.place(readout.bias) + self.intercept + moved(self.terms, readout.features), 0.0), 1.0)
 
     def distribution(self, readout: Readout) -> Floats:
         """Shares `[values]`."""

@@ -108,8 +108,7 @@ def ground(
         known.of_point(point) if point else known.of_text(one, near[one]) for one, point in zip(kept, told, strict=True)
     ]
     rest = list(dict.fromkeys(id_ for ids in found for id_ in ids))
-    bare = [not claims(_without(known.titles, one)) for one in kept]
-    found = [ids or (rest if claimless else []) for ids, claimless in zip(found, bare, strict=True)]
+    found = [ids or ([] if claims(_without(known.titles, one)) else rest) for one, ids in zip(kept, found, strict=True)]
     sentences = [
         Sentence(
             text=sentence,

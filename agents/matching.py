@@ -182,9 +182,8 @@ def _aspects(
     sides: Sides, summaries: Sequence[ReviewSummary], embedder: Embedder
 ) -> tuple[list[_Aspect], NDArray[np.float32]]:
     """The phrases that say what was good or bad and state no rating, and their vectors [n, dimension]."""
-    reach = sides.scale.maximum - sides.scale.minimum
     places = {
-        review.review_id: (review.rating - sides.scale.minimum) / reach
+        review.review_id: sides.scale.place(review.rating)
         for review in (*sides.history.user_reviews, *sides.history.item_reviews)
     }
     found = []

@@ -10,17 +10,16 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-import snowballstemmer
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.adapters.engines.base import Writing
+from whylike.agents.aspects import NONE
 from whylike.agents.matching import Kind, Point
 from whylike.agents.prompting import one_line, render
 from whylike.agents.ratings import states_rating
+from whylike.agents.stems import stems
 from whylike.records import AspectLists, Aspects, Expert, Record
 
-NONE = "none"
-"""How an empty list is written."""
 NAMELESS = "this item"
 """What an item without a title is called."""
 MOST = 6
@@ -50,8 +49,7 @@ tends therefore track tracks type unique user users value values various want we
 """Words of which reasons are made whatever they speak of."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_stem = snowballstemmer.stemmer("english")
-_CLAIMLESS = frozenset(_stem.stemWords([*CLAIMLESS.split(), *ENGLISH_STOP_WORDS]))
+_CLAIMLESS = frozenset(stems([*CLAIMLESS.split(), *ENGLISH_STOP_WORDS]))
 
 
 class Stance(StrEnum):
@@ -82,6 +80,11 @@ class Plan(Record):
         return bool(self.enjoys or self.minds) and bool(self.praised or self.faulted)
 
 
+def stance(balance: float) -> Stance:
+    """The way that a reason goes whose points have this balance."""
+    return Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED
+
+
 def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists, item: AspectLists) -> Plan:
     """The plan of a reason: what the points say comes first, what is commonest on either side after it.
 
@@ -92,7 +95,6 @@ def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists
         user: The user's profile.
         item: The item's profile.
     """
-    side = Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED
     tastes = {kind: [point.taste for point in points if point.kind is kind] for kind in Kind}
     qualities = {kind: [point.quality for point in points if point.kind is kind] for kind in Kind}
     return Plan(
@@ -101,7 +103,7 @@ def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists
         minds=_first(CON, (*tastes[Kind.CLASH], *user.dislikes)),
         praised=_first(PRO, (*qualities[Kind.DRAW], *qualities[Kind.PRAISE], *item.likes)),
         faulted=_first(CON, (*qualities[Kind.CLASH], *qualities[Kind.FAULT], *item.dislikes)),
-        stance=side,
+        stance=stance(balance),
     )
 
 
@@ -121,7 +123,7 @@ def request(plan: Plan) -> Writing:
 
 def claims(text: str) -> set[str]:
     """The stems of the words by which a text says something that could be wrong."""
-    return set(_stem.stemWords(_WORD.findall(text.lower()))) - _CLAIMLESS
+    return set(stems(_WORD.findall(text.lower()))) - _CLAIMLESS
 
 
 def _listed(aspects: Sequence[str]) -> str:

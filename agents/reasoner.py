@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.agents.matching import POSITIVE, Kind, Point
-from whylike.agents.plans import CLEAR
+from whylike.agents.plans import Stance, stance
 from whylike.agents.prompting import one_line, render
 from whylike.records import Expert
 
@@ -23,11 +23,15 @@ LONGEST = 160
 """Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
 _LEADS = {
-    "for": ("This should suit the user", "The user would probably enjoy it", "There is something here for the user"),
-    "against": ("This is unlikely to suit the user", "The user would probably be disappointed"),
-    "even": ("This could go either way for the user", "It is hard to say how the user would take it"),
-    "newcomer": ("The user has written no reviews yet, so only others can be heard",),
+    Stance.FOR: (
+        "This should suit the user",
+        "The user would probably enjoy it",
+        "There is something here for the user",
+    ),
+    Stance.AGAINST: ("This is unlikely to suit the user", "The user would probably be disappointed"),
+    Stance.MIXED: ("This could go either way for the user", "It is hard to say how the user would take it"),
 }
+_NEWCOMER = ("The user has written no reviews yet, so only others can be heard",)
 _SECOND = ("on the bright side", "on the other hand")
 """How only a later sentence may begin."""
 _TURNS: dict[Kind, tuple[str, ...]] = {
@@ -72,7 +76,7 @@ _PROFILED = {
 OWN_WORDS = frozenset(
     word
     for turn in (
-        *(lead for leads in _LEADS.values() for lead in leads),
+        *(lead for leads in (*_LEADS.values(), _NEWCOMER) for lead in leads),
         *(one for each in _TURNS.values() for one in each),
     )
     for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", turn.lower()))
@@ -94,7 +98,7 @@ class Reasoner:
     @property
     def taught(self) -> bool:
         """Whether an adapter answers, which was trained to put a plan into sentences."""
-        return self.version.startswith(f"{Expert.REASONER}-")
+        return Expert.REASONER.taught(self.version)
 
     def request(self, points: Sequence[Point], balance: float, names: Mapping[str, str], *, newcomer: bool) -> Writing:
         """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them.
@@ -105,7 +109,6 @@ class Reasoner:
             names: For each review by this user what its item is called.
             newcomer: Whether the user has no reviews.
         """
-        stance = "newcomer" if newcomer else "for" if balance >= CLEAR else "against" if balance <= -CLEAR else "even"
         pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
         cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.FAULT}]
         told = " ".join(
@@ -113,7 +116,7 @@ class Reasoner:
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
-        grammar, longest = _grammar(points, stance, names)
+        grammar, longest = _grammar(points, _NEWCOMER if newcomer else _LEADS[stance(balance)], names)
         return Writing(
             expert=Expert.REASONER,
             prompt=render("reason", points=told or "Nothing is known."),
@@ -152,7 +155,7 @@ def _turns(point: Point) -> tuple[str, ...]:
     return (f"{begin} “{{quality}}”, and {end}",)
 
 
-def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> tuple[str, int]:
+def _grammar(points: Sequence[Point], starts: Sequence[str], names: Mapping[str, str]) -> tuple[str, int]:
     """A Lark grammar: the lead and the first point, then a sentence a point; no turn of phrase is used twice.
 
     Also the bytes of the longest text that it lets through, which no tokenizer makes more tokens of.
@@ -173,7 +176,7 @@ def _grammar(points: Sequence[Point], stance: str, names: Mapping[str, str]) -> 
         }
         wordings = [f"{turn.format(**filled)}." for turn in turns]
         rules.append([wording[0].upper() + wording[1:] for wording in wordings] if number else wordings)
-    leads = [lead + (": " if points else ".") for lead in _LEADS[stance]]
+    leads = [lead + (": " if points else ".") for lead in starts]
     body = ' " " '.join(f"p{number}" for number in range(len(points)))
     lines = [f"start: lead {body}", _rule("lead", leads), *(_rule(f"p{n}", each) for n, each in enumerate(rules))]
     longest = sum(max(len(text.encode()) for text in texts) + 1 for texts in (leads, *rules))

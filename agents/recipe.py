@@ -13,8 +13,13 @@ HEX = 16
 
 def recipe(*parts: object) -> str:
     """The hash of plain values, in `HEX` hex digits."""
-    told = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:HEX]
+    return digest(parts)[:HEX]
+
+
+def digest(made_of: object) -> str:
+    """The SHA-256 of plain values, in hex."""
+    told = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def constants(module: ModuleType) -> dict[str, object]:

@@ -129,7 +129,7 @@ class Summarizer:
     @property
     def taught(self) -> bool:
         """Whether an adapter answers, which was trained to write the lists; the base model judges phrases."""
-        return self.version.startswith(f"{Expert.SUMMARIZER}-")
+        return Expert.SUMMARIZER.taught(self.version)
 
     def summarize(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         """A summary of each review, in order. Raises `EngineError`."""
@@ -154,8 +154,7 @@ class Summarizer:
         tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
-            place = (review.rating - scale.minimum) / (scale.maximum - scale.minimum)
-            pull = RATING_PULL * (place - SETTLED)
+            pull = RATING_PULL * (scale.place(review.rating) - SETTLED)
             toned = [
                 Toned(phrase, own := next(tones), own - pull if phrases.concedes(phrase) else own + pull)
                 for phrase in found

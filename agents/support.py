@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from itertools import compress
 
 import numpy as np
-import snowballstemmer
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents.aspects import Lists
 from whylike.agents.closeness import cosines
+from whylike.agents.stems import stems
 from whylike.memory.embeddings import Embedder
 
 STANDING = 0.5
@@ -31,7 +31,6 @@ AGAIN = 0.85
 _SENTENCE = re.compile(r"(?<=[.!?;])\s*|\n")
 _CLAUSE = re.compile(r"[,;:()\"“”–—]|\s-+\s|\b(?:and|but|although|because|while|which)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
-_stemmer = snowballstemmer.stemmer("english")
 
 
 class Source:
@@ -39,7 +38,7 @@ class Source:
 
     def __init__(self, text: str, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._stems = frozenset(_stems(_words(text)))
+        self._stems = frozenset(stems(_words(text)))
         self._clauses = embedder.embed(clauses(text) or [text])
 
     def supports(self, aspects: Sequence[str]) -> list[bool]:
@@ -53,8 +52,8 @@ class Source:
         ]
 
     def _standing(self, aspect: str) -> float:
-        stems = telling(aspect)
-        return sum(stem in self._stems for stem in stems) / max(len(stems), 1)
+        wanted = telling(aspect)
+        return sum(stem in self._stems for stem in wanted) / max(len(wanted), 1)
 
 
 def clauses(text: str) -> list[str]:
@@ -67,7 +66,7 @@ def clauses(text: str) -> list[str]:
 def telling(aspect: str) -> list[str]:
     """The stems of an aspect's words that carry meaning; of one that has none, of all its words."""
     words = _words(aspect)
-    return _stems([word for word in words if len(word) > 1 and word not in ENGLISH_STOP_WORDS] or words)
+    return stems([word for word in words if len(word) > 1 and word not in ENGLISH_STOP_WORDS] or words)
 
 
 def distinct(aspects: Sequence[str], embedder: Embedder) -> list[bool]:
@@ -75,9 +74,9 @@ def distinct(aspects: Sequence[str], embedder: Embedder) -> list[bool]:
     if not aspects:
         return []
     same: NDArray[np.bool_] = cosines(vectors := embedder.embed(aspects), vectors) >= AGAIN
-    stems = [frozenset(telling(aspect)) for aspect in aspects]
+    told = [frozenset(telling(aspect)) for aspect in aspects]
     return [
-        not any(same[later, earlier] or stems[later] == stems[earlier] for earlier in range(later))
+        not any(same[later, earlier] or told[later] == told[earlier] for earlier in range(later))
         for later in range(len(aspects))
     ]
 
@@ -96,8 +95,3 @@ def sound(lists: Lists, text: str, embedder: Embedder) -> Lists:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
-
-
-def _stems(words: Sequence[str]) -> list[str]:
-    stems: list[str] = _stemmer.stemWords(words)
-    return stems

@@ -32,8 +32,6 @@ LOOKUPS = 1000
 HOT_LOOKUPS = 100
 """Histories looked up of the hottest item, with random users, and of the busiest user, with random items."""
 
-"""Told of progress: the step, how much of it is done, and how much there is."""
-
 
 class Ingested(Record):
     """One file that was ingested."""

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from whylike.evaluation.resampling import estimate
 from whylike.records import Record
 
 RESAMPLES = 1000
 """Resamples of a bootstrap."""
-COVERED = 0.95
-"""Share of the resamples within an interval."""
 
 
 class Error(Record):
@@ -47,14 +46,8 @@ def difference(first: Sequence[float], second: Sequence[float], real: Sequence[f
         seed: Seed of the resampling.
     """
     ours, theirs = _off(first, real), _off(second, real)
-    rng = np.random.default_rng(seed)
-    # One resample at a time, or memory would hold a thousand times the ratings.
-    drawn = (rng.integers(0, len(ours), len(ours)) for _ in range(RESAMPLES))
-    spread = [float(_rmse(ours[rows]) - _rmse(theirs[rows])) for rows in drawn]
-    low, high = np.quantile(spread, [(1 - COVERED) / 2, (1 + COVERED) / 2])
-    return Difference(
-        rmse=round(float(_rmse(ours) - _rmse(theirs)), 4), low=round(float(low), 4), high=round(float(high), 4)
-    )
+    found = estimate(len(ours), lambda rows: float(_rmse(ours[rows]) - _rmse(theirs[rows])), seed, RESAMPLES)
+    return Difference(rmse=found.value, low=found.low, high=found.high)
 
 
 def _off(predicted: ArrayLike, real: ArrayLike) -> NDArray[np.float64]:

@@ -14,8 +14,7 @@ from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.adapters.training.summaries import review_of
 from whylike.agents import aspects
 from whylike.agents.aspects import LEADS, NONE, Lists
-from whylike.agents.phrases import LONGEST, WORDS
-from whylike.agents.prompting import one_line, render
+from whylike.agents.phrases import LONGEST
 from whylike.agents.summarizer import KEPT, Summarizer, said
 from whylike.agents.support import sound
 from whylike.memory.embeddings import Embedder
@@ -111,10 +110,5 @@ def _batches(annotations: Sequence[SummaryAnnotation], batch: int) -> Iterator[S
 
 
 def _request(review: Review, scale: RatingScale) -> Writing:
-    prompt = render(
-        "review_summary",
-        rating=f"{review.rating:g}",
-        best=f"{scale.maximum:g}",
-        text=one_line(f"{review.title}. {review.text}" if review.title else review.text, WORDS),
-    )
+    prompt = aspects.about("review_summary", review, scale)
     return Writing(expert=Expert.SUMMARIZER, prompt=prompt, max_tokens=MAX_TOKENS, grammar=GRAMMAR)

@@ -6,8 +6,6 @@ that goes on after a crash, reuses them.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +21,7 @@ from whylike.agents.grounding import ground
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.predictor import rate
 from whylike.agents.reasoner import called, quoted
+from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
 from whylike.graph import sides
 from whylike.graph.services import Services
@@ -161,7 +160,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     }
     chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
     weight = balance(chosen, item)
-    about = services.store.item(known.item_id)
+    about = found.get(known.item_id)
     plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
     if services.reasoner.taught and plan.both and not state.get("held"):
         asked, chosen = plans.request(plan), ()
@@ -261,8 +260,7 @@ def _tell(runtime: Runtime[Services], event: Event) -> None:
 
 
 def _key(kind: str, version: str, made_from: object) -> str:
-    told = json.dumps([kind, version, made_from], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest([kind, version, made_from])
 
 
 def _names(services: Services, known: History) -> dict[str, str]:

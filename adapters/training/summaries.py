@@ -42,6 +42,5 @@ def _example(annotation: SummaryAnnotation) -> Example:
 
 
 def _times(annotation: SummaryAnnotation) -> int:
-    scale = annotation.scale
-    place = (annotation.rating - scale.minimum) / (scale.maximum - scale.minimum)
+    place = annotation.scale.place(annotation.rating)
     return next((times for limit, times in TIMES if place <= limit), 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from whylike.adapters.training.examples import Example, split
 from whylike.adapters.training.reasons import reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.agents.recipe import digest
 from whylike.errors import UsageError
 from whylike.memory.store import Store
 from whylike.records import AdapterCard, Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
@@ -92,8 +91,8 @@ def teach(
     learned, _ = held_out(examples_for(expert, store))
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
     base_hash = base_fingerprint(settings) or ""
-    data_hash = _hash([example.model_dump(mode="json") for example in (*taken, *validation)])
-    name = f"{expert}-{_hash([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
+    data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
+    name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
     work = store.folder / FOLDER / name
     card = _done(registry, expert, base_hash, data_hash, recipe)
     if card is None:
@@ -137,8 +136,3 @@ def _done(registry: Registry, expert: Expert, base_hash: str, data_hash: str, re
     return next(
         (card for card in cards if (card.expert, card.base_hash, card.data_hash, card.settings) == wanted), None
     )
-
-
-def _hash(made_of: object) -> str:
-    told = json.dumps(made_of, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

@@ -13,8 +13,9 @@ from whylike.adapters.engines.base import Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.grounding import ground, split_sentences
 from whylike.agents.matching import MOST, POSITIVE, Kind, Point
+from whylike.agents.plans import CLEAR
 from whylike.agents.ratings import states_rating
-from whylike.agents.reasoner import CLEAR, LONGEST, Reasoner, called, quoted
+from whylike.agents.reasoner import LONGEST, Reasoner, called, quoted
 from whylike.errors import EngineError
 from whylike.memory.embeddings import Embedder
 from whylike.records import Expert, ReviewSummary

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whylike.adapters.training.reasons import reason_examples
-from whylike.agents.plans import NONE, Plan, claims, request
+from whylike.agents.aspects import NONE
+from whylike.agents.plans import Plan, claims, request
 from whylike.agents.ratings import states_rating
 from whylike.records import ReasonAnnotation
 
