@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Literal, ParamSpec
 
@@ -28,7 +28,7 @@ from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
 from whylike.memory.history import general, history
 from whylike.memory.nearest import not_found
-from whylike.records import History, Profile, Side
+from whylike.records import History, Profile, ReviewSummary, Side
 
 AT_ONCE = 4
 """Reviews that one summarize node is sent; the engine joins what waits into larger batches."""
@@ -150,7 +150,6 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": "", "free": False, "points": []}
-    user, item = sides.evidence_of(state)
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
     texts = {
@@ -158,13 +157,20 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         for item_id, about in found.items()
         if about.categories or about.description
     }
-    chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
-    weight = balance(chosen, item)
-    about = found.get(known.item_id)
-    plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
-    if services.reasoner.taught and plan.both and not state.get("held"):
-        asked, chosen = plans.request(plan), ()
-    else:
+
+    def met(user: Sequence[ReviewSummary], item: Sequence[ReviewSummary]) -> tuple[tuple[Point, ...], float]:
+        chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
+        return chosen, balance(chosen, item)
+
+    asked = None
+    if services.reasoner.taught and not state.get("held"):
+        chosen, weight = met(*sides.evidence_of(state))
+        about = found.get(known.item_id)
+        plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
+        if plan.both:
+            asked, chosen = plans.request(plan), ()
+    if asked is None:
+        chosen, weight = met(*sides.quoted_of(state))
         newcomer = state["route"] == Route.NEW_USER
         asked = services.reasoner.request(chosen, weight, _names(services, known), newcomer=newcomer)
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
@@ -192,7 +198,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     if not state["written"]:
         return {"reason": None, "held": True}
     known = History.model_validate(state["history"])
-    user, item = sides.evidence_of(state)
+    user, item = sides.evidence_of(state) if state["free"] else sides.quoted_of(state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:

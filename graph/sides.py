@@ -59,6 +59,12 @@ def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSumma
     return sides[0], sides[1]
 
 
+def quoted_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    """The same in the reviewers' own words, which alone may stand in quotation marks."""
+    user, item = evidence_of(state)
+    return [summary.quoted() for summary in user], [summary.quoted() for summary in item]
+
+
 def drawn_of(state: PairState) -> tuple[AspectLists, AspectLists]:
     """The profiles of the user and the item."""
     user, item = (AspectLists.model_validate(state["profiles"][side.value]) for side in (Side.USER, Side.ITEM))
