@@ -9,13 +9,13 @@ the scale, so that it serves any scale. `evaluation.calibrating` fits it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import Field
 
 from whylike.agents.distributions import Floats, log, softmax, tilted
-from whylike.records import History, Rated, RatingScale, Record, Review
+from whylike.records import History, Rated, RatingScale, Record
 
 DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
@@ -157,14 +157,14 @@ def readout(
         balance: How far the points of the reason speak for the item, if there is one.
     """
     general = everything.average if everything.average is not None else (scale.minimum + scale.maximum) / 2
-    newest = [review.rating for review in history.item_reviews[:RECENT]]
+    newest = history.item_newest[:RECENT]
     return Readout(
         scale=scale,
         general=general,
         user=history.user_rated,
         item=history.item_rated,
-        user_spread=_spread(history.user_reviews, scale),
-        item_spread=_spread(history.item_reviews, scale),
+        user_spread=_spread([review.rating for review in history.user_reviews], scale),
+        item_spread=_spread(history.item_newest, scale),
         recent=Rated(count=len(newest), average=float(np.mean(newest)) if newest else None),
         heard=heard,
         balance=balance,
@@ -193,11 +193,10 @@ def based(histogram: tuple[float, ...], sharpness: float, levels: int) -> Floats
     return softmax(sharpness * log(shares))
 
 
-def _spread(reviews: tuple[Review, ...], scale: RatingScale) -> float | None:
+def _spread(ratings: Sequence[float], scale: RatingScale) -> float | None:
     """The standard deviation of ratings, drawn to the usual one where they are few; None where there are none."""
-    if not reviews:
+    if not ratings:
         return None
-    ratings = np.array([review.rating for review in reviews])
     usual = USUAL_SPREAD * (scale.maximum - scale.minimum)
-    squares = float(((ratings - ratings.mean()) ** 2).sum())
+    squares = float(((np.array(ratings) - np.mean(ratings)) ** 2).sum())
     return math.sqrt((squares + DAMPING * usual**2) / (len(ratings) + DAMPING))

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -33,7 +34,7 @@ from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.history import general, history
 from whylike.preparing import Told
-from whylike.records import History, Rated, RatingScale, Record, Review
+from whylike.records import History, ItemProfile, Rated, RatingScale, Record, Review
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -53,10 +54,12 @@ GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
     Ablation.NO_REASON: (AVERAGES, EVIDENCE),
     Ablation.NO_AVERAGES: (MODEL,),
     Ablation.ONE_STEP: tuple(GROUPS),
+    Ablation.HELPFUL: tuple(GROUPS),
+    Ablation.NEIGHBOURS: tuple(GROUPS),
 }
 """What the calibrator of each ablation may use."""
-MISSING = ("item profile helpful", "item profile neighbours")
-"""Ablations of the papers that whylike has no strategy for yet."""
+PROFILES = {Ablation.HELPFUL: ItemProfile.HELPFUL, Ablation.NEIGHBOURS: ItemProfile.NEIGHBOURS}
+"""Those that choose other reviews of the item."""
 
 
 class Asked(NamedTuple):
@@ -89,6 +92,7 @@ class Ablated(Record):
 
     readouts: dict[str, Error]
     difference: Difference = Field(description="RMSE of its calibrated answer less that of the whole")
+    changed: int = Field(description="Test pairs whose rating is made from something else than in the whole")
 
 
 class Figures(Record):
@@ -119,7 +123,6 @@ class RatingsEvaluation(Figures):
     calibrator: Calibrator
     kept: bool = Field(description="Whether the calibrator stays in the store, for `whylike explain`")
     ablations: dict[str, Ablated]
-    left_out: tuple[str, ...] = MISSING
     seconds_per_pair: float
 
 
@@ -194,6 +197,7 @@ def evaluate(
         ablated[name] = Ablated(
             readouts={"expectation": error(raw, real), "calibrated": error(answers, real)},
             difference=difference(answers, whole, real, seed),
+            changed=sum(each != own for each, own in zip(other, known, strict=True)),
         )
     return RatingsEvaluation(
         **dict(found),
@@ -340,11 +344,14 @@ def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
     if name is Ablation.NO_REASON:
         return asked.known.model_copy(update={"heard": None, "balance": None})
     pair = asked.pair
+    if name in PROFILES:
+        settings = services.settings.model_copy(update={"item_profile": PROFILES[name]})
+        return explain_fully(replace(services, settings=settings), pair.user_id, pair.item_id, as_of=pair.timestamp)[1]
     known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
     if name is Ablation.NO_AVERAGES:
         known = known.model_copy(update={"user_rated": Rated(), "item_rated": Rated()})
         return readout(
-            known.model_copy(update={"user_reviews": (), "item_reviews": ()}),
+            known.model_copy(update={"user_reviews": (), "item_reviews": (), "item_newest": ()}),
             general(services.store, pair.user_id, pair.item_id, pair.timestamp),
             asked.known.scale,
             heard(services, asked.reason, known),

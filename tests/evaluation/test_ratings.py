@@ -77,7 +77,8 @@ def test_the_document_has_what_it_promises(whole: RatingsEvaluation):
     assert document["pairs"] == 12
     assert sum(part["pairs"] for part in document["slices"].values()) == 12
     assert document["parts"] == {"training": 128, "validation": 16, "test": 16}
-    assert set(document["ablations"]) == {"no-reason", "no-averages", "one-step"}
+    assert set(document["ablations"]) == {name.value for name in Ablation}
+    assert 0 < document["ablations"]["item-profile-neighbours"]["changed"] <= 12
     assert RatingsEvaluation.model_validate(document) == whole
 
 
