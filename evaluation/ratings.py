@@ -1,6 +1,7 @@
 """`whylike evaluate ratings`: how near the ratings come on the newest reviews, beside what they have to beat.
 
-The calibrator is fitted on the validation tenth and measured on the newest one. Every pair is asked about as of just
+The calibrator is fitted on what is earlier than the newest tenth and measured on that: the weights of the averages on
+all of it, whatever the model says and the interval on the validation tenth. Every pair is asked about as of just
 before its review, through the same graph that serves.
 """
 
@@ -18,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from pydantic import Field
 
-from whylike.agents.calibration import AVERAGES, EVIDENCE, GROUPS, MODEL, Calibrator, Readout, readout
+from whylike.agents.calibration import AVERAGES, EVIDENCE, MODEL, USUAL, Calibrator, Readout, readout
 from whylike.agents.distributions import Floats, mode
 from whylike.agents.predictor import TRUST
 from whylike.agents.prompting import one_line
@@ -30,6 +31,7 @@ from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage,
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.metrics import Difference, Error, difference, error
 from whylike.evaluation.splits import Pair, sample, split
+from whylike.graph.lately import Lately
 from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.history import general, history
@@ -47,15 +49,17 @@ COLD = 3
 """Earlier reviews of a user who counts as cold, at most."""
 QUOTED = 30
 """Words of each review that the one step reads."""
+TRAINED = 4000
+"""Most training pairs on which the weights of the averages are fitted too; the model is not asked about them."""
 READ = 5
 """Newest reviews of either side that the one step reads."""
 
 GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
     Ablation.NO_REASON: (AVERAGES, EVIDENCE),
     Ablation.NO_AVERAGES: (MODEL,),
-    Ablation.ONE_STEP: tuple(GROUPS),
-    Ablation.HELPFUL: tuple(GROUPS),
-    Ablation.NEIGHBOURS: tuple(GROUPS),
+    Ablation.ONE_STEP: USUAL,
+    Ablation.HELPFUL: USUAL,
+    Ablation.NEIGHBOURS: USUAL,
 }
 """What the calibrator of each ablation may use."""
 PROFILES = {Ablation.HELPFUL: ItemProfile.HELPFUL, Ablation.NEIGHBOURS: ItemProfile.NEIGHBOURS}
@@ -166,6 +170,9 @@ def evaluate(
         )
     ran_on = machine()
     ask = partial(_explained if with_reason else _unexplained, services)
+    plain = at_once(
+        partial(_unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
+    )
     before = at_once(ask, fitted, "asking about validation pairs", told)
     began = time.perf_counter()
     after = at_once(ask, measured, "asking about test pairs", told)
@@ -173,7 +180,14 @@ def evaluate(
     histogram = counted([pair.rating for pair in parts.earlier], store.scale)
     real = [pair.rating for pair in measured]
     given = [pair.rating for pair in fitted]
-    calibrator = fit([each.known for each in before], given, histogram, predictor=services.predictor.mark)
+    trained, rated = [each.known for each in plain], [each.pair.rating for each in plain]
+    calibrator = fit(
+        trained + [each.known for each in before],
+        rated + given,
+        histogram,
+        predictor=services.predictor.mark,
+        newest=len(before),
+    )
     if keep:
         store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
     factorised = baselines.factorise(store, parts, fitted, measured, told)
@@ -183,7 +197,9 @@ def evaluate(
         "matrix_factorisation": factorised.folded,
         "matrix_factorisation_trained": factorised.trained,
     }
-    found = figures(known, real, [calibrator] * len(known), others, seed)
+    lately = Lately(store, services.settings.history, calibrator)
+    follow = partial(_followed, lately)
+    found = figures(known, real, at_once(follow, measured, "following the newest ratings", told), others, seed)
     whole = _expectations(known, calibrator)
     ablated: dict[str, Ablated] = {}
     for name in ablations:
@@ -191,7 +207,8 @@ def evaluate(
             at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
             for part, asked in (("validation", before), ("test", after))
         )
-        own = fit(one, given, histogram, groups=GROUPS_OF[name])
+        earlier, of_earlier = (trained, rated) if AVERAGES in GROUPS_OF[name] else ([], [])
+        own = fit(earlier + one, of_earlier + given, histogram, groups=GROUPS_OF[name], newest=len(one))
         answers = _expectations(other, own)
         raw = [float(_raw(each) @ np.array(store.scale.values)) for each in other]
         ablated[name] = Ablated(
@@ -325,6 +342,10 @@ def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) ->
         finally:
             pool.shutdown(cancel_futures=True)
     return answers
+
+
+def _followed(lately: Lately, pair: Pair) -> Calibrator:
+    return lately.as_of(pair.user_id, pair.item_id, pair.timestamp)
 
 
 def _explained(services: Services, pair: Pair) -> Asked:

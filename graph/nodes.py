@@ -240,7 +240,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     scale = services.store.scale
     found = readout(known, everything, scale, heard(services, text, known), state["balance"] if text else None)
     _tell(runtime, Event(node="predict", done=1, total=1))
-    rating = rate(found, services.calibrator())
+    rating = rate(found, services.calibrator_as_of(known))
     return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
 
 

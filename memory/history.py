@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, Select, bindparam, func, select
+from sqlalchemy import Column, Connection, Integer, Select, bindparam, func, or_, select
 
 from whylike.memory.neighbours import nearest_raters
 from whylike.memory.schema import NEWEST, Row, record, records, reviews
 from whylike.memory.store import Store
-from whylike.records import History, ItemProfile, Rated, Review
+from whylike.records import History, ItemProfile, Rated, Record, Review
 
 
 def history(
@@ -85,6 +85,32 @@ def general(store: Store, user_id: str, item_id: str, before: int) -> Rated:
     if rated.average is None or left <= 0:
         return Rated()
     return Rated(count=left, average=(rated.average * rated.count - total) / left)
+
+
+class RatedAt(Record):
+    """A rating that was given, and when."""
+
+    review_id: str
+    user_id: str
+    item_id: str
+    rating: float
+    timestamp: int
+
+
+def newest_ratings(store: Store, user_id: str, item_id: str, before: int, limit: int) -> list[RatedAt]:
+    """The newest ratings of all strictly earlier than `before`, newest first, but for the user's own of the item.
+
+    Raises:
+        StoreError: The database failed.
+    """
+    query = (
+        select(*(reviews.c[name] for name in RatedAt.model_fields))
+        .where(reviews.c.timestamp < before, or_(reviews.c.user_id != user_id, reviews.c.item_id != item_id))
+        .order_by(*NEWEST)
+        .limit(limit)
+    )
+    with store.database.read() as connection:
+        return records(RatedAt, connection.execute(query).mappings())
 
 
 class _Side:
