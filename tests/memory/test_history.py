@@ -186,7 +186,8 @@ def test_neighbours_are_who_rates_alike_and_only_by_what_came_before(store: Stor
     rows = [("u", "j", 1, 5.0), ("u", "k", 1, 1.0)]
     rows += [("v", "j", 1, 5.0), ("v", "k", 1, 1.0), ("v", "i", 2, 4.0)]  # as the user does
     rows += [("w", "j", 1, 1.0), ("w", "k", 1, 5.0), ("w", "i", 3, 2.0)]  # the other way round
-    rows += [("x", "i", 3, 3.0)]  # nothing in common
+    rows += [("x", "i", 3, 3.0), ("x", "l", 1, 5.0), ("x", "m", 1, 1.0)]  # nothing in common ...
+    rows += [("u", "l", 9, 5.0)]  # ... until later
     rows += [("y", "i", 3, 1.0), ("y", "j", 9, 5.0), ("y", "k", 9, 1.0)]  # as the user does, but later
     store.add_reviews(made(rows, "near-"))
     asked = store, "near-u", "near-i"
@@ -197,6 +198,7 @@ def test_neighbours_are_who_rates_alike_and_only_by_what_came_before(store: Stor
     assert [each.user_id for each in history(*asked, 10, item_profile=ItemProfile.NEIGHBOURS).item_reviews] == [
         "near-v",
         "near-y",
+        "near-x",
     ]
     nobody = history(*asked, 2, item_profile=ItemProfile.NEIGHBOURS)
     assert nobody == history(*asked, 2), "before anybody rated it"
@@ -230,6 +232,7 @@ def test_of_a_hot_item_only_the_newest_raters_are_looked_at(store: Store, monkey
     monkeypatch.setattr("whylike.memory.neighbours.RATERS", 2)
     rows = [(user, item, time, rating) for time, user in enumerate("uvwx") for item, rating in (("j", 5.0), ("k", 1.0))]
     rows += [(user, "i", time, 4.0) for time, user in enumerate("vwx", start=5)]
+    rows += [("z", "i", 12, 4.0)]  # too late to be one of them
     store.add_reviews(made(rows, "hot-"))
     found = history(store, "hot-u", "hot-i", 10, item_profile=ItemProfile.NEIGHBOURS)
     assert [each.user_id for each in found.item_reviews] == ["hot-w", "hot-x"]
