@@ -126,6 +126,8 @@ def ingest_card(bench: IngestBench) -> RenderableType:
     _lookup_row(lookups, "random pairs", found.random_pairs)
     _lookup_row(lookups, f"an item with {found.hottest_item_reviews:,} reviews", found.hottest_item)
     _lookup_row(lookups, f"a user with {found.busiest_user_reviews:,} reviews", found.busiest_user)
+    _lookup_row(lookups, "that item, its most helpful reviews", found.hottest_item_helpful)
+    _lookup_row(lookups, "that item, its reviews by neighbours", found.hottest_item_neighbours)
     return Group(sizes, lookups, ran_on(bench.machine))
 
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
-from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
+from whylike.records import AspectLists, Evidence, Explanation, Item, ItemProfile, Profile, Rating, Reason, Side
 from whylike.terminal import Narrow, plain
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ DEMO = "Twenty real films; the people and all 382 of their reviews are invented 
 """What the demo says before its first card."""
 BASE = "base:"
 """What the version of an expert begins with where no adapter has been trained."""
+CHOSEN = {
+    ItemProfile.ALL: "all: the item's newest reviews",
+    ItemProfile.HELPFUL: "helpful: the item's reviews with the most helpful votes",
+    ItemProfile.NEIGHBOURS: "neighbours: reviews by the users most like this one",
+}
+"""Which reviews of the item were read."""
 
 
 class Bar:
@@ -274,6 +280,8 @@ def _makers(explanation: Explanation) -> RenderableType:
     else:
         for expert, version in explanation.adapters.items():
             rows.add_row(expert, Text(_version(version)))
+    if any(each.item_id == explanation.item_id for each in explanation.evidence):
+        rows.add_row("profile", Text(CHOSEN[explanation.profiles.item.strategy]))
     rows.add_row("engine", Text(plain(explanation.engine)))
     steps = ", ".join(f"{step} {took:.1f}" for step, took in explanation.seconds.items())
     rows.add_row("seconds", Text(steps))

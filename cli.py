@@ -182,6 +182,14 @@ def explain(
             help=f"Leave out what came later: {MOMENT} Default: just before the user's own review, else now.",
         ),
     ] = None,
+    item_profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="Which reviews of the item to go by: all, helpful (most votes first), neighbours (by the three users "
+            "most like this one); else WHYLIKE_ITEM_PROFILE, else all.",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
@@ -194,7 +202,7 @@ def explain(
 
     user, item = _id("--user", user), _id("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
-    settings = _settings(store, verbose, engine=engine)
+    settings = _settings(store, verbose, engine=engine, item_profile=item_profile)
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
         from whylike.graph.pair import Services

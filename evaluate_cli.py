@@ -53,7 +53,11 @@ def ratings(
     ] = False,
     ablation: Annotated[
         list[Ablation] | None,
-        typer.Option(metavar="PART", help="Measure without it too: no-reason, no-averages, one-step. May be repeated."),
+        typer.Option(
+            metavar="PART",
+            help="Measure without it too: no-reason, no-averages, one-step; or with other reviews of the item: "
+            "item-profile-helpful, item-profile-neighbours. May be repeated.",
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the calibrator in the store, for explain to use.")] = False,
     exp3rt: Annotated[

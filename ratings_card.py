@@ -100,12 +100,13 @@ def slices_table(found: RatingsEvaluation) -> Table:
 
 
 def ablations_table(found: RatingsEvaluation) -> Table:
-    """What is left without a part."""
-    table = _table("RMSE without a part", "model alone", "calibrated", "less the whole's", "95% interval")
+    """What is left without a part, or with one done otherwise."""
+    table = _table("RMSE otherwise", "pairs changed", "model alone", "calibrated", "less the whole's", "95% interval")
     for name, part in found.ablations.items():
         off = part.readouts
         table.add_row(
             name.replace("-", " "),
+            f"{part.changed:,}",
             f"{off['expectation'].rmse:.3f}",
             f"{off['calibrated'].rmse:.3f}",
             *_less(part.difference),

@@ -159,6 +159,17 @@ class Side(StrEnum):
     ITEM = "item"
 
 
+class ItemProfile(StrEnum):
+    """Which reviews of an item its profile, and whatever is said of the item, is made from (method: item profile)."""
+
+    ALL = "all"
+    """The newest ones, whoever wrote them."""
+    HELPFUL = "helpful"
+    """Those that most people found helpful."""
+    NEIGHBOURS = "neighbours"
+    """Those by the users most like this one."""
+
+
 class Profile(Record):
     """What a user, or the users of an item, liked and disliked, in about five points each, as of a time."""
 
@@ -196,7 +207,8 @@ class Rated(Record):
 class History(Record):
     """All that may be known of a pair before a time: the newest reviews of either side, newest first, and the averages.
 
-    Method: "History of a pair" (the last 10 of each side; averages over all earlier ratings).
+    Method: "History of a pair" (the last 10 of each side; averages over all earlier ratings). Of the item others than
+    the newest reviews may be chosen ("item profile").
     """
 
     user_id: str
@@ -204,6 +216,10 @@ class History(Record):
     before: int
     user_reviews: tuple[Review, ...] = ()
     item_reviews: tuple[Review, ...] = ()
+    item_profile: ItemProfile = ItemProfile.ALL
+    """How the item's reviews were chosen; unless it is `all`, the first is the one to read first, not the newest."""
+    item_newest: tuple[float, ...] = ()
+    """The item's newest ratings, newest first, whichever reviews were chosen."""
     user_rated: Rated = Rated()
     item_rated: Rated = Rated()
 
@@ -362,11 +378,17 @@ class Evidence(Record):
     summary: SummaryLists
 
 
+class ItemAspects(AspectLists):
+    """An item's profile, as it stands in the published document."""
+
+    strategy: ItemProfile = Field(default=ItemProfile.ALL, description="Which of the item's reviews it is made from")
+
+
 class Profiles(Record):
     """Both sides' profiles."""
 
     user: AspectLists
-    item: AspectLists
+    item: ItemAspects
 
 
 class Explanation(Record):

@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from whylike.errors import UsageError
+from whylike.records import ItemProfile
 
 PACKAGED_MODEL = "smollm2-135m-instruct"
 """The base model that comes as a package, so that whylike runs without a download."""
@@ -59,6 +60,8 @@ class Settings(BaseSettings):
     """Most requests to the vLLM server that are under way at once."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
+    item_profile: ItemProfile = ItemProfile.ALL
+    """Which reviews of the item it rests on: the newest of all, the most helpful, those by the user's neighbours."""
 
     @field_validator("store", "cache", "vllm_env")
     @classmethod

@@ -2,20 +2,22 @@
 
 It begins at the damped bias, and moves it by a linear function of the averages and, where that was found to help, of
 what the language model says. Around its mean stands the corpus' own distribution, tilted; its interval covers as many
-ratings as it claims (split conformal, Vovk et al. 2005; Romano et al. 2019 for ends that differ). All is in shares of
-the scale, so that it serves any scale. `evaluation.calibrating` fits it.
+ratings as it claims (split conformal, Vovk et al. 2005; Romano et al. 2019 for ends that differ), and `graph.lately`
+keeps it so as ratings come in. All is in shares of the scale, so that it serves any scale. `evaluation.calibrating`
+fits it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field
 
 from whylike.agents.distributions import Floats, log, softmax, tilted
-from whylike.records import History, Rated, RatingScale, Record, Review
+from whylike.records import History, Rated, RatingScale, Record
 
 DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
@@ -24,13 +26,26 @@ RECENT = 10
 USUAL_SPREAD = 0.2
 """Standard deviation of ratings, in shares of the scale, that stands in until a user or an item has several."""
 
-AVERAGES, EVIDENCE, MODEL = "averages", "evidence", "model"
+LISTS = ("user_likes", "user_dislikes", "item_likes", "item_dislikes")
+"""The lists of two profiles, the user's before the item's."""
+DIMENSIONS = 6
+"""In which it is said where a list stands."""
+
+AVERAGES, EVIDENCE, CURVES, PROFILES, TEXTS, MODEL = "averages", "evidence", "curves", "profiles", "texts", "model"
 GROUPS: dict[str, tuple[str, ...]] = {
     AVERAGES: ("user", "item"),
     EVIDENCE: ("user_count", "item_count", "user_spread", "item_spread", "recent"),
+    CURVES: ("user_squared", "item_squared", "user_item"),
+    PROFILES: (
+        *(f"{own}_{other}_{how}" for own in LISTS[:2] for other in LISTS[2:] for how in ("mean", "best", "most")),
+        *(f"{name}_count" for name in LISTS),
+    ),
+    TEXTS: tuple(f"{name}_{number}" for name in LISTS for number in range(DIMENSIONS)),
     MODEL: ("heard", "said", "balance"),
 }
 """The features by what they rest on; a calibrator may do without the later groups."""
+USUAL = (AVERAGES, EVIDENCE, MODEL)
+"""Those that an explanation knows."""
 
 
 class Heard(Record):
@@ -52,6 +67,7 @@ class Readout(Record):
     recent: Rated = Rated()
     heard: Heard | None = None
     balance: float | None = Field(default=None, description="How far the reason's points speak for it, -2 to 2")
+    meeting: dict[str, float] = Field(default={}, description="Features of the two profiles, where they were read")
 
     @property
     def bias(self) -> float:
@@ -69,6 +85,12 @@ class Readout(Record):
             "user_count": math.log1p(self.user.count),
             "item_count": math.log1p(self.item.count),
             "recent": damped(self.recent, self.general) / span,
+        }
+        known |= {
+            "user_squared": known["user"] ** 2,
+            "item_squared": known["item"] ** 2,
+            "user_item": known["user"] * known["item"],
+            **self.meeting,
         }
         for name, spread in (("user_spread", self.user_spread), ("item_spread", self.item_spread)):
             if spread is not None:
@@ -137,11 +159,15 @@ class Calibrator(Record):
 
     def interval(self, scale: RatingScale, shares: Floats) -> tuple[float, float]:
         """The ends of the interval around a distribution of this calibrator, on the scale and not beyond it."""
-        values = np.array(scale.values)
-        mean = float(shares @ values)
-        deviation = float(np.sqrt(shares @ (values - mean) ** 2))
+        mean, deviation = _moments(scale, shares)
         low, high = mean - self.lower * deviation, mean + self.upper * deviation
         return max(low, scale.minimum), min(high, scale.maximum)
+
+    def distance(self, readout: Readout, rating: float) -> float:
+        """How far a rating is from the mean, as a share of the way to the interval's end on that side: 1 is the end."""
+        mean, deviation = _moments(readout.scale, self.distribution(readout))
+        off = (rating - mean) / deviation
+        return off / self.upper if off > 0 else -off / self.lower
 
 
 def readout(
@@ -157,14 +183,14 @@ def readout(
         balance: How far the points of the reason speak for the item, if there is one.
     """
     general = everything.average if everything.average is not None else (scale.minimum + scale.maximum) / 2
-    newest = [review.rating for review in history.item_reviews[:RECENT]]
+    newest = history.item_newest[:RECENT]
     return Readout(
         scale=scale,
         general=general,
         user=history.user_rated,
         item=history.item_rated,
-        user_spread=_spread(history.user_reviews, scale),
-        item_spread=_spread(history.item_reviews, scale),
+        user_spread=_spread([review.rating for review in history.user_reviews], scale),
+        item_spread=_spread(history.item_newest, scale),
         recent=Rated(count=len(newest), average=float(np.mean(newest)) if newest else None),
         heard=heard,
         balance=balance,
@@ -193,11 +219,24 @@ def based(histogram: tuple[float, ...], sharpness: float, levels: int) -> Floats
     return softmax(sharpness * log(shares))
 
 
-def _spread(reviews: tuple[Review, ...], scale: RatingScale) -> float | None:
+def quantile(distances: ArrayLike, share: float) -> float:
+    """The least distance that `share` of them, and of one more that is above all, does not exceed; at least one."""
+    ordered = np.sort(np.asarray(distances, dtype=np.float64))
+    rank = int(np.ceil((len(ordered) + 1) * share - 1e-9))
+    return float(ordered[min(max(rank, 1), len(ordered)) - 1])
+
+
+def _moments(scale: RatingScale, shares: Floats) -> tuple[float, float]:
+    """Mean and standard deviation of a distribution over the scale."""
+    values = np.array(scale.values)
+    mean = float(shares @ values)
+    return mean, float(np.sqrt(shares @ (values - mean) ** 2))
+
+
+def _spread(ratings: Sequence[float], scale: RatingScale) -> float | None:
     """The standard deviation of ratings, drawn to the usual one where they are few; None where there are none."""
-    if not reviews:
+    if not ratings:
         return None
-    ratings = np.array([review.rating for review in reviews])
     usual = USUAL_SPREAD * (scale.maximum - scale.minimum)
-    squares = float(((ratings - ratings.mean()) ** 2).sum())
+    squares = float(((np.array(ratings) - np.mean(ratings)) ** 2).sum())
     return math.sqrt((squares + DAMPING * usual**2) / (len(ratings) + DAMPING))

@@ -1,4 +1,4 @@
-"""The parts that an evaluation can leave out, to see what they add; by name only, so that the command line is quick."""
+"""What an evaluation can leave out or do otherwise, to see what it adds; by name only, so that commands are quick."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Ablation(StrEnum):
-    """A part that is left out."""
+    """A part that is left out or done otherwise."""
 
     NO_REASON = "no-reason"
     """The averages and the evidence alone."""
@@ -14,3 +14,7 @@ class Ablation(StrEnum):
     """The model and the reason alone; neither its prompt nor the calibrator sees an average."""
     ONE_STEP = "one-step"
     """The rated reviews as they are in the reason's place: no summaries, no profiles, no reason."""
+    HELPFUL = "item-profile-helpful"
+    """Not the item's newest reviews, but those with the most helpful votes."""
+    NEIGHBOURS = "item-profile-neighbours"
+    """Not the item's newest reviews, but those by the users most like the pair's."""

@@ -1,4 +1,4 @@
-"""Fits a calibrator (`agents.calibration`) on validation pairs, and finds out what each group of features adds.
+"""Fits a calibrator (`agents.calibration`) on pairs before the test, and finds out what each group of features adds.
 
 The averages are always in: without anything else the calibrator is a bias model whose weights were learned. A further
 group is taken only where it lowers the cross-validated error by more than a standard error, so that a model that adds
@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from whylike.agents.calibration import GROUPS, Calibrator, Nested, Readout, Term, based
+from whylike.agents.calibration import GROUPS, USUAL, Calibrator, Nested, Readout, Term, based, quantile
 from whylike.agents.distributions import COVERED, Floats, log, tilts
 
 FEWEST = 10
-"""Validation pairs at least."""
+"""Pairs at least."""
 FOLDS = 10
 ROUNDS = 3
 """Times that the pairs are dealt into folds anew."""
@@ -41,6 +41,8 @@ class _Table(NamedTuple):
     matrix: Floats
     start: Floats
     given: Floats
+    owner: NDArray[np.intp]
+    """The number of whose each pair is."""
 
     def of(self, groups: Sequence[str]) -> _Table:
         """With the features of these groups only."""
@@ -50,7 +52,7 @@ class _Table(NamedTuple):
 
     def rows(self, which: NDArray[np.bool_]) -> _Table:
         """Some of the pairs."""
-        return _Table(self.names, self.matrix[which], self.start[which], self.given[which])
+        return _Table(self.names, self.matrix[which], self.start[which], self.given[which], self.owner[which])
 
 
 def fit(
@@ -59,18 +61,23 @@ def fit(
     histogram: Sequence[int],
     *,
     predictor: str = "",
-    groups: Sequence[str] = tuple(GROUPS),
+    groups: Sequence[str] = USUAL,
     covered: float = COVERED,
+    newest: int | None = None,
+    owners: Sequence[str] | None = None,
 ) -> Calibrator:
     """Fit a calibrator.
 
     Args:
-        readouts: What is known of each validation pair; at least `FEWEST`.
+        readouts: What is known of each pair as of its own time, oldest first; at least `FEWEST`. What is not known of
+            some of them, such as what the model says, is fitted on the others.
         real: The ratings that were given.
         histogram: How often each value of the scale was given before, lowest first.
         predictor: What it belongs to (`Predictor.mark`).
         groups: Groups of features that may be used; the first is.
         covered: Share of the ratings that its interval shall cover.
+        newest: The last so many pairs settle the distribution's sharpness and the interval; without it all do.
+        owners: Whose each pair is; cross-validation leaves out all of somebody's at once where there are enough.
     """
     scale = readouts[0].scale
     span = scale.maximum - scale.minimum
@@ -79,14 +86,18 @@ def fit(
     known = [each.features for each in readouts]
     names = tuple(name for group in groups for name in GROUPS[group] if any(name in each for each in known))
     matrix = np.array([[each.get(name, np.nan) for name in names] for each in known]).reshape(len(known), len(names))
-    table = _Table(names, matrix, start, given)
+    owner = np.arange(len(given))
+    if owners is not None and len(set(owners)) >= FOLDS:
+        owner = np.unique(np.array(owners), return_inverse=True)[1]
+    table = _Table(names, matrix, start, given, owner)
     chosen, penalty, foretold, tried = _choose(table, groups, span)
     intercept, terms = _ridge(table.of(chosen), penalty)
     counts = np.array(histogram, dtype=np.float64) + SMOOTHING
     shares = tuple((counts / counts.sum()).tolist())
-    sharpness = _sharpness(shares, foretold, given)
-    around = tilts(len(shares), foretold, based(shares, sharpness, len(shares)))
-    lower, upper = _ends(around, given, covered)
+    first = 0 if newest is None else len(given) - newest
+    sharpness = _sharpness(shares, foretold[first:], given[first:])
+    around = tilts(len(shares), foretold[first:], based(shares, sharpness, len(shares)))
+    lower, upper = _ends(around, given[first:], covered)
     return Calibrator(
         predictor=predictor,
         groups=chosen,
@@ -113,7 +124,7 @@ def _choose(
         if not set(GROUPS[group]) & set(table.names):
             continue
         wanted = (*chosen, group)
-        outcomes = [(_crossed(table.of(wanted), each), each) for each in PENALTIES]
+        outcomes = zip(_crossed(table.of(wanted)), PENALTIES, strict=True)
         crossed, best = min(outcomes, key=lambda outcome: float(((outcome[0] - table.given) ** 2).mean()))
         off = (crossed - table.given) * span
         nested = _nested(wanted, best, off, off**2 - ((foretold - table.given) * span) ** 2)
@@ -133,43 +144,60 @@ def _nested(groups: tuple[str, ...], penalty: float, off: Floats, gains: Floats)
     )
 
 
-def _crossed(table: _Table, penalty: float) -> Floats:
-    """What models that were fitted without a pair foretell for it, the mean of some rounds."""
+def _crossed(table: _Table) -> Floats:
+    """What models that were fitted without a pair foretell for it, the mean of some rounds: `[penalties, pairs]`."""
     chance = np.random.default_rng(SEED)
-    total = np.zeros(len(table.given))
+    left = table.given - table.start
+    total = np.zeros((len(PENALTIES), len(left)))
     for _ in range(ROUNDS):
-        fold = chance.permutation(len(total)) % FOLDS
+        fold = (chance.permutation(table.owner.max() + 1) % FOLDS)[table.owner]
         for number in range(FOLDS):
             out = fold == number
-            intercept, terms = _ridge(table.rows(~out), penalty)
-            total[out] += intercept + _applied(terms, table.matrix[out])
+            standard = _Standard.of(table.matrix[~out])
+            weights = _weights(standard.applied(table.matrix[~out]), left[~out], PENALTIES)
+            total[:, out] += _intercept(left[~out]) + weights @ standard.applied(table.matrix[out]).T
     return np.asarray(np.clip(table.start + total / ROUNDS, 0.0, 1.0))
 
 
 def _ridge(table: _Table, penalty: float) -> tuple[float, dict[str, Term]]:
-    """The intercept and the weights of standardised features; what is not known stands at its mean."""
+    """The intercept and the weights of standardised features."""
     left = table.given - table.start
-    counted = np.isfinite(table.matrix)
-    known = np.maximum(counted.sum(axis=0), 1)
-    means = np.where(counted, table.matrix, 0.0).sum(axis=0) / known
-    off = np.where(counted, table.matrix - means, 0.0)
-    deviations = np.maximum(np.sqrt((off**2).sum(axis=0) / known), 1e-6)
-    standard = off / deviations
-    inner = standard.T @ standard + penalty * np.eye(len(table.names))
-    weights = np.linalg.solve(inner, standard.T @ (left - left.mean()))
+    standard = _Standard.of(table.matrix)
+    (weights,) = _weights(standard.applied(table.matrix), left, (penalty,))
     terms = {
         name: Term(mean=float(mean), deviation=float(deviation), weight=float(weight))
-        for name, mean, deviation, weight in zip(table.names, means, deviations, weights, strict=True)
+        for name, mean, deviation, weight in zip(table.names, standard.means, standard.deviations, weights, strict=True)
     }
-    return float(left.sum() / (len(left) + INTERCEPT_PENALTY)), terms
+    return _intercept(left), terms
 
 
-def _applied(terms: dict[str, Term], matrix: Floats) -> Floats:
-    """As `agents.calibration.moved`, for many pairs at once."""
-    total = np.zeros(len(matrix))
-    for term, column in zip(terms.values(), matrix.T, strict=True):
-        total += np.where(np.isfinite(column), term.weight * (column - term.mean) / term.deviation, 0.0)
-    return total
+class _Standard(NamedTuple):
+    """By what features are standardised; one that is not known stands at its mean."""
+
+    means: Floats
+    deviations: Floats
+
+    @classmethod
+    def of(cls, matrix: Floats) -> _Standard:
+        counted = np.isfinite(matrix)
+        known = np.maximum(counted.sum(axis=0), 1)
+        means = np.where(counted, matrix, 0.0).sum(axis=0) / known
+        off = np.where(counted, matrix - means, 0.0)
+        return cls(means, np.maximum(np.sqrt((off**2).sum(axis=0) / known), 1e-6))
+
+    def applied(self, matrix: Floats) -> Floats:
+        return np.where(np.isfinite(matrix), (matrix - self.means) / self.deviations, 0.0)
+
+
+def _weights(standard: Floats, left: Floats, penalties: Sequence[float]) -> Floats:
+    """The weights of standardised features under each ridge penalty, `[penalties, features]`."""
+    values, directions = np.linalg.eigh(standard.T @ standard)
+    seen = directions.T @ (standard.T @ (left - left.mean()))
+    return np.asarray((seen / (values + np.array(penalties)[:, None])) @ directions.T)
+
+
+def _intercept(left: Floats) -> float:
+    return float(left.sum() / (len(left) + INTERCEPT_PENALTY))
 
 
 def _sharpness(histogram: tuple[float, ...], foretold: Floats, given: Floats) -> float:
@@ -197,16 +225,10 @@ def _ends(shares: Floats, given: Floats, covered: float) -> tuple[float, float]:
     best = (np.inf, 0.0, 0.0)
     for share in UPPER_SHARES:
         missed = 1 - covered
-        low = max(_quantile(below, 1 - missed * (1 - share)), 1e-3)
-        high = max(_quantile(above, 1 - missed * share), 1e-3)
-        stretch = _quantile(np.maximum(below / low, above / high), covered)
+        low = max(quantile(below, 1 - missed * (1 - share)), 1e-3)
+        high = max(quantile(above, 1 - missed * share), 1e-3)
+        stretch = quantile(np.maximum(below / low, above / high), covered)
         low, high = low * stretch, high * stretch
         width = float((np.minimum(means + high * deviations, 1) - np.maximum(means - low * deviations, 0)).mean())
         best = min(best, (width, low, high))
     return best[1], best[2]
-
-
-def _quantile(scores: Floats, share: float) -> float:
-    """The least score that `share` of them, and of one more that is above all, does not exceed."""
-    rank = int(np.ceil((len(scores) + 1) * share - 1e-9))
-    return float(np.sort(scores)[min(max(rank, 1), len(scores)) - 1])

@@ -1,7 +1,8 @@
 """`whylike evaluate ratings --exp3rt`: the pairs that EXP3RT's authors released, with their profiles as given.
 
 There are no reviews and no times, so the pairs are split into folds by user: each fold is foretold by a calibrator that
-was fitted on the others. Least squares on the two averages that each row prints is the floor to get below.
+was fitted on the others: on the averages, on where the two profiles meet (`meeting.py`) and on what the model says, as
+far as these help. Least squares on the two averages that each row prints is the floor to get below.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from whylike.agents.distributions import Floats
 from whylike.errors import UsageError
 from whylike.evaluation.calibrating import FEWEST, fit
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
+from whylike.evaluation.meeting import meetings
 from whylike.evaluation.metrics import Error
 from whylike.evaluation.ratings import Figures, at_once, counted, figures
 from whylike.evaluation.splits import folds, sample
@@ -86,7 +88,7 @@ def evaluate_exp3rt(
         count: Folds.
         limit: Most pairs; a sample of the file.
         seed: Seed of the sample, the folds and the bootstrap.
-        with_reason: Whether the model is asked; otherwise only the averages speak.
+        with_reason: Whether the model is asked; otherwise the averages and the vectors of the profiles speak.
         told: Told of progress.
 
     Raises:
@@ -109,6 +111,8 @@ def evaluate_exp3rt(
     real = [row.rating for row in rows]
     began = time.perf_counter()
     known = _explained(services, file, rows, told) if with_reason else [_plainly(row) for row in rows]
+    met = meetings([row.profiles for row in rows], services.embedder, told)
+    known = [each.model_copy(update={"meeting": meeting}) for each, meeting in zip(known, met, strict=True)]
     seconds = (time.perf_counter() - began) / len(rows)
     # The mean of what the rows print of others, not of what is to be foretold.
     general = float(np.mean([average for each in known for average in _averages(each)]))
@@ -120,7 +124,13 @@ def evaluate_exp3rt(
         rest = sorted(set(range(len(rows))) - set(out))
         given = [real[row] for row in rest]
         squares[out] = inputs[out] @ _least_squares(inputs[rest], np.array(given))
-        own = fit([known[row] for row in rest], given, counted(given, EXP3RT.scale), groups=tuple(GROUPS))
+        own = fit(
+            [known[row] for row in rest],
+            given,
+            counted(given, EXP3RT.scale),
+            groups=tuple(GROUPS),
+            owners=[rows[row].user for row in rest],
+        )
         fitted.update(dict.fromkeys(out, (number, own)))
     others = {
         "global": [general] * len(rows),

@@ -23,7 +23,7 @@ from whylike.evaluation.synthetic import SPAN, START, Crowd, item_id, user_id, w
 from whylike.memory.history import history
 from whylike.memory.store import Store
 from whylike.preparing import Told
-from whylike.records import Record
+from whylike.records import ItemProfile, Record
 
 PARTS = (10, 3, 1)
 """The files are these parts of the rows asked for."""
@@ -60,6 +60,8 @@ class Lookups(Record):
     random_pairs: Latency
     hottest_item: Latency
     busiest_user: Latency
+    hottest_item_helpful: Latency
+    hottest_item_neighbours: Latency
     hottest_item_reviews: int
     busiest_user_reviews: int
 
@@ -161,18 +163,21 @@ def _lookups(crowd: Crowd, folder: Path, told: Told) -> Lookups:
         "hottest_item": [(user, hot) for user, _ in pairs[LOOKUPS:-HOT_LOOKUPS]],
         "busiest_user": [(busy, item) for _, item in pairs[-HOT_LOOKUPS:]],
     }
+    chosen = {"hottest_item_helpful": ItemProfile.HELPFUL, "hottest_item_neighbours": ItemProfile.NEIGHBOURS}
+    parts |= dict.fromkeys(chosen, parts["hottest_item"])
     took: dict[str, Latency] = {}
     with Store.open(own_settings(folder)) as store:
         for done, (part, asked) in enumerate(parts.items(), start=1):
-            took[part] = latency([_seconds(store, user, item) for user, item in asked])
+            how = chosen.get(part, ItemProfile.ALL)
+            took[part] = latency([_seconds(store, user, item, how) for user, item in asked])
             told("looking up histories", done, len(parts))
         both = history(store, busy, hot, START + SPAN)
     return Lookups(**took, hottest_item_reviews=both.item_rated.count, busiest_user_reviews=both.user_rated.count)
 
 
-def _seconds(store: Store, user: str, item: str) -> float:
+def _seconds(store: Store, user: str, item: str, chosen: ItemProfile) -> float:
     began = time.perf_counter()
-    history(store, user, item, START + SPAN)
+    history(store, user, item, START + SPAN, item_profile=chosen)
     return time.perf_counter() - began
 
 

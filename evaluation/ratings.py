@@ -1,6 +1,7 @@
 """`whylike evaluate ratings`: how near the ratings come on the newest reviews, beside what they have to beat.
 
-The calibrator is fitted on the validation tenth and measured on the newest one. Every pair is asked about as of just
+The calibrator is fitted on what is earlier than the newest tenth and measured on that: the weights of the averages on
+all of it, whatever the model says and the interval on the validation tenth. Every pair is asked about as of just
 before its review, through the same graph that serves.
 """
 
@@ -10,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -17,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from pydantic import Field
 
-from whylike.agents.calibration import AVERAGES, EVIDENCE, GROUPS, MODEL, Calibrator, Readout, readout
+from whylike.agents.calibration import AVERAGES, EVIDENCE, MODEL, USUAL, Calibrator, Readout, readout
 from whylike.agents.distributions import Floats, mode
 from whylike.agents.predictor import TRUST
 from whylike.agents.prompting import one_line
@@ -29,11 +31,12 @@ from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage,
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.metrics import Difference, Error, difference, error
 from whylike.evaluation.splits import Pair, sample, split
+from whylike.graph.lately import Lately
 from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.history import general, history
 from whylike.preparing import Told
-from whylike.records import History, Rated, RatingScale, Record, Review
+from whylike.records import History, ItemProfile, Rated, RatingScale, Record, Review
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -46,17 +49,21 @@ COLD = 3
 """Earlier reviews of a user who counts as cold, at most."""
 QUOTED = 30
 """Words of each review that the one step reads."""
+TRAINED = 4000
+"""Most training pairs on which the weights of the averages are fitted too; the model is not asked about them."""
 READ = 5
 """Newest reviews of either side that the one step reads."""
 
 GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
     Ablation.NO_REASON: (AVERAGES, EVIDENCE),
     Ablation.NO_AVERAGES: (MODEL,),
-    Ablation.ONE_STEP: tuple(GROUPS),
+    Ablation.ONE_STEP: USUAL,
+    Ablation.HELPFUL: USUAL,
+    Ablation.NEIGHBOURS: USUAL,
 }
 """What the calibrator of each ablation may use."""
-MISSING = ("item profile helpful", "item profile neighbours")
-"""Ablations of the papers that whylike has no strategy for yet."""
+PROFILES = {Ablation.HELPFUL: ItemProfile.HELPFUL, Ablation.NEIGHBOURS: ItemProfile.NEIGHBOURS}
+"""Those that choose other reviews of the item."""
 
 
 class Asked(NamedTuple):
@@ -89,6 +96,7 @@ class Ablated(Record):
 
     readouts: dict[str, Error]
     difference: Difference = Field(description="RMSE of its calibrated answer less that of the whole")
+    changed: int = Field(description="Test pairs whose rating is made from something else than in the whole")
 
 
 class Figures(Record):
@@ -119,7 +127,6 @@ class RatingsEvaluation(Figures):
     calibrator: Calibrator
     kept: bool = Field(description="Whether the calibrator stays in the store, for `whylike explain`")
     ablations: dict[str, Ablated]
-    left_out: tuple[str, ...] = MISSING
     seconds_per_pair: float
 
 
@@ -163,6 +170,9 @@ def evaluate(
         )
     ran_on = machine()
     ask = partial(_explained if with_reason else _unexplained, services)
+    plain = at_once(
+        partial(_unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
+    )
     before = at_once(ask, fitted, "asking about validation pairs", told)
     began = time.perf_counter()
     after = at_once(ask, measured, "asking about test pairs", told)
@@ -170,7 +180,14 @@ def evaluate(
     histogram = counted([pair.rating for pair in parts.earlier], store.scale)
     real = [pair.rating for pair in measured]
     given = [pair.rating for pair in fitted]
-    calibrator = fit([each.known for each in before], given, histogram, predictor=services.predictor.mark)
+    trained, rated = [each.known for each in plain], [each.pair.rating for each in plain]
+    calibrator = fit(
+        trained + [each.known for each in before],
+        rated + given,
+        histogram,
+        predictor=services.predictor.mark,
+        newest=len(before),
+    )
     if keep:
         store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
     factorised = baselines.factorise(store, parts, fitted, measured, told)
@@ -180,7 +197,9 @@ def evaluate(
         "matrix_factorisation": factorised.folded,
         "matrix_factorisation_trained": factorised.trained,
     }
-    found = figures(known, real, [calibrator] * len(known), others, seed)
+    lately = Lately(store, services.settings.history, calibrator)
+    follow = partial(_followed, lately)
+    found = figures(known, real, at_once(follow, measured, "following the newest ratings", told), others, seed)
     whole = _expectations(known, calibrator)
     ablated: dict[str, Ablated] = {}
     for name in ablations:
@@ -188,12 +207,14 @@ def evaluate(
             at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
             for part, asked in (("validation", before), ("test", after))
         )
-        own = fit(one, given, histogram, groups=GROUPS_OF[name])
+        earlier, of_earlier = (trained, rated) if AVERAGES in GROUPS_OF[name] else ([], [])
+        own = fit(earlier + one, of_earlier + given, histogram, groups=GROUPS_OF[name], newest=len(one))
         answers = _expectations(other, own)
         raw = [float(_raw(each) @ np.array(store.scale.values)) for each in other]
         ablated[name] = Ablated(
             readouts={"expectation": error(raw, real), "calibrated": error(answers, real)},
             difference=difference(answers, whole, real, seed),
+            changed=sum(each != own for each, own in zip(other, known, strict=True)),
         )
     return RatingsEvaluation(
         **dict(found),
@@ -323,6 +344,10 @@ def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) ->
     return answers
 
 
+def _followed(lately: Lately, pair: Pair) -> Calibrator:
+    return lately.as_of(pair.user_id, pair.item_id, pair.timestamp)
+
+
 def _explained(services: Services, pair: Pair) -> Asked:
     answer, known = explain_fully(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
     return Asked(pair, known, answer.reason.text if answer.reason else None)
@@ -340,11 +365,14 @@ def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
     if name is Ablation.NO_REASON:
         return asked.known.model_copy(update={"heard": None, "balance": None})
     pair = asked.pair
+    if name in PROFILES:
+        settings = services.settings.model_copy(update={"item_profile": PROFILES[name]})
+        return explain_fully(replace(services, settings=settings), pair.user_id, pair.item_id, as_of=pair.timestamp)[1]
     known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
     if name is Ablation.NO_AVERAGES:
         known = known.model_copy(update={"user_rated": Rated(), "item_rated": Rated()})
         return readout(
-            known.model_copy(update={"user_reviews": (), "item_reviews": ()}),
+            known.model_copy(update={"user_reviews": (), "item_reviews": (), "item_newest": ()}),
             general(services.store, pair.user_id, pair.item_id, pair.timestamp),
             asked.known.scale,
             heard(services, asked.reason, known),

@@ -41,7 +41,7 @@ def write_report(folder: Path, found: Figures, card: RenderableType) -> Path:
     if found.by_history:
         plots["history.png"] = ("Error against what was known of the user", _history(found))
     if isinstance(found, RatingsEvaluation) and found.ablations:
-        plots["ablations.png"] = ("Without a part", _ablations(found))
+        plots["ablations.png"] = ("Without a part, or otherwise", _ablations(found))
     lines = ["# Ratings", "", *_errors(found), "", *_differences(found.differences), ""]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from whylike.agents.router import Route, plan
 from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
-from whylike.memory.history import general, history
+from whylike.memory.history import general
 from whylike.memory.nearest import not_found
 from whylike.records import History, Profile, ReviewSummary, Side
 
@@ -68,7 +68,7 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
                 "The user has reviewed this item; the answer is as of just before, and does not use that review."
             )
     current = as_of >= now
-    known = history(store, user_id, item_id, as_of, services.settings.history)
+    known = sides.recalled(services, user_id, item_id, as_of)
     stand_ins = sides.imported(services, known)
     if stand_ins and not current:
         notes.append(
@@ -76,6 +76,11 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
         )
         stand_ins = {}
     known = sides.rated(known, stand_ins, services.settings.history)
+    if state["with_reason"] and known.item_reviews and known.item_profile is not services.settings.item_profile:
+        notes.append(
+            "Nobody who reviewed the item before this time rated other items as the user did: "
+            "in place of neighbours' reviews its newest ones were read."
+        )
     read = (*known.user_reviews, *known.item_reviews) if state["with_reason"] else ()
     found = store.summaries([review.review_id for review in read], services.summarizer.mark)
     return {
@@ -241,7 +246,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     scale = services.store.scale
     found = readout(known, everything, scale, heard(services, text, known), state["balance"] if text else None)
     _tell(runtime, Event(node="predict", done=1, total=1))
-    rating = rate(found, services.calibrator())
+    rating = rate(found, services.calibrator_as_of(known))
     return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
 
 

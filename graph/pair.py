@@ -18,6 +18,7 @@ from whylike.records import (
     Evidence,
     Explanation,
     History,
+    ItemAspects,
     Profiles,
     Rating,
     Reason,
@@ -118,7 +119,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
         reason=Reason.model_validate(grounded) if grounded else None,
         profiles=Profiles(
             user=AspectLists.model_validate(profiles.get("user", nothing)),
-            item=AspectLists.model_validate(profiles.get("item", nothing)),
+            item=ItemAspects.model_validate({**profiles.get("item", nothing), "strategy": known.item_profile}),
         ),
         evidence=[
             evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from whylike.adapters.engines import open_engine
@@ -16,9 +16,11 @@ from whylike.agents.calibration import Calibrator
 from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.summarizer import Summarizer
+from whylike.graph.lately import Lately
 from whylike.memory.embeddings import Embedder
 from whylike.memory.index import Index, Progress
 from whylike.memory.store import Store
+from whylike.records import History
 from whylike.settings import Settings
 
 
@@ -38,6 +40,8 @@ class Services:
     reasoner: Reasoner
     predictor: Predictor
     now: Callable[[], int]
+    lately: dict[str, Lately] = field(default_factory=dict, compare=False)
+    """By the calibrator that is kept in the store: what follows the ratings that come in for it."""
 
     @classmethod
     @contextmanager
@@ -83,6 +87,18 @@ class Services:
         """What calibrates the predictor's ratings now, if one was fitted for it and kept in the store."""
         kept = self.store.calibration(self.predictor.mark)
         return Calibrator.model_validate_json(kept) if kept else None
+
+    def calibrator_as_of(self, known: History) -> Calibrator | None:
+        """The same with its interval as of the pair's time."""
+        kept = self.store.calibration(self.predictor.mark)
+        if not kept:
+            return None
+        lately = self.lately.get(kept)
+        if lately is None:
+            self.lately.clear()
+            lately = Lately(self.store, self.settings.history, Calibrator.model_validate_json(kept))
+            self.lately[kept] = lately
+        return lately.as_of(known.user_id, known.item_id, known.before)
 
     def query(self) -> AbstractContextManager[None]:
         """Around each query: at its beginning the engine takes on what has been promoted, and keeps it to the end."""

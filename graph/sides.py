@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from whylike.agents.recipe import digest
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
+from whylike.memory.history import history
 from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
-from whylike.records import AspectLists, History, Profile, Rated, Review, ReviewSummary, Side
+from whylike.records import AspectLists, History, ItemProfile, Profile, Rated, Review, ReviewSummary, Side
+
+
+def recalled(services: Services, user_id: str, item_id: str, before: int) -> History:
+    """What may be known of a pair before a time, as the settings have it."""
+    settings = services.settings
+    return history(services.store, user_id, item_id, before, settings.history, item_profile=settings.item_profile)
 
 
 def both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:
@@ -93,15 +101,26 @@ def profile_of(
 ) -> Profile:
     """The profile that the summaries of a side's reviews add up to, from the store if it was made from the same before.
 
-    A profile as of the past is not to be kept: the newest kept one is what `whylike profile show` shows.
+    A profile as of the past is not to be kept: the newest kept one is what `whylike profile show` shows. Neither is one
+    of chosen reviews of an item: it is kept as an answer, by how they were chosen.
     """
     _, subject_id, reviews, ratings = both(known)[0 if side is Side.USER else 1]
-    source = services.summarizer.source(summaries, ratings)
-    found = services.store.profile(side, subject_id, services.summarizer.mark, source)
+    summarizer, store = services.summarizer, services.store
+    source = summarizer.source(summaries, ratings)
+    if side is Side.ITEM and known.item_profile is not ItemProfile.ALL:
+        key = digest(["profile", known.item_profile, subject_id, summarizer.mark, source])
+        if (kept := store.answer(key)) is not None:
+            return Profile.model_validate_json(kept)
+        made = summarizer.profile(side, subject_id, reviews, summaries, ratings)
+        user_id = known.user_id if known.item_profile is ItemProfile.NEIGHBOURS else None
+        return Profile.model_validate_json(
+            store.keep_answer(key, "profile", made.model_dump_json(), user_id, subject_id)
+        )
+    found = store.profile(side, subject_id, summarizer.mark, source)
     if found is None:
-        found = services.summarizer.profile(side, subject_id, reviews, summaries, ratings)
+        found = summarizer.profile(side, subject_id, reviews, summaries, ratings)
         if summaries and keep:
-            services.store.add_profiles([found])
+            store.add_profiles([found])
     return found
 
 

@@ -6,17 +6,29 @@ reach a model's input.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, bindparam, func, select
+from typing import Any
 
-from whylike.memory.schema import NEWEST, record, records, reviews
+from sqlalchemy import Column, Connection, Integer, Select, bindparam, func, or_, select
+
+from whylike.memory.neighbours import nearest_raters
+from whylike.memory.schema import NEWEST, Row, record, records, reviews
 from whylike.memory.store import Store
-from whylike.records import History, Rated, Review
+from whylike.records import History, ItemProfile, Rated, Record, Review
 
 
-def history(store: Store, user_id: str, item_id: str, before: int, limit: int = 10) -> History:
+def history(
+    store: Store,
+    user_id: str,
+    item_id: str,
+    before: int,
+    limit: int = 10,
+    *,
+    item_profile: ItemProfile = ItemProfile.ALL,
+) -> History:
     """The newest reviews and the averages of a user and an item strictly earlier than `before`.
 
-    The user's own reviews of the item are neither among the reviews nor in the averages.
+    The user's own reviews of the item are neither among the reviews nor in the averages. Votes that a review is helpful
+    are those that the store knows: nobody says when they were cast.
 
     Args:
         store: Where the reviews are.
@@ -24,10 +36,12 @@ def history(store: Store, user_id: str, item_id: str, before: int, limit: int = 
         item_id: The item, which need not be in the store.
         before: Seconds since 1970; a review at this very second is too late.
         limit: Most reviews of either side.
+        item_profile: Which reviews of the item are wanted; where no neighbours are known it is the newest ones.
 
     Returns:
         Up to `limit` reviews of either side, newest first, ties in order of review id, and the count and mean of all
-        earlier ratings of either side.
+        earlier ratings of either side. Helpful reviews of an item stand in order of their votes, those of neighbours in
+        that of their similarity.
 
     Raises:
         StoreError: The database failed.
@@ -35,12 +49,21 @@ def history(store: Store, user_id: str, item_id: str, before: int, limit: int = 
     user = {"own": user_id, "other": item_id, "before": before, "limit": limit}
     item = {"own": item_id, "other": user_id, "before": before, "limit": limit}
     with store.database.read() as connection:
+        chosen = _reviews(connection, _ITEM.newest, item)
+        newest = tuple(review.rating for review in chosen)
+        if item_profile is ItemProfile.HELPFUL:
+            chosen = _reviews(connection, _HELPFUL, item)
+        elif item_profile is ItemProfile.NEIGHBOURS:
+            near = _by_neighbours(connection, item)
+            chosen, item_profile = (near, item_profile) if near else (chosen, ItemProfile.ALL)
         return History(
             user_id=user_id,
             item_id=item_id,
             before=before,
-            user_reviews=tuple(records(Review, connection.execute(_USER.newest, user).mappings())),
-            item_reviews=tuple(records(Review, connection.execute(_ITEM.newest, item).mappings())),
+            user_reviews=_reviews(connection, _USER.newest, user),
+            item_reviews=chosen,
+            item_profile=item_profile,
+            item_newest=newest,
             user_rated=record(Rated, connection.execute(_USER.rated, user).mappings().one()),
             item_rated=record(Rated, connection.execute(_ITEM.rated, item).mappings().one()),
         )
@@ -64,6 +87,32 @@ def general(store: Store, user_id: str, item_id: str, before: int) -> Rated:
     return Rated(count=left, average=(rated.average * rated.count - total) / left)
 
 
+class RatedAt(Record):
+    """A rating that was given, and when."""
+
+    review_id: str
+    user_id: str
+    item_id: str
+    rating: float
+    timestamp: int
+
+
+def newest_ratings(store: Store, user_id: str, item_id: str, before: int, limit: int) -> list[RatedAt]:
+    """The newest ratings of all strictly earlier than `before`, newest first, but for the user's own of the item.
+
+    Raises:
+        StoreError: The database failed.
+    """
+    query = (
+        select(*(reviews.c[name] for name in RatedAt.model_fields))
+        .where(reviews.c.timestamp < before, or_(reviews.c.user_id != user_id, reviews.c.item_id != item_id))
+        .order_by(*NEWEST)
+        .limit(limit)
+    )
+    with store.database.read() as connection:
+        return records(RatedAt, connection.execute(query).mappings())
+
+
 class _Side:
     """The two questions about one side of a pair."""
 
@@ -73,9 +122,23 @@ class _Side:
             other != bindparam("other"),
             reviews.c.timestamp < bindparam("before"),
         )
-        self.newest = select(reviews).where(*earlier).order_by(*NEWEST).limit(bindparam("limit", type_=Integer))
+        self.earlier = select(reviews).where(*earlier).limit(bindparam("limit", type_=Integer))
+        self.newest = self.earlier.order_by(*NEWEST)
         self.rated = select(func.count().label("count"), func.avg(reviews.c.rating).label("average")).where(*earlier)
 
 
 _USER = _Side(reviews.c.user_id, reviews.c.item_id)
 _ITEM = _Side(reviews.c.item_id, reviews.c.user_id)
+_HELPFUL = _ITEM.earlier.order_by(reviews.c.helpful.desc(), *NEWEST)
+_OF_SOME = _ITEM.newest.where(reviews.c.user_id.in_(bindparam("users", expanding=True)))
+
+
+def _reviews(connection: Connection, query: Select[Any], asked: Row) -> tuple[Review, ...]:
+    return tuple(records(Review, connection.execute(query, asked).mappings()))
+
+
+def _by_neighbours(connection: Connection, asked: Row) -> tuple[Review, ...]:
+    """The reviews of the item by the users most like the other side, the most similar first."""
+    near = nearest_raters(connection, asked["other"], asked["own"], asked["before"])
+    found = _reviews(connection, _OF_SOME, asked | {"users": near}) if near else ()
+    return tuple(sorted(found, key=lambda review: near.index(review.user_id)))

@@ -123,6 +123,22 @@ def test_explain_passes_on_what_was_asked(run: Any, graph: Graph, workplace: Pat
     assert (second["as_of"], second["with_reason"], second["store"]) == (1_577_836_800, False, Path("other"))
 
 
+def test_the_item_profile_is_a_setting_like_the_others(
+    run: Any, graph: Graph, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("explain", "--user", "ann", "--item", "i1")
+    run(*asked)
+    (workplace / "whylike.toml").write_text('item_profile = "neighbours"\n')
+    run(*asked)
+    monkeypatch.setenv("WHYLIKE_ITEM_PROFILE", "helpful")
+    run(*asked)
+    run(*asked, "--item-profile", "all")
+    assert [call["item_profile"] for call in graph.calls] == ["all", "neighbours", "helpful", "all"]
+    refused = run(*asked, "--item-profile", "best")
+    assert refused.exit_code == 2
+    assert "'best' from --item-profile is not allowed: input should be 'all', 'helpful' or" in refused.stderr
+
+
 def test_the_card_is_on_standard_output_and_harmless(run: Any, graph: Graph) -> None:
     result = run("explain", "--user", "ann", "--item", "i1")
     assert result.exit_code == 0

@@ -18,10 +18,10 @@ from whylike.card import BASE, card, demo_card, ingest_card, profile_card
 from whylike.memory.ingest import FileReport, IngestReport
 from whylike.memory.store import Counts
 from whylike.records import (
-    AspectLists,
     Evidence,
     Explanation,
     Item,
+    ItemAspects,
     Profile,
     Profiles,
     Rating,
@@ -66,7 +66,7 @@ def explanation(text: str = "text", **changes: Any) -> Explanation:
         Sentence(text="Perhaps.", evidence=[], supported=False),
         Sentence(text="So it says.", evidence=[], profiles=[Side.USER], supported=True),
     ]
-    both = AspectLists(likes=[text], dislikes=[])
+    both = ItemAspects(likes=[text], dislikes=[])
     whole: dict[str, Any] = {
         "user_id": text,
         "item_id": "i1",

@@ -30,6 +30,8 @@ INGEST = IngestBench(
         random_pairs=LATENCY,
         hottest_item=LATENCY,
         busiest_user=LATENCY,
+        hottest_item_helpful=LATENCY,
+        hottest_item_neighbours=LATENCY,
         hottest_item_reviews=25_000,
         busiest_user_reviews=3000,
     ),

@@ -9,23 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lettered import Letters
 from typer.testing import CliRunner
 
 import whylike.cli
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.calibration import DIMENSIONS, GROUPS, PROFILES, TEXTS
 from whylike.errors import UsageError
 from whylike.evaluation.exp3rt import PUBLISHED, evaluate_exp3rt, rows_of
+from whylike.evaluation.meeting import meetings
 from whylike.graph.services import Services
+from whylike.records import Profile, Side
 from whylike.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "exp3rt_format_sample.json"
 
 
-def rows(count: int, users: int = 20) -> list[dict[str, Any]]:
-    """Scores that follow both averages, and nothing else."""
+WORDS = ("acting", "blood", "colour", "dances", "endings", "folklore")
+"""Aspects, of which no two begin with one letter."""
+
+
+def rows(count: int, users: int = 20, meeting: float | None = None) -> list[dict[str, Any]]:
+    """Scores that follow both averages; where it is given, with aspects that are drawn, and as far as they meet."""
     chance = random.Random(2)
+    tastes = [chance.sample(WORDS, 4) for _ in range(users)]
     made = []
     for number in range(count):
+        if meeting is not None:
+            made.append(_meeting(number, tastes[number % users], meeting, chance))
+            continue
         user, item = chance.uniform(2, 9), chance.uniform(2, 9)
         score = min(max(round(0.2 * user + 0.8 * item + chance.gauss(0, 1)), 1), 10)
         made.append(
@@ -41,8 +53,26 @@ def rows(count: int, users: int = 20) -> list[dict[str, Any]]:
     return made
 
 
+def _meeting(number: int, taste: list[str], meeting: float, chance: random.Random) -> dict[str, Any]:
+    """A pair whose score moves where what the user likes or dislikes is what others like."""
+    user, item = chance.uniform(3, 8), chance.uniform(3, 8)
+    praised = chance.choice(WORDS)
+    met = (praised in taste[:2]) - (praised in taste[2:])
+    score = min(max(round(0.2 * user + 0.8 * item + meeting * met + chance.gauss(0, 1)), 1), 10)
+    lists = "[Like]\n{}\n\n[Dislike]\n{}\n\n[Average Rating]\n{:.1f}"
+    return {
+        "user_id": f"{taste}",
+        "item_id": f"i{number}",
+        "user_persona": lists.format("\n".join(f"- {each}" for each in taste[:2]), f"- {taste[2]}\n- {taste[3]}", user),
+        "item_description": f"Title: Film {number}\nGenres: Comedy",
+        "item_synopsis": lists.format(f"- {praised}", "none", item),
+        "score": str(score),
+    }
+
+
 @pytest.fixture
-def services(tmp_path: Path) -> Any:
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
     with Services.open(Settings(store=tmp_path / "store", engine="scripted"), engine=ScriptedEngine()) as made:
         yield made
 
@@ -65,6 +95,37 @@ def test_thousands_of_pairs_are_foretold_as_well_as_least_squares_can(services: 
     assert found.readouts["calibrated"].rmse == pytest.approx(found.baselines["least_squares"].rmse, abs=0.03)
     assert abs(found.interval.covered - found.interval.claimed) < 0.04
     assert found.seconds_per_pair < 0.01
+
+
+@pytest.mark.parametrize("meeting", [1.5, 0.0], ids=["planted", "noise"])
+def test_profiles_that_meet_are_heard_and_noise_is_not(services: Services, file: Callable[..., Path], meeting: float):
+    found = evaluate_exp3rt(services, file(*rows(2000, users=60, meeting=meeting)), with_reason=False)
+    used = ["profiles" in groups or "texts" in groups for groups in found.groups]
+    floor = found.differences["calibrated-least_squares"]
+    if meeting:
+        assert all(used)
+        assert floor.high < -0.1
+    else:
+        assert sum(used) <= 2
+        assert -0.02 < floor.low < floor.high < 0.02
+    assert found.seconds_per_pair < 0.05
+
+
+def test_each_feature_says_where_lists_meet():
+    def profile(side: Side, likes: tuple[str, ...], dislikes: tuple[str, ...]) -> Profile:
+        return Profile(side=side, subject_id="x", likes=likes, dislikes=dislikes, adapter_version="v")
+
+    user = profile(Side.USER, ("alpha", "beta"), ("cut",))
+    item = profile(Side.ITEM, ("armies",), ())
+    (found,) = meetings([(user, item)], Letters())
+    assert found["user_likes_item_likes_mean"] == found["user_likes_item_likes_best"] == 0.5
+    assert found["user_likes_item_likes_most"] == 1
+    assert found["user_dislikes_item_likes_most"] == 0
+    assert not any(name.startswith("user_likes_item_dislikes") for name in found), "there are none"
+    assert found["item_dislikes_count"] == 0
+    assert set(found) <= {*GROUPS[PROFILES], *GROUPS[TEXTS]}
+    many = [(user, profile(Side.ITEM, (letter,), ())) for letter in "abcdefgh"]
+    assert set(meetings(many, Letters())[0]) - set(found) == {f"item_likes_{number}" for number in range(DIMENSIONS)}
 
 
 def test_every_row_keeps_its_own_profiles(file: Callable[..., Path]):

@@ -77,7 +77,8 @@ def test_the_document_has_what_it_promises(whole: RatingsEvaluation):
     assert document["pairs"] == 12
     assert sum(part["pairs"] for part in document["slices"].values()) == 12
     assert document["parts"] == {"training": 128, "validation": 16, "test": 16}
-    assert set(document["ablations"]) == {"no-reason", "no-averages", "one-step"}
+    assert set(document["ablations"]) == {name.value for name in Ablation}
+    assert 0 < document["ablations"]["item-profile-neighbours"]["changed"] <= 12
     assert RatingsEvaluation.model_validate(document) == whole
 
 
@@ -193,4 +194,4 @@ def test_on_real_reviews_the_calibrated_averages_beat_the_bias(tmp_path: Path):
     assert found.pairs == 692
     assert found.readouts["calibrated"].rmse < found.baselines["bias"].rmse
     assert found.readouts["calibrated"].rmse < found.baselines["matrix_factorisation"].rmse
-    assert abs(found.interval.covered - found.interval.claimed) < 0.05
+    assert abs(found.interval.covered - found.interval.claimed) <= 0.03

@@ -32,7 +32,7 @@ EXPLANATION: dict[str, Any] = {
             {"text": "Nobody knows why.", "evidence": [], "supported": False},
         ],
     },
-    "profiles": {"user": {"likes": ["slow"], "dislikes": []}, "item": {"likes": [], "dislikes": []}},
+    "profiles": {"user": {"likes": ["slow"], "dislikes": []}, "item": {"likes": [], "dislikes": [], "strategy": "all"}},
     "evidence": [
         {
             "id": "r1",
@@ -72,7 +72,8 @@ class Graph(ModuleType):
         self.Services = Services
 
     def explain(self, services: Any, user_id: str, item_id: str, **how: Any) -> Explanation:
-        self.calls.append({"user_id": user_id, "item_id": item_id, "store": services.settings.store} | how)
+        set_ = {"store": services.settings.store, "item_profile": services.settings.item_profile}
+        self.calls.append({"user_id": user_id, "item_id": item_id} | set_ | how)
         how["on_event"](SimpleNamespace(node="summarize", done=1, total=2, text=""))
         how["on_event"](SimpleNamespace(node="reason", done=0, total=0, text="The user "))
         if self.fails:
