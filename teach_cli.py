@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 IMPORT = "whylike annotate --import review_summaries.jsonl.gz"
 TRAIN = "whylike train summarizer"
+RATINGS = ("predictor", "reward")
+"""The experts that learn from pairs."""
+PAIRS = 2000
+"""Pairs that they learn from, unless --limit says otherwise."""
+REASONS = 500
+"""Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: about a second each on a CPU."""
 
 
 def annotate(
@@ -48,7 +54,8 @@ def annotate(
 
 def train(
     expert: Annotated[
-        Literal["summarizer", "reasoner"], typer.Argument(metavar="EXPERT", help="summarizer or reasoner")
+        Literal["summarizer", "reasoner", "predictor", "reward"],
+        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward."),
     ],
     epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Times that each example is learned.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="R", min=1e-8, help="Learning rate at its highest.")] = None,
@@ -57,6 +64,14 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Examples of one step.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is drawn at random.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Predictor and reward: most reviews to learn from. Default: 2,000."),
+    ] = None,
+    reasons: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Predictor: how many get the Reasoner's reason first. Default: 500."),
+    ] = None,
     data: Annotated[
         str, typer.Option(metavar="TEXT", help="For the adapter's card: what it learns from, on what terms.")
     ] = "",
@@ -64,13 +79,22 @@ def train(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Train an adapter for an expert on what teachers wrote, and add it to the registry.
+    """Train an adapter for an expert, and add it to the registry.
+
+    Summarizer and Reasoner learn from what teachers wrote, the Predictor and the reward expert from the store's own
+    reviews, but for the newest fifth: what was known before each, and for the Predictor the Reasoner's reason, for the
+    reward expert the review itself, to its rating. Pairs that were imported with profiles are learned from too.
 
     Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
     command is given again. One in ten items is left out of all training, to be evaluated with. What is not given
     depends on the expert; the adapter's card has it.
     """
-    from whylike.adapters.training.teach import RECIPES, teach
+    if (limit is not None and expert not in RATINGS) or (reasons is not None and expert != RATINGS[0]):
+        raise typer.BadParameter("--limit is for the predictor and reward, --reasons for the predictor; leave it out")
+    from whylike.adapters.training.teach import RECIPES, examples_for, teach
+    from whylike.graph import lessons
+    from whylike.graph.services import Services
+    from whylike.graph.state import Event
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
     from whylike.records import Expert
@@ -82,9 +106,24 @@ def train(
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
+    more = {"limit": limit, "reasons": reasons}
+    given |= {name: value for name, value in more.items() if value is not None}
     command = " ".join(["whylike train", expert, *(f"--{name} {value:g}" for name, value in given.items())])
-    with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
-        lesson = teach(who, settings, opened, recipe, command, data=data, told=watch.training)
+    with Watch(messages(), "loading the model") as watch:
+        if expert in RATINGS:
+            with Services.open(settings, told=watch.index) as services:
+                learned = lessons.examples(
+                    services,
+                    who,
+                    limit=PAIRS if limit is None else limit,
+                    reasons=REASONS if reasons is None else reasons,
+                    seed=seed,
+                    told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
+                )
+        with Opened.open(settings) as opened:
+            if expert not in RATINGS:
+                learned = examples_for(who, opened)
+            lesson = teach(who, settings, opened, learned, recipe, command=command, data=data, told=watch.training)
     show(lesson, None if as_json else lesson_card(lesson))
 
 
@@ -92,15 +131,19 @@ def lesson_card(lesson: Lesson) -> RenderableType:
     """What came of a training, for people."""
     from rich.text import Text
 
+    error = f", RMSE of their ratings {lesson.validation_rmse:.3f}" if lesson.validation_rmse is not None else ""
     left = f", {lesson.left_out:,} were too long" if lesson.left_out else ""
     return Text(
         plain(
             f"{lesson.version} is in the registry; `whylike adapters promote {lesson.version}` makes it live.\n"
             f"{lesson.examples:,} examples{left}; {lesson.steps:,} steps in {lesson.seconds:,.0f} s; "
-            f"loss on the validation examples {lesson.validation_loss:.3f}",
+            f"loss on the validation examples {lesson.validation_loss:.3f}{error}",
             lines=True,
         )
     )
 
 
-EXAMPLES = {"annotate": examples(IMPORT), "train": examples(TRAIN, "whylike train reasoner --epochs 1 --rank 8")}
+EXAMPLES = {
+    "annotate": examples(IMPORT),
+    "train": examples(TRAIN, "whylike train reasoner --epochs 1 --rank 8", "whylike train predictor --limit 500"),
+}

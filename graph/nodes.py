@@ -233,25 +233,32 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     text = str(grounded["text"]) if grounded else None
     everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
-    found = readout(known, everything, scale, heard(services, text, known), state["balance"] if text else None)
+    answered = heard(services, text, known, sides.profiles_of(state))
+    found = readout(known, everything, scale, answered, state["balance"] if text else None)
     _tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator())
     return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
 
 
-def heard(services: Services, text: str | None, known: History) -> Heard | None:
-    """What the model answers to a reason, from the store if it was asked before; None without a reason."""
-    if not text:
+def heard(
+    services: Services, text: str | None, known: History, imported: Mapping[Side, Profile] | None = None
+) -> Heard | None:
+    """What the model answers to a reason, from the store if it was asked before; None where it is not asked.
+
+    Args:
+        services: The store and the Predictor.
+        text: The reason; without one only a taught Predictor is asked.
+        known: What is known of the pair.
+        imported: Imported profiles that stand in for reviews.
+    """
+    asked = services.predictor.requests(text, sides.dossier_of(services, known, text, imported), services.store.scale)
+    if not asked:
         return None
-    scale = services.store.scale
-    averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated)]
-    key = _key("readout", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
+    key = _key("readout", services.predictor.version, [each.model_dump(mode="json") for each in asked])
     kept = services.store.answer(key)
     if kept is None:
-        answered = services.predictor.ask(text, known, scale)
-        kept = services.store.keep_answer(
-            key, "readout", Heard.model_validate(answered).model_dump_json(), known.user_id, known.item_id
-        )
+        answered = services.predictor.hear(asked)
+        kept = services.store.keep_answer(key, "readout", answered.model_dump_json(), known.user_id, known.item_id)
     return Heard.model_validate_json(kept)
 
 

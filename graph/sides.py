@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from whylike.agents.dossier import Dossier, dossier
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
@@ -57,6 +58,18 @@ def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSumma
         for side, _, reviews, _ in both(known)
     ]
     return sides[0], sides[1]
+
+
+def dossier_of(
+    services: Services, known: History, reason: str | None, imported: Mapping[Side, Profile] | None = None
+) -> Dossier:
+    """What the Predictor is told of a pair; of one that was not taught only the history is asked for.
+
+    Where there is a reason the reviews have summaries; otherwise their words are shown, as in training.
+    """
+    if not services.predictor.taught:
+        return Dossier(known)
+    return dossier(services.store, known, services.summarizer.mark if reason else "", imported)
 
 
 def drawn_of(state: PairState) -> tuple[AspectLists, AspectLists]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lettered import Letters
 from readme import commands
 from typer.testing import CliRunner, Result
 
@@ -96,3 +98,51 @@ def test_a_file_that_cannot_be_read_is_refused(run: Callable[..., Result], workp
     refused = run("annotate", "--import", workplace / "bad")
     assert refused.exit_code == 2
     assert "line 1 of" in refused.stderr
+
+
+@pytest.fixture
+def reviewed(workplace: Path) -> Path:
+    """A file of reviews whose ratings are the users' own."""
+    chance = random.Random(1)
+    rows = (
+        {
+            "user_id": f"u{user}",
+            "item_id": f"i{chance.randrange(60)}",
+            "rating": 1 + user % 5,
+            "text": f"Warm sound, number {number}.",
+            "timestamp": 1_500_000_000 + number,
+        }
+        for number in range(150)
+        for user in [chance.randrange(10)]
+    )
+    path = workplace / "reviews.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_predictor_and_the_reward_expert_learn_from_the_stores_reviews(
+    run: Callable[..., Result], reviewed: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
+    assert run("ingest", reviewed).exit_code == 0
+    for expert, more in (("predictor", ["--reasons", 2]), ("reward", [])):
+        done = run("train", expert, "--limit", 60, "--epochs", 1, *more)
+        assert done.exit_code == 0, done.stderr
+        assert "RMSE" in done.stdout
+        version = done.stdout.partition(" ")[0]
+        card = json.loads(run("adapters", "show", version, "--json").stdout)["card"]
+        assert card["command"].startswith(f"whylike train {expert} --epochs 1 --seed 0 --limit 60")
+        assert (card["settings"]["rank"], card["settings"]["alpha"], card["settings"]["rate"]) == (8, 16, 3e-4)
+        assert 0 < card["metrics"]["examples"] < 60, "some decide when to stop"
+        assert 0 < card["metrics"]["validation_rmse"] < 4
+        again = run("train", expert, "--limit", 60, "--epochs", 1, *more)
+        assert again.stdout.startswith(version)
+    for expert, flag in (("summarizer", "--limit"), ("reward", "--reasons")):
+        assert run("train", expert, flag, 3).exit_code == 2
+
+
+def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[..., Result]):
+    refused = run("train", "reward")
+    assert refused.exit_code == 2
+    assert "ingest more" in refused.stderr
