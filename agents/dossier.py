@@ -28,7 +28,7 @@ LISTED = 2
 """Aspects of a list of a summary."""
 POINTS = 5
 """Likes, and dislikes, of an imported profile."""
-BRIEF = 4
+BRIEF = 5
 """Words of an aspect of a summary."""
 POINTED = 10
 """Words of a point of a profile."""
@@ -138,7 +138,7 @@ def _entry(known: Dossier, side: Side, review: Review, scale: RatingScale) -> st
     said = (
         _lists(summary.likes, summary.dislikes, LISTED, BRIEF)
         if summary
-        else _cut(f"{review.title}. {review.text}" if review.title else review.text, SAID)
+        else _cut(f"{review.title} {review.text}", SAID)
     )
     return " ".join(filter(None, (label(review.rating, scale), title and f"{title}:", said)))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextvars import copy_context
+from typing import TypeVar
 
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.ratings import imported_examples, rating_examples, reason_key, training_pairs
@@ -14,6 +17,8 @@ from whylike.graph.pair import explain
 from whylike.graph.services import Services
 from whylike.records import Expert
 
+T = TypeVar("T")
+R = TypeVar("R")
 Told = Callable[[int, int], None]
 """Told how many pairs are done, and how many there are."""
 
@@ -77,10 +82,19 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
 
     if missing:
         told(0, len(missing))
-    with services.query(), ThreadPoolExecutor(AT_ONCE) as pool:
+    with services.query(), closing(at_once(give, missing)) as given:
+        for done, _ in enumerate(given, start=1):
+            told(done, len(missing))
+    return len(missing)
+
+
+def at_once(do: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+    """What `do` gives for each item, in order; some are worked on at once, so that the engine has batches.
+
+    Within a query of the caller's they belong to it (`Following.query`).
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for done, _ in enumerate(pool.map(give, missing), start=1):
-                told(done, len(missing))
+            yield from pool.map(lambda each: each[0].run(do, each[1]), [(copy_context(), item) for item in items])
         finally:
             pool.shutdown(cancel_futures=True)
-    return len(missing)

@@ -18,9 +18,9 @@ from langgraph.types import Command, Send
 from whylike.agents import plans
 from whylike.agents.calibration import Heard, readout
 from whylike.agents.grounding import ground
-from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.matching import Point
 from whylike.agents.predictor import rate
-from whylike.agents.reasoner import called, quoted
+from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
 from whylike.graph import sides
@@ -151,22 +151,13 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": "", "free": False, "points": []}
     user, item = sides.evidence_of(state)
-    items = {review.item_id for review in known.user_reviews} | {known.item_id}
-    found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
-    texts = {
-        item_id: ". ".join([*about.categories, about.description])
-        for item_id, about in found.items()
-        if about.categories or about.description
-    }
-    chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
-    weight = balance(chosen, item)
-    about = found.get(known.item_id)
+    chosen, weight, about = sides.meeting(services, known, user, item)
     plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
     if services.reasoner.taught and plan.both and not state.get("held"):
         asked, chosen = plans.request(plan), ()
     else:
         newcomer = state["route"] == Route.NEW_USER
-        asked = services.reasoner.request(chosen, weight, _names(services, known), newcomer=newcomer)
+        asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
@@ -200,7 +191,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
             services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=3
         )
 
-    names = _names(services, known)
+    names = sides.names_of(services, known)
     about = services.store.item(known.item_id)
     grounded = ground(
         state["written"],
@@ -268,13 +259,6 @@ def _tell(runtime: Runtime[Services], event: Event) -> None:
 
 def _key(kind: str, version: str, made_from: object) -> str:
     return digest([kind, version, made_from])
-
-
-def _names(services: Services, known: History) -> dict[str, str]:
-    """For each review by the user what a reason calls its item."""
-    items = {review.item_id: services.store.item(review.item_id) for review in known.user_reviews}
-    titles = {item_id: item.title for item_id, item in items.items() if item}
-    return {review.review_id: called(titles.get(review.item_id, ""), review.timestamp) for review in known.user_reviews}
 
 
 def _notes(services: Services, known: History, way: Route, imported: Mapping[Side, Profile]) -> list[str]:

@@ -12,7 +12,7 @@ from whylike.adapters.engines.model import find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, split
-from whylike.adapters.training.reasons import reason_examples
+from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import News, Recipe, train
 from whylike.agents.recipe import digest
@@ -66,7 +66,7 @@ def examples_for(expert: Expert, store: Store) -> list[Example]:
     """What the store's annotations teach the Summarizer or the Reasoner, those that are held out among them."""
     if expert is Expert.SUMMARIZER:
         return summary_examples(store.annotations(SummaryAnnotation))
-    return reason_examples(store.annotations(ReasonAnnotation))
+    return [*reason_examples(store.annotations(ReasonAnnotation)), *decided_examples(store.decisions().values())]
 
 
 def teach(
