@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
-from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
+from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side, SummaryLists
 from whylike.terminal import Narrow, plain
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _evidence(
     for review_id, number in numbers.items():
         evidence = by_id[review_id]
         about = "this item" if evidence.item_id == explanation.item_id else names[evidence.item_id]
-        rows.add_row(Text(f"[{number}]"), _review(evidence, about, explanation.rating.scale[1]))
+        rows.add_row(Text(f"[{number}]"), _review(evidence, about, explanation))
     if numbers:
         yield rows
     rest = len(by_id) - len(numbers)
@@ -242,14 +242,20 @@ def _evidence(
         yield Text("No review was read for this answer.", style="dim")
 
 
-def _review(evidence: Evidence, about: str, highest: float) -> Text:
+def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     text = Text.assemble((_name(evidence.user_id), "bold"), " on ", (about, "bold"))
-    text.append(f": {evidence.rating:g} of {highest:g}, {_day(evidence.timestamp)}")
+    text.append(f": {evidence.rating:g} of {explanation.rating.scale[1]:g}, {_day(evidence.timestamp)}")
     summary = evidence.summary
-    found = (("liked", summary.likes), ("disliked", summary.dislikes), ("cares about", summary.preferences))
-    said = [Text.assemble(f"{verb} ", _quoted(points)) for verb, points in found if points]
+    reason = explanation.reason.text if explanation.reason else ""
+    said = [_told(point, quote, reason) for point, quote in _in_words(summary)]
+    parts = (
+        ("liked", said[: len(summary.likes)]),
+        ("disliked", said[len(summary.likes) :]),
+        ("cares about", [plain(point) for point in summary.preferences]),
+    )
+    said_of = [Text.assemble(f"{verb} ", ", ".join(points)) for verb, points in parts if points]
     text.append("\n").append(
-        Text("; ").join(said) if said else Text("nothing clear was liked or disliked", style="dim")
+        Text("; ").join(said_of) if said_of else Text("nothing clear was liked or disliked", style="dim")
     )
     return text
 
@@ -298,8 +304,17 @@ def _bullet(text: str) -> RenderableType:
     return row
 
 
-def _quoted(points: Iterable[str]) -> str:
-    return ", ".join(f"“{plain(point)}”" for point in points)
+def _in_words(summary: SummaryLists) -> list[tuple[str, str]]:
+    """Each like and dislike with what the reviewer wrote, empty where no one phrase says it."""
+    points = [*summary.likes, *summary.dislikes]
+    return list(zip(points, points if summary.quotes is None else summary.quotes, strict=True))
+
+
+def _told(point: str, quote: str, reason: str) -> str:
+    """A like or dislike: in quotation marks if the reviewer's own, else with the words that the reason quotes of it."""
+    if point == quote:
+        return f"“{plain(point)}”"
+    return f"{plain(point)} (“{plain(quote)}”)" if quote and f"“{quote}”" in reason else plain(point)
 
 
 def _name(text: str) -> str:

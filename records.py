@@ -138,6 +138,18 @@ class ReviewSummary(Record):
     preferences: Aspects = ()
     adapter_version: str
     """What wrote it: the adapter version, and after `+` the recipe (prompts and constants) that it was used with."""
+    quotes: Aspects | None = None
+    """What the reviewer wrote where a like, or after these a dislike, was read from; empty where no one phrase says it.
+    None where likes and dislikes are the reviewer's words themselves."""
+
+    def quoted(self) -> ReviewSummary:
+        """The same in the reviewer's words alone, without what no one phrase of the review says."""
+        if self.quotes is None:
+            return self
+        likes, dislikes = self.quotes[: len(self.likes)], self.quotes[len(self.likes) :]
+        return self.model_copy(
+            update={"likes": tuple(filter(None, likes)), "dislikes": tuple(filter(None, dislikes)), "quotes": None}
+        )
 
 
 class Side(StrEnum):
@@ -320,6 +332,12 @@ class SummaryLists(AspectLists):
     """A review summary, as it stands in the published document."""
 
     preferences: list[str]
+    quotes: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda quotes: quotes is None,
+        description="What the reviewer wrote where each like, and after these each dislike, was read from; empty where "
+        "no one phrase says it. Left out where the lists are the reviewer's words themselves",
+    )
 
 
 class Rating(Record):

@@ -25,9 +25,9 @@ reviews share a mood or a word at most."""
 FADE = 0.1
 """Part of its weight that a phrase loses for each one before it in its list, which is clearer in tone."""
 LEAST = 0.5
-"""Weight of praise in a review of the worst rating, and of blame in one of the best; it grows to 1 at the other end."""
+"""Weight of blame in a review of the best rating; it grows to 1 at the other end, as that of praise does."""
 MIDDLING = 0.5
-"""Place of a rating on its scale from which praise in its review is no mere concession; blame is none up to there."""
+"""Place of a rating on its scale from which praise in its review is meant; blame is no mere concession up to there."""
 NEAR = 0.5
 """Cosine of two items' texts from which one is a precedent for the other."""
 TELLING = 0.15
@@ -125,7 +125,7 @@ class _Aspect(NamedTuple):
     review_id: str
     imported: bool
     weight: float
-    """How much the review meant it: praise within a bad review is a concession, and what is said less clearly counts
+    """How much the review meant it: blame within a good review is a concession, and what is said less clearly counts
     for less."""
     meant: bool
     """Whether it goes the way of its review's rating, or that rating is a middling one."""
@@ -181,7 +181,10 @@ def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
 def _aspects(
     sides: Sides, summaries: Sequence[ReviewSummary], embedder: Embedder
 ) -> tuple[list[_Aspect], NDArray[np.float32]]:
-    """The phrases that say what was good or bad and state no rating, and their vectors [n, dimension]."""
+    """The phrases that say what was good or bad and state no rating, and their vectors [n, dimension].
+
+    Praise in a review of a bad rating is left out: it is often mockery.
+    """
     places = {
         review.review_id: sides.scale.place(review.rating)
         for review in (*sides.history.user_reviews, *sides.history.item_reviews)
@@ -191,6 +194,8 @@ def _aspects(
         place = places.get(summary.review_id)
         for liked, listed in ((True, summary.likes), (False, summary.dislikes)):
             agrees = 1.0 if place is None else place if liked else 1 - place
+            if liked and agrees < MIDDLING:
+                continue
             weight = LEAST + (1 - LEAST) * agrees
             found += [
                 _Aspect(

@@ -101,6 +101,11 @@ def said(review: Review) -> str:
     return f"{review.title}\n{review.text}"
 
 
+def _phrases(review: Review) -> list[str]:
+    """What a review is made of, but no phrase that states a rating."""
+    return [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
+
+
 class Summarizer:
     """Asks the summarizer expert of an engine. Safe to call from several threads."""
 
@@ -112,7 +117,9 @@ class Summarizer:
         self._recipes = {
             False: recipe(prompt_file("phrase_tone").model_dump(mode="json"), constants(phrases), *shared),
             True: recipe(
-                prompt_file("summary").model_dump(mode="json"), constants(aspects), constants(support), *shared
+                prompt_file("summary").model_dump(mode="json"),
+                *map(constants, (aspects, support, phrases)),
+                *shared,
             ),
         }
 
@@ -137,20 +144,19 @@ class Summarizer:
 
     def _written(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         answers = self._engine.write([aspects.request(review, scale) for review in reviews])
-        return [
-            ReviewSummary(
-                review_id=review.review_id,
-                adapter_version=self.mark,
-                **support.sound(aspects.read(answer.text), said(review), self._embedder)._asdict(),
+        summaries = []
+        for review, answer in zip(reviews, answers, strict=True):
+            lists = support.sound(aspects.read(answer.text), said(review), self._embedder)
+            quotes = support.quotes((*lists.likes, *lists.dislikes), _phrases(review), self._embedder)
+            summaries.append(
+                ReviewSummary(
+                    review_id=review.review_id, adapter_version=self.mark, quotes=tuple(quotes), **lists._asdict()
+                )
             )
-            for review, answer in zip(reviews, answers, strict=True)
-        ]
+        return summaries
 
     def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
-        cut = [
-            [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
-            for review in reviews
-        ]
+        cut = [_phrases(review) for review in reviews]
         tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):

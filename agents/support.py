@@ -93,5 +93,30 @@ def sound(lists: Lists, text: str, embedder: Embedder) -> Lists:
     )
 
 
+def quotes(aspects: Sequence[str], phrases: Sequence[str], embedder: Embedder) -> list[str]:
+    """For each aspect the phrase of its review that says it, empty where none does; no phrase stands for two.
+
+    Args:
+        aspects: What a summary says that the review says.
+        phrases: What the review is made of (`agents.phrases`).
+        embedder: Tells how close they are.
+    """
+    found = [""] * len(aspects)
+    if not aspects or not phrases:
+        return found
+    held = [frozenset(stems(_words(phrase))) for phrase in phrases]
+    wanted = [telling(aspect) for aspect in aspects]
+    standing = np.array(
+        [[sum(stem in stand for stem in each) / max(len(each), 1) for stand in held] for each in wanted]
+    )
+    close = cosines(embedder.embed(aspects), embedder.embed(phrases))
+    says = np.where((standing > STANDING) | (close >= MEANT), standing + close, 0.0)
+    while says.max() > 0:
+        row, column = np.unravel_index(int(says.argmax()), says.shape)
+        found[row] = phrases[column]
+        says[row], says[:, column] = 0.0, 0.0
+    return found
+
+
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())

@@ -55,6 +55,7 @@ class Case(NamedTuple):
     profiles: tuple[AspectLists, AspectLists]
     """Of the user and of the item."""
     points: Sequence[Point]
+    """Where the two meet; for a student that is held by a grammar in the reviewers' own words."""
     balance: float
     """How far the points speak for the item."""
     names: Mapping[str, str]
@@ -100,8 +101,10 @@ class Student:
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with."""
         balance = _way(case) if hint else case.balance
-        plan = plans.drawn(case.title, case.points, balance, *case.profiles)
-        if self._reasoner.taught and plan.both:
+        if self._reasoner.taught:
+            plan = plans.drawn(case.title, case.points, balance, *case.profiles)
+            if not plan.both:
+                return ""
             asked = plans.request(plan)
         else:
             asked = self._reasoner.request(case.points, balance, case.names, newcomer=not case.user)

@@ -224,7 +224,10 @@ def _known(services: Services, pair: Pair) -> _Known:
 
 
 def _case(services: Services, pair: Pair, known: _Known) -> Case:
-    points, weight, about = sides.meeting(services, known.history, known.user, known.item)
+    user_told, item_told = known.user, known.item
+    if not services.reasoner.taught:  # the grammar's quotation marks are for reviewers' words alone
+        user_told, item_told = ([summary.quoted() for summary in side] for side in (user_told, item_told))
+    points, weight, about = sides.meeting(services, known.history, user_told, item_told)
     profiles = [
         sides.profile_of(services, known.history, side, summaries, keep=False)
         for side, summaries in ((Side.USER, known.user), (Side.ITEM, known.item))

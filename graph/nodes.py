@@ -150,12 +150,14 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": "", "free": False, "points": []}
-    user, item = sides.evidence_of(state)
-    chosen, weight, about = sides.meeting(services, known, user, item)
-    plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
-    if services.reasoner.taught and plan.both and not state.get("held"):
-        asked, chosen = plans.request(plan), ()
-    else:
+    asked = None
+    if services.reasoner.taught and not state.get("held"):
+        chosen, weight, about = sides.meeting(services, known, *sides.evidence_of(state))
+        plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
+        if plan.both:
+            asked, chosen = plans.request(plan), ()
+    if asked is None:
+        chosen, weight, _ = sides.meeting(services, known, *sides.quoted_of(state))
         newcomer = state["route"] == Route.NEW_USER
         asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
@@ -183,7 +185,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     if not state["written"]:
         return {"reason": None, "held": True}
     known = History.model_validate(state["history"])
-    user, item = sides.evidence_of(state)
+    user, item = sides.evidence_of(state) if state["free"] else sides.quoted_of(state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:

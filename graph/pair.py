@@ -150,5 +150,5 @@ def _evidence(review: Review, state: PairState) -> Evidence | None:
         item_id=review.item_id,
         rating=int(review.rating) if review.rating.is_integer() else review.rating,
         timestamp=review.timestamp,
-        summary=SummaryLists(likes=summary["likes"], dislikes=summary["dislikes"], preferences=summary["preferences"]),
+        summary=SummaryLists.model_validate({name: summary[name] for name in SummaryLists.model_fields}),
     )

@@ -62,6 +62,12 @@ def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSumma
     return sides[0], sides[1]
 
 
+def quoted_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    """The same in the reviewers' own words, which alone may stand in quotation marks."""
+    user, item = evidence_of(state)
+    return [summary.quoted() for summary in user], [summary.quoted() for summary in item]
+
+
 def dossier_of(
     services: Services, known: History, reason: str | None, imported: Mapping[Side, Profile] | None = None
 ) -> Dossier:

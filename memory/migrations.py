@@ -164,13 +164,24 @@ def annotation_tables(connection: Connection) -> None:
     _create(connection, ANNOTATION_TABLES)
 
 
+def quotes_of_summaries(connection: Connection) -> None:
+    """The reviewer's words behind a summary that was written in others."""
+    connection.execute(text("ALTER TABLE review_summaries ADD COLUMN quotes TEXT"))
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, times_of_profiles, adapter_tables, annotation_tables)
+MIGRATIONS: tuple[Migration, ...] = (
+    first_tables,
+    times_of_profiles,
+    adapter_tables,
+    annotation_tables,
+    quotes_of_summaries,
+)
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
 _log = Table(

@@ -111,6 +111,7 @@ review_summaries = Table(
     Column("likes", Strings, nullable=False),
     Column("dislikes", Strings, nullable=False),
     Column("preferences", Strings, nullable=False),
+    Column("quotes", Strings),
 )
 
 profiles = Table(

@@ -36,6 +36,19 @@ hypothesis.settings.register_profile("whylike", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("whylike")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two workers share the tests: a file goes to one; first comes what needs the one real vLLM server."""
+    for item in items:
+        served = "vllm" in item.fixturenames or _parameter(item, "kind") == "vllm"
+        item.add_marker(pytest.mark.xdist_group("vllm" if served else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("vllm",))
+
+
+def _parameter(item: pytest.Item, name: str) -> object:
+    """What a test was given for a parameter, if anything."""
+    return item.callspec.params.get(name) if hasattr(item, "callspec") else None
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""

@@ -196,7 +196,7 @@ def test_what_it_says() -> None:
         "Most likely 5; with at least 80% probability between 3 and 5",
         "text [1][2] Perhaps. [no evidence] So it says. [user's profile]",
         "[1] text on Up: 4 of 5, 13 September 2020",
-        "liked “text”, “slow”; disliked “text”; cares about “text”",
+        "liked “text”, “slow”; disliked “text”; cares about text",
         "[2] text on this item",
         "Read too: 2 more reviews",
         "base model text with few-shot prompts, no adapter trained yet",
@@ -205,6 +205,25 @@ def test_what_it_says() -> None:
     ):
         assert said in text, said
     assert re.search(r" 5 █+\S* +60%\n", text)
+
+
+def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
+    told = SummaryLists(
+        likes=["Good cast", "Warmth", "fine"],
+        dislikes=["Length"],
+        preferences=[],
+        quotes=["the whole cast shines", "", "fine", "two hours too long"],
+    )
+    said = explanation()
+    said = said.model_copy(
+        update={
+            "reason": Reason(text="One complains “two hours too long”.", sentences=[]),
+            "evidence": [each.model_copy(update={"summary": told}) for each in said.evidence],
+        }
+    )
+    assert "liked Good cast, Warmth, “fine”; disliked Length (“two hours too long”)" in " ".join(
+        shown(card(said, {}.get)).split()
+    )
 
 
 def test_experts_that_differ_are_listed() -> None:

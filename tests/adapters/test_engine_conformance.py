@@ -412,7 +412,7 @@ def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_version
                 assert versions(swapped) == history[-1]
                 for request, answer in zip(brief, swapped.write(brief), strict=True):
                     assert answer == expected[request, history[-1][request.expert]]
-                load.wait_for(2)
+                load.wait_for(1)
         finally:
             load.stop()
     assert [future.exception() for future in asking] == [None] * 3

@@ -186,15 +186,16 @@ def test_praise_counts_for_less_in_a_middling_review(embedder: Embedder):
 @pytest.mark.parametrize("liked", [True, False])
 @pytest.mark.parametrize("conceding", ["r0", "q0"])
 def test_what_somebody_conceded_meets_nothing(embedder: Embedder, liked: bool, conceding: str):
-    """Praise in a review of 2 of 5, blame in one of 4: it may be told, but is no cause for this user."""
+    """Blame in a review of 4 of 5: it may be told, but is no cause for this user. Praise in one of 2 may be mockery."""
     field = "likes" if liked else "dislikes"
     user = [summary("r0").model_copy(update={field: PRAISE[:3]})]
     item = [summary("q0").model_copy(update={field: ("creatures of rubber and wires",)})]
     ratings = {"r0": 5.0, "q0": 5.0} if liked else {"r0": 1.0, "q0": 1.0}
     [met] = points(sides(user, item, ratings=ratings), embedder)
-    [told] = points(sides(user, item, ratings={**ratings, conceding: 2.0 if liked else 4.0}), embedder)
+    told = points(sides(user, item, ratings={**ratings, conceding: 2.0 if liked else 4.0}), embedder)
     assert met.kind is (Kind.DRAW if liked else Kind.CLASH)
-    assert told.kind is (Kind.PRAISE if liked else Kind.FAULT)
+    mocked = liked and conceding == "q0"
+    assert [point.kind for point in told] == ([] if mocked else [Kind.PRAISE if liked else Kind.FAULT])
 
 
 @pytest.mark.parametrize("empty", ["It is great", "I love this", "One of the best", "I don't like it"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lettered import Letters
 
 from whylike.agents.aspects import Lists
-from whylike.agents.support import Source, clauses, distinct, sound, telling
+from whylike.agents.support import Source, clauses, distinct, quotes, sound, telling
 from whylike.memory.embeddings import Embedder
 
 
@@ -86,3 +86,24 @@ def test_as_many_are_new_as_there_are_different_ones(aspects):
     assert any(new) == bool(aspects)
     assert sum(new) <= len(set(aspects))
     assert distinct([*aspects, *aspects], Letters()) == [*new, *[False] * len(aspects)]
+
+
+def test_an_aspect_is_quoted_by_the_phrase_that_says_it():
+    phrases = ["the sound is warm", "nobody sings along", "zithers everywhere"]
+    assert quotes(["Warm sound", "sing-along singing", "gold leaf"], phrases, Apart()) == [*phrases[:2], ""]
+    assert quotes(["zest"], phrases, Letters()) == ["zithers everywhere"], "of the same meaning"
+    assert quotes(["warm sound tone", "warm sounds", "warm tone"], phrases, Apart()) == ["", "the sound is warm", ""]
+    assert quotes([], phrases, Apart()) == []
+    assert quotes(["warm"], [], Apart()) == [""]
+
+
+@settings(max_examples=30)
+@given(*[st.lists(st.sampled_from(["warm sound", "a loud sound", "bright", "lovely"]), max_size=5)] * 2)
+def test_quotes_are_phrases_and_none_stands_for_two_aspects(aspects, phrases):
+    phrases = list(dict.fromkeys(phrases))
+    found = quotes(aspects, phrases, Letters())
+    assert len(found) == len(aspects)
+    told = [quote for quote in found if quote]
+    assert set(told) <= set(phrases)
+    assert len(set(told)) == len(told)
+    assert bool(told) is any(quotes([aspect], [phrase], Letters())[0] for aspect in aspects for phrase in phrases)

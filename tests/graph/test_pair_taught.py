@@ -83,3 +83,23 @@ def test_of_a_newcomer_the_reason_is_held_by_a_grammar(
     assert answer.reason is not None
     assert answer.reason.text.startswith("The user has written no reviews yet")
     assert not plans(engine)
+
+
+def test_of_a_taught_summary_a_reason_quotes_what_the_reviewer_wrote(
+    opened: Callable[..., AbstractContextManager[Services]], well_formed: Callable[[Explanation], None]
+):
+    adapter = Adapter(version="summarizer-01234567", folder=Path("nowhere"))
+    engine = ScriptedEngine(
+        {Expert.SUMMARIZER: lambda _: "Liked: Creature of rubber; Charm\nDisliked: none\nCares about: Craft"},
+        adapters={Expert.SUMMARIZER: adapter},
+    )
+    with opened(engine) as services:
+        answer = explain(services, "ann", "ice")
+    well_formed(answer)
+    assert answer.reason is not None
+    assert all(sentence.supported for sentence in answer.reason.sentences)
+    assert "“A creature made of slimy rubber and wires”" in answer.reason.text
+    assert "“Slimy rubber creatures on wires”" in answer.reason.text
+    assert "Creature of rubber" not in answer.reason.text
+    [of_ben] = [each.summary for each in answer.evidence if each.id == "r5"]
+    assert (of_ben.likes, of_ben.quotes) == (["Creature of rubber"], ["A creature made of slimy rubber and wires"])
