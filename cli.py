@@ -24,7 +24,7 @@ from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.teach_cli import EXAMPLES, annotate, train
+from whylike.teach_cli import EXAMPLES, annotate_app, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
 
@@ -72,10 +72,10 @@ review_app = _group("review", "Add single reviews.", ADD)
 profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
+app.add_typer(annotate_app, name="annotate")
 app.add_typer(bench_app, name="bench")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(vllm_app, name="vllm")
-app.command(epilog=EXAMPLES["annotate"])(annotate)
 app.command(epilog=EXAMPLES["train"])(train)
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]

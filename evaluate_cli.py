@@ -70,6 +70,12 @@ def ratings(
         Path | None, typer.Option(metavar="FOLDER", help="Write a report too: Markdown, plots and the JSON document.")
     ] = None,
     folds: Annotated[int, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user.")] = 5,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="With --exp3rt: train a predictor for each fold on the others; hours.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --finetune: of each training. Default: 1.")
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
@@ -88,12 +94,16 @@ def ratings(
     """
     if exp3rt is not None and (ablation or keep):
         raise typer.BadParameter("--ablation and --keep are about the store's reviews; leave them out with --exp3rt")
+    if (finetune and (exp3rt is None or no_reason)) or (epochs and not finetune):
+        raise typer.BadParameter("--finetune goes with --exp3rt and without --no-reason, --epochs with --finetune")
+    from whylike.adapters.training.teach import RECIPES
     from whylike.evaluation.exp3rt import evaluate_exp3rt
     from whylike.evaluation.ratings import evaluate
     from whylike.evaluation.report import write_report
     from whylike.graph.pair import Services
     from whylike.progress import Watch
     from whylike.ratings_card import exp3rt_card, ratings_card
+    from whylike.records import Expert
     from whylike.settings import load
 
     log(verbose)
@@ -105,7 +115,14 @@ def ratings(
         found: Exp3rtEvaluation | RatingsEvaluation
         if exp3rt is not None:
             found = evaluate_exp3rt(
-                services, exp3rt, count=folds, limit=limit, seed=seed, with_reason=not no_reason, told=_told(watch)
+                services,
+                exp3rt,
+                count=folds,
+                limit=limit,
+                seed=seed,
+                with_reason=not no_reason,
+                finetune=RECIPES[Expert.PREDICTOR].model_copy(update={"epochs": epochs or 1}) if finetune else None,
+                told=_told(watch),
             )
             card = exp3rt_card(found)
         else:

@@ -310,6 +310,33 @@ class ReasonAnnotation(Record):
     text: str
 
 
+class ReasonDecision(Record):
+    """What became of the search for a reason that brings the reward expert nearer to a rating that was given."""
+
+    review_id: str
+    """Of the pair; all that was told of it was written before this review."""
+    user_id: str
+    item_id: str
+    outcome: Literal["kept", "hinted", "dropped", "failed"]
+    """Kept without a hint or with one; no candidate was good enough; or the sampler failed, which is tried again."""
+    annotation: ReasonAnnotation | None = None
+    """The reason, and what its writer was told; None unless one was kept."""
+    candidates: int = 0
+    """Texts that were sampled."""
+    leaked: int = 0
+    """Those of them that may give the rating away."""
+    gaps: tuple[float, ...] = ()
+    """Of each of the others how much farther from the rating the reward expert is with it than without a reason."""
+    sampler: str
+    """Who wrote: a teacher's model, or a version of the Reasoner."""
+    reward: str
+    """The version of the reward expert."""
+    tau: float
+    tries: int
+    why: str = ""
+    """How the sampler failed."""
+
+
 class AspectLists(Record):
     """Likes and dislikes, as they stand in the published document."""
 

@@ -58,15 +58,21 @@ class Settings(BaseSettings):
     """Seconds of silence of the vLLM server after which a request fails."""
     vllm_concurrency: int = Field(default=16, ge=1, le=1024)
     """Most requests to the vLLM server that are under way at once."""
+    teacher_base_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Where an OpenAI-compatible teacher answers, for example http://127.0.0.1:8012/v1."""
+    teacher_model: str | None = None
+    """The teacher's model, as it calls it."""
+    teacher_key_file: Path | None = None
+    """File with the teacher's key and nothing else; where it is not set, the variable WHYLIKE_TEACHER_KEY."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
     item_profile: ItemProfile = ItemProfile.ALL
     """Which reviews of the item it rests on: the newest of all, the most helpful, those by the user's neighbours."""
 
-    @field_validator("store", "cache", "vllm_env")
+    @field_validator("store", "cache", "vllm_env", "teacher_key_file")
     @classmethod
-    def _at_home(cls, folder: Path) -> Path:
-        return folder.expanduser()
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
 
     @classmethod
     def settings_customise_sources(

@@ -9,32 +9,51 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whylike.options import Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, messages, plain, results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from whylike.adapters.training.teach import Lesson
+    from whylike.graph.filtering import Filtered
 
 IMPORT = "whylike annotate --import review_summaries.jsonl.gz"
+REASONS_OF = "whylike annotate reasons --limit 100"
 TRAIN = "whylike train summarizer"
+RATINGS = ("predictor", "reward")
+"""The experts that learn from pairs."""
+PAIRS = 2000
+"""Pairs that they learn from, unless --limit says otherwise."""
+REASONS = 500
+"""Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: about a second each on a CPU."""
 
 
+annotate_app = typer.Typer(**PLAIN)
+
+
+@annotate_app.callback(invoke_without_command=True, epilog=examples(IMPORT, REASONS_OF))
 def annotate(
+    context: typer.Context,
     file: Annotated[
-        Path,
+        Path | None,
         typer.Option("--import", metavar="FILE", help="Summaries or reasons of a teacher: JSON Lines, plain or gzip."),
-    ],
+    ] = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Take in what a teacher wrote, for `whylike train`.
+    """Take in what a teacher wrote, for `whylike train`, or have reasons written.
 
-    Each row has either item_id, text, rating and summary, three lines that begin with Positive Aspects:, Negative
-    Aspects: and User Preference Elements:, or title, user_history, item_history and reason, where the histories are
-    such summaries one after another. A second run of a file changes nothing.
+    With --import each row has either item_id, text, rating and summary, three lines that begin with Positive Aspects:,
+    Negative Aspects: and User Preference Elements:, or title, user_history, item_history and reason, where the
+    histories are such summaries one after another. A second run of a file changes nothing.
     """
+    if (file is None) is (context.invoked_subcommand is None):
+        raise typer.BadParameter("give either --import FILE or the command reasons")
+    if file is None and (store or verbose):
+        raise typer.BadParameter("give --store and -v after the command")
+    if file is None:
+        return
     from whylike.memory.importers.teacher import read_annotations
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
@@ -46,9 +65,62 @@ def annotate(
     results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.", highlight=False)
 
 
+@annotate_app.command(epilog=examples(REASONS_OF, "whylike annotate reasons --limit 20 --teacher openai"))
+def reasons(
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs.")] = 200,
+    tau: Annotated[
+        float, typer.Option(metavar="T", help="How much farther from the true rating a reason may lead.")
+    ] = 0.1,
+    tries: Annotated[int, typer.Option(metavar="N", min=0, help="Most candidates that are written with a hint.")] = 10,
+    teacher: Annotated[
+        Literal["student", "openai"],
+        typer.Option(metavar="WHO", help="Who writes: student, the Reasoner itself, or openai, the settings' teacher."),
+    ] = "student",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of which pairs come first.")] = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Have reasons written for reviewed pairs, and keep those that lead the reward expert to the rating.
+
+    A candidate is kept if with it the reward expert is at most T farther from the true rating than without a reason.
+    Where the first is not, further ones are written by a writer that was given the rating as a hint. None that may give
+    the rating away is kept. The pairs are those that `whylike train reward` may learn from; the kept reasons are what
+    `whylike train reasoner` learns from too. A run that was killed goes on where it was.
+
+    The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
+    key WHYLIKE_TEACHER_KEY.
+    """
+    from whylike.agents.teacher import Student, Teacher
+    from whylike.graph.filtering import filter_reasons
+    from whylike.graph.services import Services
+    from whylike.graph.state import Event
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    asked = Teacher.open(settings) if teacher == "openai" else None
+    with (
+        Watch(messages(), "loading the model") as watch,
+        Services.open(settings, told=watch.index) as services,
+    ):
+        found = filter_reasons(
+            services,
+            asked or Student(services.engine),
+            limit=limit,
+            tau=tau,
+            tries=tries,
+            seed=seed,
+            told=lambda done, total: watch.event(Event(node="finding reasons", done=done, total=total)),
+        )
+    show(found, None if as_json else filtered_card(found))
+
+
 def train(
     expert: Annotated[
-        Literal["summarizer", "reasoner"], typer.Argument(metavar="EXPERT", help="summarizer or reasoner")
+        Literal["summarizer", "reasoner", "predictor", "reward"],
+        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward."),
     ],
     epochs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Times that each example is learned.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="R", min=1e-8, help="Learning rate at its highest.")] = None,
@@ -57,6 +129,14 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Examples of one step.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of all that is drawn at random.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Predictor and reward: most reviews to learn from. Default: 2,000."),
+    ] = None,
+    reasons: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Predictor: how many get the Reasoner's reason first. Default: 500."),
+    ] = None,
     data: Annotated[
         str, typer.Option(metavar="TEXT", help="For the adapter's card: what it learns from, on what terms.")
     ] = "",
@@ -64,13 +144,22 @@ def train(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Train an adapter for an expert on what teachers wrote, and add it to the registry.
+    """Train an adapter for an expert, and add it to the registry.
+
+    Summarizer and Reasoner learn from what teachers wrote, the Predictor and the reward expert from the store's own
+    reviews, but for the newest fifth: what was known before each, and for the Predictor the Reasoner's reason, for the
+    reward expert the review itself, to its rating. Pairs that were imported with profiles are learned from too.
 
     Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
     command is given again. One in ten items is left out of all training, to be evaluated with. What is not given
     depends on the expert; the adapter's card has it.
     """
-    from whylike.adapters.training.teach import RECIPES, teach
+    if (limit is not None and expert not in RATINGS) or (reasons is not None and expert != RATINGS[0]):
+        raise typer.BadParameter("--limit is for the predictor and reward, --reasons for the predictor; leave it out")
+    from whylike.adapters.training.teach import RECIPES, examples_for, teach
+    from whylike.graph import lessons
+    from whylike.graph.services import Services
+    from whylike.graph.state import Event
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
     from whylike.records import Expert
@@ -82,25 +171,60 @@ def train(
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
+    more = {"limit": limit, "reasons": reasons}
+    given |= {name: value for name, value in more.items() if value is not None}
     command = " ".join(["whylike train", expert, *(f"--{name} {value:g}" for name, value in given.items())])
-    with Opened.open(settings) as opened, Watch(messages(), "loading the model") as watch:
-        lesson = teach(who, settings, opened, recipe, command, data=data, told=watch.training)
+    with Watch(messages(), "loading the model") as watch:
+        if expert in RATINGS:
+            with Services.open(settings, told=watch.index) as services:
+                learned = lessons.examples(
+                    services,
+                    who,
+                    limit=PAIRS if limit is None else limit,
+                    reasons=REASONS if reasons is None else reasons,
+                    seed=seed,
+                    told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
+                )
+        with Opened.open(settings) as opened:
+            if expert not in RATINGS:
+                learned = examples_for(who, opened)
+            lesson = teach(who, settings, opened, learned, recipe, command=command, data=data, told=watch.training)
     show(lesson, None if as_json else lesson_card(lesson))
+
+
+def filtered_card(found: Filtered) -> RenderableType:
+    """What became of the search for reasons, for people."""
+    from rich.text import Text
+
+    kept = found.kept + found.hinted
+    failed = f", {found.failed:,} failed and are tried again by the next run" if found.failed else ""
+    return Text(
+        plain(
+            f"{kept:,} of {found.pairs:,} pairs have a reason, {found.hinted:,} of them with a hint; "
+            f"{found.dropped:,} were dropped{failed}; {found.decided_now:,} decided now.\n"
+            f"{found.candidates:,} candidates by {found.sampler}, {found.leaked:,} of which might have given the "
+            f"rating away; judged by {found.reward}",
+            lines=True,
+        )
+    )
 
 
 def lesson_card(lesson: Lesson) -> RenderableType:
     """What came of a training, for people."""
     from rich.text import Text
 
+    error = f", RMSE of their ratings {lesson.validation_rmse:.3f}" if lesson.validation_rmse is not None else ""
     left = f", {lesson.left_out:,} were too long" if lesson.left_out else ""
     return Text(
         plain(
             f"{lesson.version} is in the registry; `whylike adapters promote {lesson.version}` makes it live.\n"
             f"{lesson.examples:,} examples{left}; {lesson.steps:,} steps in {lesson.seconds:,.0f} s; "
-            f"loss on the validation examples {lesson.validation_loss:.3f}",
+            f"loss on the validation examples {lesson.validation_loss:.3f}{error}",
             lines=True,
         )
     )
 
 
-EXAMPLES = {"annotate": examples(IMPORT), "train": examples(TRAIN, "whylike train reasoner --epochs 1 --rank 8")}
+EXAMPLES = {
+    "train": examples(TRAIN, "whylike train reasoner --epochs 1 --rank 8", "whylike train predictor --limit 500"),
+}

@@ -49,10 +49,13 @@ USUAL = (AVERAGES, EVIDENCE, MODEL)
 
 
 class Heard(Record):
-    """What the model answered: `probabilities` to the reason, `leaning` (mean logarithms) to balanced ones."""
+    """What the model answered: `probabilities` to the reason, `leaning` (mean logarithms) to balanced ones.
+
+    A taught Predictor was not asked about balanced ones: what it answered is a distribution by itself.
+    """
 
     probabilities: tuple[float, ...]
-    leaning: tuple[float, ...]
+    leaning: tuple[float, ...] | None = None
 
 
 class Readout(Record):
@@ -99,7 +102,8 @@ class Readout(Record):
             values = np.array(self.scale.values)
             answered = float(np.array(self.heard.probabilities) @ values)
             known["heard"] = (answered - self.bias) / span
-            known["said"] = (float(self.spoken(1.0) @ values) - self.bias) / span
+            if self.heard.leaning is not None:
+                known["said"] = (float(self.spoken(1.0) @ values) - self.bias) / span
         if self.balance is not None:
             known["balance"] = self.balance
         return known
@@ -109,6 +113,8 @@ class Readout(Record):
         prior = tilted(self.scale, self.bias)
         if self.heard is None:
             return prior
+        if self.heard.leaning is None:
+            return softmax((1 - trust) * np.log(prior) + trust * log(self.heard.probabilities))
         moved = log(self.heard.probabilities) - np.array(self.heard.leaning)
         return softmax(np.log(prior) + trust * moved)
 

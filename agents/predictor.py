@@ -4,7 +4,9 @@ The distribution is read off the model's logits at the one position where the ra
 Reason4Rec and EXP3RT both take the softmax over the scale's tokens only). What the untaught model answers there leans
 one way whatever the reason says, so its answer is compared with what it answers on the whole to a reason for, one
 against and one for neither (contextual calibration, Zhao et al. 2021, "Calibrate Before Use", section 4), and the
-difference moves a prior that knows the averages, or goes into a calibrator where one was fitted.
+difference moves a prior that knows the averages, or goes into a calibrator where one was fitted. An adapter that was
+taught is asked once, about all that is known of the pair (`agents.dossier`), with a reason or without: its answer is a
+distribution by itself.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ import numpy as np
 import yaml
 
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
-from whylike.agents import calibration
+from whylike.agents import calibration, dossier
 from whylike.agents.calibration import Calibrator, Heard, Readout
 from whylike.agents.distributions import interval, log, mode, tilted
-from whylike.agents.prompting import inert
+from whylike.agents.dossier import Dossier, label
+from whylike.agents.prompting import inert, prompt_file
 from whylike.agents.recipe import constants, recipe
 from whylike.records import Expert, History, Number, Rating, RatingScale, Record
 
 TRUST = 0.25
 """Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one
-against and does not bring the forecast nearer (`whylike evaluate ratings`); it moves the rating by hundredths."""
+against and does not bring the forecast nearer (`whylike evaluate ratings`); it moves the rating by hundredths. Of a
+taught one it is the weight of its distribution beside the prior."""
 
 
 class _Shot(Record):
@@ -57,9 +61,17 @@ class Predictor:
         return self._engine.adapter_version(Expert.PREDICTOR)
 
     @property
+    def taught(self) -> bool:
+        """Whether an adapter answers, which was trained to rate by all that is known of a pair."""
+        return Expert.PREDICTOR.taught(self.version)
+
+    @property
     def recipe(self) -> list[object]:
         """All that the model is asked by, whatever the pair: with another recipe, an answer that was kept is stale."""
-        return [self.version, _file().model_dump(mode="json"), constants(sys.modules[__name__])]
+        own = constants(sys.modules[__name__])
+        if self.taught:
+            return [self.version, prompt_file(dossier.PROMPT).model_dump(mode="json"), constants(dossier), own]
+        return [self.version, _file().model_dump(mode="json"), own]
 
     @property
     def mark(self) -> str:
@@ -67,23 +79,34 @@ class Predictor:
         own = [constants(calibration), calibration.GROUPS, Calibrator.model_json_schema()]
         return f"{self.version}+{recipe(self.recipe, own)}"
 
-    def ask(self, reason: str | None, history: History, scale: RatingScale) -> Heard | None:
-        """What the model answers to the reason, and to balanced ones; None without a reason.
+    def requests(self, reason: str | None, known: Dossier, scale: RatingScale) -> list[Weighing]:
+        """What the model is asked: first about the reason, then, untaught, about balanced ones.
+
+        Nothing where there is nothing to ask about: no reason, or for a taught one nothing known of either side.
 
         Args:
             reason: The Reasoner's text, without sentences that state a rating.
-            history: What is known of the pair; its averages are used.
+            known: What is known of the pair; of an untaught model only the averages are asked about.
             scale: The store's rating scale.
-
-        Raises:
-            EngineError: The engine failed.
         """
+        if self.taught:
+            return [] if known.empty else [dossier.request(Expert.PREDICTOR, known, scale, reason)]
         if not reason:
-            return None
-        asked = [_weighing(text, history, scale) for text in (reason, *_file().balanced)]
-        first, *balanced = (answer.probabilities for answer in self._engine.weigh(asked))
+            return []
+        return [_weighing(text, known.history, scale) for text in (reason, *_file().balanced)]
+
+    def hear(self, requests: Sequence[Weighing]) -> Heard:
+        """What the model answers to the requests of one pair. Raises `EngineError`."""
+        first, *balanced = (answer.probabilities for answer in self._engine.weigh(requests))
+        if not balanced:
+            return Heard(probabilities=first)
         leaning = np.mean([log(answer) for answer in balanced], axis=0)
         return Heard(probabilities=first, leaning=tuple(leaning.tolist()))
+
+    def ask(self, reason: str | None, known: Dossier, scale: RatingScale) -> Heard | None:
+        """What the model answers to `requests`; None where there are none. Raises `EngineError`."""
+        asked = self.requests(reason, known, scale)
+        return self.hear(asked) if asked else None
 
 
 def rate(known: Readout, calibrator: Calibrator | None = None) -> Rating:
@@ -129,13 +152,11 @@ def _weighing(reason: str, history: History, scale: RatingScale) -> Weighing:
     """The question for one reason: all ratings in it stand as the scale's labels."""
     file, labels = _file(), scale.labels
 
-    def label(rating: float | None) -> str:
-        if rating is None:
-            return "?"
-        return labels[scale.values.index(scale.nearest(rating))]
+    def known(rating: float | None) -> str:
+        return dossier.UNKNOWN if rating is None else label(rating, scale)
 
     def placed(share: float) -> str:
-        return label(scale.minimum + share * (scale.maximum - scale.minimum))
+        return label(scale.minimum + share * (scale.maximum - scale.minimum), scale)
 
     shots = [
         Template(f"{shot.text} -> $place").substitute(
@@ -144,7 +165,7 @@ def _weighing(reason: str, history: History, scale: RatingScale) -> Weighing:
         for shot in file.examples
     ]
     query = Template(file.query).substitute(
-        usual=label(history.user_rated.average), others=label(history.item_rated.average), reason=inert(reason)
+        usual=known(history.user_rated.average), others=known(history.item_rated.average), reason=inert(reason)
     )
     messages: Sequence[Message] = (
         Message(role="system", content=Template(file.system).substitute(low=labels[0], high=labels[-1])),

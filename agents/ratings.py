@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+
+from whylike.records import RatingScale
 
 _SOME = r"\d+(?:[.,]\d+)?|two|three|four|five|six|seven|eight|nine|ten"
 _ANY = rf"(?:one|half|{_SOME})"
@@ -21,3 +24,21 @@ _RATING = re.compile(
 def states_rating(text: str) -> bool:
     """Whether a text speaks of a rating, such as `4 out of 5` or `five stars`."""
     return bool(_RATING.search(text))
+
+
+_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)?(?!\w)")
+_WORDS = re.compile(r"\b(?:ratings?|stars?)\b", re.IGNORECASE)
+
+
+def leaks(text: str, scale: RatingScale, titles: Collection[str] = ()) -> bool:
+    """Whether a reason may give the true rating away: it states one, or has a number of the scale, “rating” or “star”.
+
+    Args:
+        text: A candidate for a reason.
+        scale: Of the ratings.
+        titles: What items are called: an item may be called “Five Stars”.
+    """
+    for title in sorted(filter(None, titles), key=len, reverse=True):
+        text = text.replace(title, "“”")
+    numbers = (float(found[0].replace(",", ".")) for found in _NUMBER.finditer(text))
+    return states_rating(text) or bool(_WORDS.search(text)) or any(number in scale for number in numbers)

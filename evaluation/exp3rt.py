@@ -16,10 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
+from whylike.adapters.training.trainer import Recipe
+from whylike.agents import dossier
 from whylike.agents.calibration import GROUPS, Readout, readout
 from whylike.agents.distributions import Floats
+from whylike.agents.dossier import Dossier
 from whylike.errors import UsageError
 from whylike.evaluation.calibrating import FEWEST, fit
+from whylike.evaluation.finetuning import Question, finetuned
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.meeting import meetings
 from whylike.evaluation.metrics import Error
@@ -29,7 +33,7 @@ from whylike.graph.pair import Services, explain_fully
 from whylike.memory.importers import Kind, Levels, Reject, Source, read, recognise
 from whylike.memory.importers.exp3rt import EXP3RT
 from whylike.preparing import Told
-from whylike.records import History, Item, Profile, Rated, RatedPair, Side
+from whylike.records import Expert, History, Item, Profile, Rated, RatedPair, Side
 from whylike.settings import Settings
 
 PUBLISHED = {"MF": Error(rmse=1.953, mae=1.477), "EXP3RT": Error(rmse=1.912, mae=1.469)}
@@ -76,6 +80,7 @@ def evaluate_exp3rt(
     limit: int | None = None,
     seed: int = 0,
     with_reason: bool = True,
+    finetune: Recipe | None = None,
     told: Told = lambda *_: None,
 ) -> Exp3rtEvaluation:
     """Foretell the ratings of a file in EXP3RT's shape.
@@ -89,6 +94,7 @@ def evaluate_exp3rt(
         limit: Most pairs; a sample of the file.
         seed: Seed of the sample, the folds and the bootstrap.
         with_reason: Whether the model is asked; otherwise the averages and the vectors of the profiles speak.
+        finetune: How to train a Predictor for each fold on the others, which then answers, without reasons.
         told: Told of progress.
 
     Raises:
@@ -110,7 +116,13 @@ def evaluate_exp3rt(
     ran_on = machine()
     real = [row.rating for row in rows]
     began = time.perf_counter()
-    known = _explained(services, file, rows, told) if with_reason else [_plainly(row) for row in rows]
+    if finetune:
+        folder = _aside(services, file) / "folds"
+        questions = [_question(row) for row in rows]
+        answers = finetuned(services.settings, questions, parts, finetune, folder, told=told)
+        known = [_plainly(row).model_copy(update={"heard": each}) for row, each in zip(rows, answers, strict=True)]
+    else:
+        known = _explained(services, file, rows, told) if with_reason else [_plainly(row) for row in rows]
     met = meetings([row.profiles for row in rows], services.embedder, told)
     known = [each.model_copy(update={"meeting": meeting}) for each, meeting in zip(known, met, strict=True)]
     seconds = (time.perf_counter() - began) / len(rows)
@@ -141,6 +153,13 @@ def evaluate_exp3rt(
     }
     found = figures(known, real, [fitted[row][1] for row in range(len(rows))], others, seed)
     notes = ["Every row counts its averages as of the same number of ratings: the file does not say of how many."]
+    if finetune:
+        notes.append(
+            f"For each fold a Predictor was taught on the others ({finetune.epochs} epochs); a fold's calibrator is "
+            "fitted on such answers to the other folds. The seconds per pair are with the training."
+        )
+    elif services.predictor.taught and services.store.rated_pairs(f"exp3rt:{file.name}"):
+        notes.append("Pairs of a file of this name are in the store: the Predictor may have learned from these pairs.")
     if fewest < FEW:
         notes.append(f"The folds are small: a calibrator is fitted on {fewest} pairs, so these figures say little.")
     return Exp3rtEvaluation(
@@ -191,8 +210,7 @@ def rows_of(file: Path) -> tuple[list[Row], int]:
 
 def _explained(services: Services, file: Path, rows: Sequence[Row], told: Told) -> list[Readout]:
     """What the rows' ratings are made from, the model's answers among it."""
-    name = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    own = {"store": services.settings.store / "exp3rt" / name, "database_url": None, "chroma_url": None}
+    own = {"store": _aside(services, file), "database_url": None, "chroma_url": None}
     settings = Settings.model_construct(**{**services.settings.model_dump(), **own})
     with Services.open(settings, engine=services.engine) as aside:
         aside.store.add_rated_pairs(
@@ -212,11 +230,31 @@ def _explained(services: Services, file: Path, rows: Sequence[Row], told: Told) 
             return at_once(ask, rows, "asking about the file's pairs", told)
 
 
+def _aside(services: Services, file: Path) -> Path:
+    """The folder of what is worked out of a file."""
+    return services.settings.store / "exp3rt" / hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _averaged(row: Row) -> History:
+    """The averages that a row prints."""
+    user, item = (Rated(count=COUNTED, average=each.average) for each in row.profiles)
+    return History(user_id="", item_id=row.item.item_id, before=0, user_rated=user, item_rated=item)
+
+
 def _plainly(row: Row) -> Readout:
     """What a row's rating is made from without the model."""
-    user, item = (Rated(count=COUNTED, average=each.average) for each in row.profiles)
-    nobody = History(user_id="", item_id="", before=0, user_rated=user, item_rated=item)
-    return readout(nobody, Rated(), EXP3RT.scale)
+    return readout(_averaged(row), Rated(), EXP3RT.scale)
+
+
+def _question(row: Row) -> Question:
+    """A row as a taught Predictor is asked about it, without a reason."""
+    known = Dossier(
+        _averaged(row),
+        titles={row.item.item_id: row.item.title},
+        profiles={profile.side: profile for profile in row.profiles},
+    )
+    asked = dossier.request(Expert.PREDICTOR, known, EXP3RT.scale, None)
+    return Question(asked, dossier.label(row.rating, EXP3RT.scale), row.user)
 
 
 def _averages(known: Readout) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
 from whylike.evaluation.resampling import strangers
 from whylike.evaluation.splits import sample, split
+from whylike.graph import sides
 from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
 from whylike.memory.history import history
@@ -124,7 +125,7 @@ def key(review: Review) -> tuple[str, str]:
 def _readouts(services: Services, each: Reasoned, reason: str) -> Readouts:
     review, scale = each.review, services.store.scale
     known = history(services.store, review.user_id, review.item_id, review.timestamp, services.settings.history)
-    answered = services.predictor.ask(reason, known, scale)
+    answered = services.predictor.ask(reason, sides.dossier_of(services, known, reason), scale)
     rating = predictor.rate(each.readout.model_copy(update={"heard": answered}), services.calibrator())
     return Readouts(rating.expectation, rating.uncalibrated_expectation)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Literal, ParamSpec
 
@@ -18,9 +18,9 @@ from langgraph.types import Command, Send
 from whylike.agents import plans
 from whylike.agents.calibration import Heard, readout
 from whylike.agents.grounding import ground
-from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.matching import Point
 from whylike.agents.predictor import rate
-from whylike.agents.reasoner import called, quoted
+from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
 from whylike.graph import sides
@@ -28,7 +28,7 @@ from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
 from whylike.memory.history import general
 from whylike.memory.nearest import not_found
-from whylike.records import History, Profile, ReviewSummary, Side
+from whylike.records import History, Profile, Side
 
 AT_ONCE = 4
 """Reviews that one summarize node is sent; the engine joins what waits into larger batches."""
@@ -155,29 +155,16 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": "", "free": False, "points": []}
-    items = {review.item_id for review in known.user_reviews} | {known.item_id}
-    found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
-    texts = {
-        item_id: ". ".join([*about.categories, about.description])
-        for item_id, about in found.items()
-        if about.categories or about.description
-    }
-
-    def met(user: Sequence[ReviewSummary], item: Sequence[ReviewSummary]) -> tuple[tuple[Point, ...], float]:
-        chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
-        return chosen, balance(chosen, item)
-
     asked = None
     if services.reasoner.taught and not state.get("held"):
-        chosen, weight = met(*sides.evidence_of(state))
-        about = found.get(known.item_id)
+        chosen, weight, about = sides.meeting(services, known, *sides.evidence_of(state))
         plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
         if plan.both:
             asked, chosen = plans.request(plan), ()
     if asked is None:
-        chosen, weight = met(*sides.quoted_of(state))
+        chosen, weight, _ = sides.meeting(services, known, *sides.quoted_of(state))
         newcomer = state["route"] == Route.NEW_USER
-        asked = services.reasoner.request(chosen, weight, _names(services, known), newcomer=newcomer)
+        asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
@@ -211,7 +198,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
             services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=3
         )
 
-    names = _names(services, known)
+    names = sides.names_of(services, known)
     about = services.store.item(known.item_id)
     grounded = ground(
         state["written"],
@@ -244,25 +231,32 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     text = str(grounded["text"]) if grounded else None
     everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
-    found = readout(known, everything, scale, heard(services, text, known), state["balance"] if text else None)
+    answered = heard(services, text, known, sides.profiles_of(state))
+    found = readout(known, everything, scale, answered, state["balance"] if text else None)
     _tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator_as_of(known))
     return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
 
 
-def heard(services: Services, text: str | None, known: History) -> Heard | None:
-    """What the model answers to a reason, from the store if it was asked before; None without a reason."""
-    if not text:
+def heard(
+    services: Services, text: str | None, known: History, imported: Mapping[Side, Profile] | None = None
+) -> Heard | None:
+    """What the model answers to a reason, from the store if it was asked before; None where it is not asked.
+
+    Args:
+        services: The store and the Predictor.
+        text: The reason; without one only a taught Predictor is asked.
+        known: What is known of the pair.
+        imported: Imported profiles that stand in for reviews.
+    """
+    asked = services.predictor.requests(text, sides.dossier_of(services, known, text, imported), services.store.scale)
+    if not asked:
         return None
-    scale = services.store.scale
-    averages = [rated.model_dump() for rated in (known.user_rated, known.item_rated)]
-    key = _key("readout", services.predictor.version, [text, averages, str(scale), services.predictor.recipe])
+    key = _key("readout", services.predictor.version, [each.model_dump(mode="json") for each in asked])
     kept = services.store.answer(key)
     if kept is None:
-        answered = services.predictor.ask(text, known, scale)
-        kept = services.store.keep_answer(
-            key, "readout", Heard.model_validate(answered).model_dump_json(), known.user_id, known.item_id
-        )
+        answered = services.predictor.hear(asked)
+        kept = services.store.keep_answer(key, "readout", answered.model_dump_json(), known.user_id, known.item_id)
     return Heard.model_validate_json(kept)
 
 
@@ -272,13 +266,6 @@ def _tell(runtime: Runtime[Services], event: Event) -> None:
 
 def _key(kind: str, version: str, made_from: object) -> str:
     return digest([kind, version, made_from])
-
-
-def _names(services: Services, known: History) -> dict[str, str]:
-    """For each review by the user what a reason calls its item."""
-    items = {review.item_id: services.store.item(review.item_id) for review in known.user_reviews}
-    titles = {item_id: item.title for item_id, item in items.items() if item}
-    return {review.review_id: called(titles.get(review.item_id, ""), review.timestamp) for review in known.user_reviews}
 
 
 def _notes(services: Services, known: History, way: Route, imported: Mapping[Side, Profile]) -> list[str]:

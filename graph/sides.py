@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from whylike.agents.dossier import Dossier, dossier
+from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.history import history
 from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
-from whylike.records import AspectLists, History, ItemProfile, Profile, Rated, Review, ReviewSummary, Side
+from whylike.records import AspectLists, History, Item, ItemProfile, Profile, Rated, Review, ReviewSummary, Side
 
 
 def recalled(services: Services, user_id: str, item_id: str, before: int) -> History:
@@ -71,6 +74,40 @@ def quoted_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary
     """The same in the reviewers' own words, which alone may stand in quotation marks."""
     user, item = evidence_of(state)
     return [summary.quoted() for summary in user], [summary.quoted() for summary in item]
+
+
+def dossier_of(
+    services: Services, known: History, reason: str | None, imported: Mapping[Side, Profile] | None = None
+) -> Dossier:
+    """What the Predictor is told of a pair; of one that was not taught only the history is asked for.
+
+    Where there is a reason the reviews have summaries; otherwise their words are shown, as in training.
+    """
+    if not services.predictor.taught:
+        return Dossier(known)
+    return dossier(services.store, known, services.summarizer.mark if reason else "", imported)
+
+
+def meeting(
+    services: Services, known: History, user: Sequence[ReviewSummary], item: Sequence[ReviewSummary]
+) -> tuple[tuple[Point, ...], float, Item | None]:
+    """Where the two sides of a pair meet, how far that speaks for the item, and what is known of the item itself."""
+    items = {review.item_id for review in known.user_reviews} | {known.item_id}
+    found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
+    texts = {
+        item_id: ". ".join([*about.categories, about.description])
+        for item_id, about in found.items()
+        if about.categories or about.description
+    }
+    chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
+    return chosen, balance(chosen, item), found.get(known.item_id)
+
+
+def names_of(services: Services, known: History) -> dict[str, str]:
+    """For each review by the user what a reason calls its item."""
+    items = {review.item_id: services.store.item(review.item_id) for review in known.user_reviews}
+    titles = {item_id: item.title for item_id, item in items.items() if item}
+    return {review.review_id: called(titles.get(review.item_id, ""), review.timestamp) for review in known.user_reviews}
 
 
 def drawn_of(state: PairState) -> tuple[AspectLists, AspectLists]:

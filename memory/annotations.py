@@ -1,4 +1,4 @@
-"""The part of the store that teachers wrote: annotations, which the experts are taught with."""
+"""The part of the store that the experts are taught with: what teachers wrote, and which reasons were good enough."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from sqlalchemy import insert, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.schema import teacher_annotations as table
-from whylike.records import ReasonAnnotation, SummaryAnnotation
+from whylike.records import ReasonAnnotation, ReasonDecision, SummaryAnnotation
 
 Annotation = SummaryAnnotation | ReasonAnnotation
 KINDS: dict[type[Annotation], str] = {SummaryAnnotation: "summary", ReasonAnnotation: "reason"}
 """What each kind is called in the database."""
+
+DECISION = "decision"
+"""What decisions about reasons are called there."""
 
 A = TypeVar("A", SummaryAnnotation, ReasonAnnotation)
 
@@ -55,3 +58,22 @@ class Annotations:
         query = select(table.c.body).where(table.c.kind == KINDS[kind]).order_by(table.c.annotation_id)
         with self.database.read() as connection:
             return [kind.model_validate_json(body) for body in connection.execute(query).scalars()]
+
+    def decide(self, key: str, decision: ReasonDecision) -> None:
+        """Keep a decision about a reason; a later one for the same key takes the earlier one's place.
+
+        Args:
+            key: The hash of all that it was asked with.
+            decision: What came of it.
+        """
+        values = {"body": decision.model_dump_json(), "source": decision.sampler, "created_at": int(time.time())}
+        upsert = self.database.insert(table).values(annotation_id=key, kind=DECISION, **values)
+        with self.database.write() as connection:
+            connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+
+    def decisions(self) -> dict[str, ReasonDecision]:
+        """All decisions about reasons by key, the oldest first."""
+        query = select(table.c.annotation_id, table.c.body).where(table.c.kind == DECISION)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(table.c.created_at, table.c.annotation_id)).all()
+        return {key: ReasonDecision.model_validate_json(body) for key, body in rows}

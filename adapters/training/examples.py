@@ -38,11 +38,11 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     kept: list[Example] = []
     held: list[Example] = []
     for example in examples:
-        (held if _place(example.group, seed) < share else kept).append(example)
+        (held if place(example.group, seed) < share else kept).append(example)
     return kept, held
 
 
-def _place(group: str, seed: int) -> float:
+def place(group: str, seed: int) -> float:
     """Where a group lies between 0 and 1, by chance but always there."""
     digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / 2**64

@@ -17,7 +17,7 @@ from whylike.agents import plans
 from whylike.agents.grounding import split_sentences
 from whylike.agents.plans import Plan, Stance, claims
 from whylike.agents.ratings import states_rating
-from whylike.records import Aspects, ReasonAnnotation
+from whylike.records import Aspects, ReasonAnnotation, ReasonDecision
 
 TOLD = 0.75
 """Share of a sentence's claiming words that the plan must hold for the sentence to be kept."""
@@ -51,6 +51,17 @@ _REWORDED = (
 def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
     """What a teacher's reasons teach; those about items of one title form a group."""
     return [example for annotation in annotations if (example := _example(annotation)) is not None]
+
+
+def decided_examples(decisions: Iterable[ReasonDecision]) -> list[Example]:
+    """What reasons teach that the reward expert let pass: of each pair the latest; those of one item form a group.
+
+    Args:
+        decisions: The oldest first.
+    """
+    latest = {each.review_id: each for each in decisions if each.annotation}
+    made = ((each.item_id, _example(each.annotation)) for _, each in sorted(latest.items()) if each.annotation)
+    return [example.model_copy(update={"group": item_id}) for item_id, example in made if example]
 
 
 def _example(annotation: ReasonAnnotation) -> Example | None:

@@ -1,4 +1,4 @@
-"""From what a teacher wrote to an adapter version in the registry."""
+"""From examples to an adapter version in the registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from whylike.adapters.engines.model import find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, split
-from whylike.adapters.training.reasons import reason_examples
+from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import News, Recipe, train
 from whylike.agents.recipe import digest
@@ -25,8 +25,17 @@ HELD_OUT = 0.1
 """Share of the items whose annotations are never learned from, so that an evaluation can use them."""
 VALIDATION = 0.05
 """Share of the other items by which training decides when to stop."""
-RECIPES = {Expert.SUMMARIZER: Recipe(epochs=4), Expert.REASONER: Recipe(epochs=5, dropout=0.1)}
-"""The experts that can be taught, and how where nothing else is asked for."""
+_RATING = Recipe(rank=8, alpha=16, rate=3e-4)
+RECIPES = {
+    Expert.SUMMARIZER: Recipe(epochs=4),
+    Expert.REASONER: Recipe(epochs=5, dropout=0.1),
+    Expert.PREDICTOR: _RATING,
+    Expert.REWARD: _RATING,
+}
+"""How the experts are taught where nothing else is asked for. The papers' rates of the last two, 3e-5 and 3e-6, are for
+a student of 8B parameters."""
+RATERS = (Expert.PREDICTOR, Expert.REWARD)
+"""Those that learn ratings, from pairs (`graph.lessons`) and not from annotations."""
 FOLDER = "training"
 """Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
@@ -42,6 +51,8 @@ class Lesson(Record):
     """Those of them that were too long."""
     steps: int
     validation_loss: float
+    validation_rmse: float | None = None
+    """Of the ratings' expectation, on the validation examples, where ratings are learned."""
     seconds: float
     """Of this run; of one that was killed and went on, since it went on."""
 
@@ -52,23 +63,24 @@ def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 
 
 def examples_for(expert: Expert, store: Store) -> list[Example]:
-    """What the store's annotations teach an expert, those that are held out among them."""
+    """What the store's annotations teach the Summarizer or the Reasoner, those that are held out among them."""
     if expert is Expert.SUMMARIZER:
         return summary_examples(store.annotations(SummaryAnnotation))
-    return reason_examples(store.annotations(ReasonAnnotation))
+    return [*reason_examples(store.annotations(ReasonAnnotation)), *decided_examples(store.decisions().values())]
 
 
 def teach(
     expert: Expert,
     settings: Settings,
     store: Store,
+    examples: list[Example],
     recipe: Recipe,
-    command: str,
     *,
+    command: str,
     data: str = "",
     told: Callable[[News], None] = lambda _: None,
 ) -> Lesson:
-    """Train an adapter for an expert from the store's annotations and add it to the registry.
+    """Train an adapter for an expert from examples and add it to the registry.
 
     A run that was killed goes on at its last checkpoint when the same command is given again; one that is done is not
     done again.
@@ -76,19 +88,20 @@ def teach(
     Args:
         expert: Who learns.
         settings: The base model.
-        store: Has the annotations, and the registry's cards.
+        store: Has the registry's cards.
+        examples: Of `examples_for`, or of `graph.lessons`; those that are held out are not learned from.
         recipe: How to train.
         command: What the adapter's card says made it.
         data: What the card says of the examples' origin and terms of use.
         told: Told of progress.
 
     Raises:
-        UsageError: There are too few annotations, or the same training runs already.
+        UsageError: There are too few examples, or the same training runs already.
         EngineError: The base model cannot be loaded.
     """
     began = time.monotonic()
     registry = Registry(settings, store)
-    learned, _ = held_out(examples_for(expert, store))
+    learned, _ = held_out(examples)
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
     base_hash = base_fingerprint(settings) or ""
     data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
@@ -99,7 +112,9 @@ def teach(
         work.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(work.with_suffix(".lock"), timeout=0):
-                trained = train(find_base(settings), taken, validation, recipe, work, told=told)
+                scale = store.scale if expert in RATERS else None
+                trained = train(find_base(settings), taken, validation, recipe, work, scale=scale, told=told)
+                rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
                 provenance = Provenance(
                     expert=expert,
                     created_at=int(time.time()),
@@ -113,6 +128,7 @@ def teach(
                         "left_out": trained.left_out,
                         "steps": trained.steps,
                         "validation_loss": trained.loss,
+                        **rmse,
                     },
                 )
                 card = registry.card(registry.add(trained.folder, provenance))
@@ -125,6 +141,7 @@ def teach(
         left_out=int(card.metrics["left_out"]),
         steps=int(card.metrics["steps"]),
         validation_loss=card.metrics["validation_loss"],
+        validation_rmse=card.metrics.get("validation_rmse"),
         seconds=round(time.monotonic() - began, 1),
     )
 

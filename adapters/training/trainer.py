@@ -17,7 +17,7 @@ from whylike.adapters.engines.model import Base, quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.training.examples import Example, tokens
 from whylike.errors import UsageError
-from whylike.records import Record
+from whylike.records import RatingScale, Record
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -83,6 +83,8 @@ class Trained(Record):
     steps: int
     loss: float
     """On the validation examples, the lowest, which is the adapter's."""
+    rmse: float | None = None
+    """Of the expectation on the validation examples, in units of the scale, where ratings are learned."""
 
 
 def train(
@@ -92,6 +94,7 @@ def train(
     recipe: Recipe,
     work: Path,
     *,
+    scale: RatingScale | None = None,
     told: Callable[[News], None] = lambda _: None,
 ) -> Trained:
     """Train an adapter of `base`, or go on where a run with the same `work` was killed.
@@ -102,6 +105,7 @@ def train(
         validation: What decides when to stop, and which checkpoint is kept.
         recipe: How.
         work: Folder of this run alone, for checkpoints and the adapter; made where it is missing.
+        scale: Of the ratings, where the answers are their labels.
         told: Told of progress.
 
     Raises:
@@ -123,7 +127,7 @@ def train(
     if not fitting or not checked:
         raise UsageError(
             f"there are {len(fitting)} examples to learn from and {len(checked)} to validate with of at most "
-            f"{recipe.longest:,} tokens; annotate more reviews first"
+            f"{recipe.longest:,} tokens; annotate more reviews first, or for ratings ingest more"
         )
     on_gpu = torch.cuda.is_available()
     per_epoch = math.ceil(len(fitting) / recipe.batch)
@@ -154,6 +158,7 @@ def train(
         for weight in model.parameters():
             if weight.requires_grad:  # learned in fp32, kept in half the bytes
                 weight.data = weight.data.bfloat16()
+        rmse = rating_error(model, checked, renderer, scale) if scale else None
         model.save_pretrained(str(folder))
     state = trainer.state
     return Trained(
@@ -162,7 +167,32 @@ def train(
         left_out=len(rows) - len(fitting),
         steps=state.global_step,
         loss=state.best_metric if state.best_metric is not None else math.nan,
+        rmse=rmse,
     )
+
+
+def rating_error(
+    model: PeftModel, rows: Sequence[dict[str, list[int]]], renderer: Renderer, scale: RatingScale
+) -> float:
+    """The RMSE of the expectation over the labels, read off where the label stands, as serving reads it.
+
+    Args:
+        model: The base with the adapter.
+        rows: Of `examples.tokens`; each ends with a label and the end of the turn.
+        renderer: Knows the labels' tokens.
+        scale: Of the ratings.
+    """
+    labels = [renderer.label(each) for each in scale.labels]
+    values = torch.tensor(scale.values)
+    total = 0.0
+    model.eval()
+    with torch.inference_mode():
+        for row in rows:
+            *prompt, label, _ = row["input_ids"]
+            logits = model(input_ids=torch.tensor([prompt], device=model.device), logits_to_keep=1).logits[0, -1]
+            expected = logits[labels].float().softmax(-1).cpu() @ values
+            total += float(expected - values[labels.index(label)]) ** 2
+    return math.sqrt(total / len(rows))
 
 
 def ordered(lengths: Sequence[int], recipe: Recipe) -> list[int]:

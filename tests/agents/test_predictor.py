@@ -15,6 +15,7 @@ from whylike.adapters.engines.base import Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.calibration import readout
 from whylike.agents.distributions import ALIKE, COVERED, interval, mode, tilted
+from whylike.agents.dossier import Dossier
 from whylike.agents.predictor import Predictor, rate
 from whylike.records import Expert, History, Rated, Rating, RatingScale
 
@@ -40,7 +41,7 @@ def damped_bias(history: History, everything: Rated, scale: RatingScale) -> floa
 def predict(
     engine: ScriptedEngine, reason: str | None, history: History, everything: Rated, scale: RatingScale
 ) -> Rating:
-    return rate(readout(history, everything, scale, Predictor(engine).ask(reason, history, scale)))
+    return rate(readout(history, everything, scale, Predictor(engine).ask(reason, Dossier(history), scale)))
 
 
 def placed(scale: RatingScale, share: float) -> float:

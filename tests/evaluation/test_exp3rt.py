@@ -160,6 +160,10 @@ def test_the_command_refuses_what_is_about_the_store(run: Any, file: Callable[..
     result = run("evaluate", "ratings", "--exp3rt", str(file()), "--keep")
     assert result.exit_code == 2
     assert "--keep" in result.stderr
+    for flags in (["--finetune"], ["--exp3rt", str(file()), "--finetune", "--no-reason"], ["--epochs", "2"]):
+        refused = run("evaluate", "ratings", *flags)
+        assert refused.exit_code == 2
+        assert "--finetune" in refused.stderr
 
 
 @pytest.mark.realdata

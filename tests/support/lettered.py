@@ -11,4 +11,6 @@ class Letters(Embedder):
     """Vectors by first letter."""
 
     def _encode(self, texts: list[str]) -> np.ndarray:
-        return np.eye(self.dimension, dtype=np.float32)[[ord(text[0].lower()) % self.dimension for text in texts]]
+        return np.eye(self.dimension, dtype=np.float32)[
+            [ord(text[:1].lower() or " ") % self.dimension for text in texts]
+        ]

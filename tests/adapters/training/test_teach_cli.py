@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lettered import Letters
 from readme import commands
 from typer.testing import CliRunner, Result
 
@@ -96,3 +98,79 @@ def test_a_file_that_cannot_be_read_is_refused(run: Callable[..., Result], workp
     refused = run("annotate", "--import", workplace / "bad")
     assert refused.exit_code == 2
     assert "line 1 of" in refused.stderr
+
+
+@pytest.fixture
+def reviewed(workplace: Path) -> Path:
+    """A file of reviews whose ratings are the users' own."""
+    chance = random.Random(1)
+    rows = (
+        {
+            "user_id": f"u{user}",
+            "item_id": f"i{chance.randrange(60)}",
+            "rating": 1 + user % 5,
+            "text": f"Warm sound, number {number}.",
+            "timestamp": 1_500_000_000 + number,
+        }
+        for number in range(150)
+        for user in [chance.randrange(10)]
+    )
+    path = workplace / "reviews.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_readmes_commands_lead_from_reviews_to_adapters_and_reasons_that_were_judged(
+    run: Callable[..., Result], reviewed: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
+    assert run("ingest", reviewed).exit_code == 0
+    lines = commands()
+    first, last = lines.index(["train", "reward"]), lines.index(["train", "predictor", "--reasons", "500"])
+    versions: dict[str, str] = {}
+    found = {}
+    for line in lines[first : last + 1]:
+        if line == ["train", "reasoner"]:
+            continue  # of three reasons none may be left to validate with
+        words = [versions["reward"] if word.startswith("reward-") else "3" if word.isdigit() else word for word in line]
+        more = {"train": ["--limit", 60, "--epochs", 1], "annotate": ["--json"]}.get(line[0], [])
+        done = run(*words, *more)
+        assert done.exit_code == 0, (line, done.stderr)
+        if line[0] == "annotate":
+            found = json.loads(done.stdout)
+        elif line[0] == "train":
+            versions[line[1]] = done.stdout.partition(" ")[0]
+            assert "RMSE" in done.stdout
+    for expert, version in versions.items():
+        card = json.loads(run("adapters", "show", version, "--json").stdout)["card"]
+        assert card["command"].startswith(f"whylike train {expert} --epochs 1 --seed 0 --limit 60")
+        assert (card["settings"]["rank"], card["settings"]["alpha"], card["settings"]["rate"]) == (8, 16, 3e-4)
+        assert 0 < card["metrics"]["examples"] < 60, "some decide when to stop"
+        assert 0 < card["metrics"]["validation_rmse"] < 4
+    assert found["pairs"] == found["decided_now"] == 3
+    assert (found["sampler"], found["reward"]) == ("student:base:scripted", versions["reward"])
+    assert found["kept"] + found["hinted"] + found["dropped"] == 3
+    again = run("annotate", "reasons", "--limit", 3)
+    assert f"judged by {versions['reward']}" in again.stdout
+    assert "0 decided now" in " ".join(again.stdout.split())
+
+
+def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
+    for arguments, said in (
+        (["train", "summarizer", "--limit", 3], "--limit"),
+        (["train", "reward", "--reasons", 3], "--reasons"),
+        (["annotate", "reasons", "--teacher", "openai"], "teacher_base_url"),
+        (["annotate"], "--import"),
+        (["annotate", "--import", "x", "reasons"], "--import"),
+        (["annotate", "--store", "x", "reasons"], "--store"),
+    ):
+        refused = run(*arguments)
+        assert (refused.exit_code, refused.stdout) == (2, ""), arguments
+        assert said in refused.stderr
+
+
+def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[..., Result]):
+    refused = run("train", "reward")
+    assert refused.exit_code == 2
+    assert "ingest more" in refused.stderr

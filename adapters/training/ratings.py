@@ -1,0 +1,121 @@
+"""Examples for the Predictor and the reward expert: pairs as they were just before the user's review.
+
+The pairs are reviews of the training part of the split by time alone (`evaluation.splits`), so that nothing is learned
+from a pair that calibrates or measures. All that is known of a pair comes from `memory.history`. The Predictor learns
+with the Reasoner's own reason where the store keeps one, the reward expert with the review itself; a share of the pairs
+is learned without either. Imported pairs with imported profiles are learned as they would be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whylike.adapters.training.examples import Example, place
+from whylike.agents import dossier
+from whylike.agents.dossier import Dossier
+from whylike.agents.recipe import digest
+from whylike.evaluation.splits import Pair, split
+from whylike.memory.history import history
+from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
+from whylike.memory.store import Store
+from whylike.records import Expert, History, Profile, Rated, RatedPair, Side
+
+PLAIN = 0.25
+"""Share of the pairs that are learned without a reason, though there is one: it may be missing when rating, too."""
+EVER = 2**62
+"""Later than any review."""
+
+
+def training_pairs(store: Store, held: float, limit: int | None, seed: int) -> list[Pair]:
+    """Pairs to learn from, in an order by chance; a larger limit adds to those of a smaller one.
+
+    Args:
+        store: Has the reviews; of one that has none there are no pairs.
+        held: Share of the items of which no pair is taken (`teach.held_out`).
+        limit: Most pairs; None for all.
+        seed: Another one puts others first.
+
+    Raises:
+        UsageError: There are too few reviews to be split.
+    """
+    if not store.mean_rating(EVER).count:
+        return []
+    learned = [pair for pair in split(store).training if place(pair.item_id, 0) >= held]
+    return sorted(learned, key=lambda pair: place(pair.review_id, seed))[:limit]
+
+
+def reason_key(pair: Pair, reasoner: str, mark: str) -> str:
+    """What the store keeps the Reasoner's reason for a training pair under.
+
+    Args:
+        pair: As of just before its review.
+        reasoner: The version of the Reasoner.
+        mark: That of the summaries that the reason rests on (`Summarizer.mark`).
+    """
+    return digest(["pair reason", pair.review_id, reasoner, mark])
+
+
+def rating_examples(
+    store: Store, expert: Expert, pairs: Sequence[Pair], *, reasoner: str, mark: str, limit: int
+) -> list[Example]:
+    """What pairs teach the Predictor, or the reward expert; pairs of one item form a group.
+
+    Args:
+        store: Has the reviews, the summaries and the reasons.
+        expert: The Predictor reads reasons, the reward expert the reviews themselves.
+        pairs: Of `training_pairs`.
+        reasoner: Whose reasons are read: a version of the Reasoner.
+        mark: Whose summaries the Predictor reads (`Summarizer.mark`); the reward expert reads the reviews' words.
+        limit: Most reviews of either side (`Settings.history`).
+    """
+    made = []
+    for pair in pairs:
+        past = history(store, pair.user_id, pair.item_id, pair.timestamp, limit)
+        reason: str | None = None
+        if place(pair.review_id, -1) >= PLAIN:
+            if expert is Expert.REWARD:
+                reason = dossier.reviewed(*store.reviews([pair.review_id]))
+            else:
+                reason = store.answer(reason_key(pair, reasoner, mark))
+        known = dossier.dossier(store, past, mark if reason and expert is Expert.PREDICTOR else "")
+        if not known.empty:
+            made.append(_example(store, expert, known, reason, pair, group=pair.item_id))
+    return made
+
+
+def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]:
+    """What imported pairs teach that are known by nothing but imported profiles; those of one user form a group.
+
+    A pair of which there are reviews is left out: it does not say when it was rated, so they may be later.
+    """
+    made = []
+    for pair in store.rated_pairs():
+        past = history(store, pair.user_id, pair.item_id, EVER, 1)
+        profiles = _profiles(store, pair)
+        if profiles and not (past.user_reviews or past.item_reviews or store.review_of(pair.user_id, pair.item_id)):
+            known = Dossier(_rated(pair, profiles, limit), dossier.dossier(store, past, "").titles, profiles=profiles)
+            made.append(_example(store, expert, known, None, pair, group=pair.user_id))
+    return made
+
+
+def _example(
+    store: Store, expert: Expert, known: Dossier, reason: str | None, pair: Pair | RatedPair, *, group: str
+) -> Example:
+    asked = dossier.request(expert, known, store.scale, reason)
+    return Example(prompt=asked.prompt, answer=dossier.label(pair.rating, store.scale), group=group)
+
+
+def _profiles(store: Store, pair: RatedPair) -> dict[Side, Profile]:
+    sides = {Side.USER: pair.user_id, Side.ITEM: pair.item_id}
+    found = {side: store.profile(side, subject, IMPORTED, "") for side, subject in sides.items()}
+    return {side: profile for side, profile in found.items() if profile}
+
+
+def _rated(pair: RatedPair, profiles: dict[Side, Profile], count: int) -> History:
+    """The profiles' averages, as of `count` ratings, as an explanation from them has it (`graph.sides.rated`)."""
+    rated = {
+        f"{side}_rated": Rated(count=count, average=profile.average)
+        for side, profile in profiles.items()
+        if profile.average is not None
+    }
+    return History(user_id=pair.user_id, item_id=pair.item_id, before=EVER, **rated)

@@ -1,0 +1,230 @@
+"""Who writes candidates for reasons: a stronger model behind an OpenAI-compatible endpoint, or the student itself.
+
+Method: reward-filtered reasons. A candidate is sampled at temperature 1, first without a hint, then with the true
+rating as one: a teacher is told it in words, the student gets it as the way that its reason has to go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from whylike.adapters.engines.base import Engine
+from whylike.agents import plans
+from whylike.agents.aspects import NONE
+from whylike.agents.matching import Point
+from whylike.agents.prompting import one_line, render
+from whylike.agents.reasoner import Reasoner
+from whylike.errors import EngineError, UsageError
+from whylike.records import AspectLists, Item, RatingScale, ReviewSummary
+from whylike.settings import Settings
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+
+ATTEMPTS = 5
+"""How often a teacher is asked who cannot be reached, is busy or fails."""
+PAUSE = 0.5
+"""Seconds that the first pause takes at most; each further one may take twice as long, and is drawn at random."""
+LONGEST_PAUSE = 30.0
+TIMEOUT = 300.0
+"""Seconds that an answer may take; a small computer's teacher writes some 15 tokens a second."""
+MAX_TOKENS = 400
+TOLD = 60
+"""Words of an item's description."""
+REVIEWS = 5
+"""Newest reviews of either side that a teacher reads."""
+KEY = "WHYLIKE_TEACHER_KEY"
+"""The variable with the teacher's key; no setting, so that it is never shown."""
+LIKED, DISLIKED = 0.75, 0.25
+"""Places on the scale from which on up a hint says that the user liked the item, and from which on down not."""
+
+
+class Case(NamedTuple):
+    """A pair for which a reason is sought: all of it was known before the user's review."""
+
+    item: Item | None
+    user: Sequence[tuple[str, ReviewSummary]]
+    """The user's reviews, newest first, with what their items are called."""
+    others: Sequence[ReviewSummary]
+    """Of the item, newest first."""
+    profiles: tuple[AspectLists, AspectLists]
+    """Of the user and of the item."""
+    points: Sequence[Point]
+    """Where the two meet; for a student that is held by a grammar in the reviewers' own words."""
+    balance: float
+    """How far the points speak for the item."""
+    names: Mapping[str, str]
+    """For each review by the user what a reason calls its item."""
+    rating: float
+    """The true one, for hints only."""
+    scale: RatingScale
+
+    @property
+    def title(self) -> str:
+        """What the item is called, if anything."""
+        return self.item.title if self.item else ""
+
+
+class Sampler(Protocol):
+    """Writes candidates. Safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Who writes, for the record."""
+        ...
+
+    def sample(self, case: Case, *, hint: bool, number: int) -> str:
+        """A candidate; the `number` of it makes it another one. Empty where none came out whole.
+
+        Raises `EngineError`.
+        """
+        ...
+
+
+class Student:
+    """The Reasoner as its own sampler: the self-training mode."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reasoner = Reasoner(engine)
+
+    @property
+    def name(self) -> str:
+        """`student:` and the version of the Reasoner."""
+        return f"student:{self._reasoner.version}"
+
+    def sample(self, case: Case, *, hint: bool, number: int) -> str:
+        """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with."""
+        balance = _way(case) if hint else case.balance
+        if self._reasoner.taught:
+            plan = plans.drawn(case.title, case.points, balance, *case.profiles)
+            if not plan.both:
+                return ""
+            asked = plans.request(plan)
+        else:
+            asked = self._reasoner.request(case.points, balance, case.names, newcomer=not case.user)
+        [written] = self._engine.write([asked.model_copy(update={"temperature": 1.0, "seed": number})])
+        return written.text.strip() if written.finish == "stop" else ""
+
+
+class Teacher:
+    """A model behind an OpenAI-compatible chat endpoint."""
+
+    def __init__(self, client: OpenAI, model: str) -> None:
+        self._client = client
+        self._model = model
+
+    @classmethod
+    def open(cls, settings: Settings) -> Teacher:
+        """The teacher that the settings name. Raises `UsageError` where they name none, or its key cannot be read."""
+        if not settings.teacher_base_url or not settings.teacher_model:
+            raise UsageError(
+                "no teacher is set; set teacher_base_url to where an OpenAI-compatible one answers and teacher_model "
+                "to what it calls its model, or leave --teacher openai out to have the student write"
+            )
+        from openai import OpenAI  # noqa: PLC0415 - a second
+
+        return cls(
+            OpenAI(base_url=settings.teacher_base_url, api_key=_key(settings), max_retries=0, timeout=TIMEOUT),
+            settings.teacher_model,
+        )
+
+    @property
+    def name(self) -> str:
+        """`openai:` and the model."""
+        return f"openai:{self._model}"
+
+    def sample(self, case: Case, *, hint: bool, number: int) -> str:
+        """As `Sampler.sample`; at temperature 1 all candidates differ. What may be gone another time is tried again."""
+        import openai  # noqa: PLC0415 - a second
+
+        again = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+        attempts = Retrying(
+            retry=retry_if_exception_type(again),
+            wait=wait_random_exponential(multiplier=PAUSE, max=LONGEST_PAUSE),
+            stop=stop_after_attempt(ATTEMPTS),
+            reraise=True,
+        )
+        try:
+            answer = attempts(
+                self._client.chat.completions.create,
+                model=self._model,
+                messages=_messages(case, hint=hint),
+                temperature=1.0,
+                max_tokens=MAX_TOKENS,
+            )
+            choice = answer.choices[0]
+            text = choice.message.content or ""
+        except openai.OpenAIError as error:
+            raise EngineError(
+                f"the teacher {self._model} at {self._client.base_url} did not answer ({error}); look whether it runs, "
+                f"and at teacher_base_url, teacher_model and the key"
+            ) from error
+        except (AttributeError, LookupError, TypeError) as error:
+            raise EngineError(
+                f"what answers at {self._client.base_url} is not like an OpenAI-compatible server; set "
+                f"teacher_base_url to one, which often ends with /v1"
+            ) from error
+        return "" if choice.finish_reason == "length" else " ".join(text.split()).strip("\"'“” ")
+
+
+def _key(settings: Settings) -> str:
+    """The teacher's key; the client wants one, whether or not the teacher does."""
+    if settings.teacher_key_file is None:
+        return os.environ.get(KEY, "").strip() or "none"
+    try:
+        return settings.teacher_key_file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"teacher_key_file {settings.teacher_key_file} cannot be read ({error}); give a file with the key, or set "
+            f"{KEY}"
+        ) from None
+
+
+def _way(case: Case) -> float:
+    """The balance of a reason that goes the way of the true rating."""
+    place = case.scale.place(case.rating)
+    return 1.0 if place >= LIKED else -1.0 if place <= DISLIKED else 0.0
+
+
+def _messages(case: Case, *, hint: bool) -> list[ChatCompletionMessageParam]:
+    """What a teacher is asked."""
+    user, item = case.profiles
+    given, best = f"{case.rating:g}", f"{case.scale.maximum:g}"
+    prompt = render(
+        "teacher_reason",
+        title=case.title or plans.NAMELESS,
+        about=one_line(". ".join([*case.item.categories, case.item.description]), TOLD) or NONE if case.item else NONE,
+        enjoys=_listed(user.likes),
+        minds=_listed(user.dislikes),
+        history=_told(f"{name}: {_lists(summary)}" for name, summary in case.user[:REVIEWS]),
+        praised=_listed(item.likes),
+        faulted=_listed(item.dislikes),
+        reviews=_told(_lists(summary) for summary in case.others[:REVIEWS]),
+        hint=f"Hint: the user gave it {given} of {best}. Explain that, and mention neither the hint nor any number."
+        if hint
+        else "",
+    )
+    return [
+        {"role": "system", "content": turn.content}
+        if turn.role == "system"
+        else {"role": "user", "content": turn.content}
+        for turn in prompt.messages
+    ]
+
+
+def _told(reviews: Iterable[str]) -> str:
+    return " | ".join(reviews) or NONE
+
+
+def _lists(summary: ReviewSummary) -> str:
+    return f"liked {_listed(summary.likes)}, disliked {_listed(summary.dislikes)}"
+
+
+def _listed(aspects: Sequence[str]) -> str:
+    return "; ".join(aspects) or NONE

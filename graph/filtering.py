@@ -1,0 +1,270 @@
+"""Reward-filtered reasons: for pairs whose rating is known, reasons that bring the reward expert nearer to it.
+
+Method: a candidate is kept if |true - reward(with it)| - |true - reward(without)| < tau. The first is sampled without a
+hint, further ones with; each goes through the leak check. Every pair's decision is kept as soon as it is there, also
+where nothing was found, so that a run that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from whylike.adapters.training.ratings import training_pairs
+from whylike.adapters.training.teach import HELD_OUT
+from whylike.agents import dossier
+from whylike.agents.prompting import prompt_file
+from whylike.agents.ratings import leaks
+from whylike.agents.reasoner import quoted
+from whylike.agents.recipe import constants, digest
+from whylike.agents.teacher import Case, Sampler
+from whylike.errors import EngineError, UsageError
+from whylike.evaluation.splits import Pair
+from whylike.graph import sides
+from whylike.graph.lessons import at_once
+from whylike.graph.services import Services
+from whylike.memory.history import history
+from whylike.records import (
+    AspectLists,
+    Expert,
+    History,
+    ReasonAnnotation,
+    ReasonDecision,
+    Record,
+    ReviewSummary,
+    Side,
+)
+
+IN_A_ROW = 5
+"""Pairs in a row for which the sampler fails, after which the run ends: it is not there, or refuses."""
+
+Told = Callable[[int, int], None]
+"""Told how many pairs are decided, and how many there are."""
+
+
+class Filtered(Record):
+    """The document that `whylike annotate reasons --json` prints: of all chosen pairs, whenever they were decided."""
+
+    sampler: str
+    reward: str
+    tau: float
+    tries: int
+    pairs: int
+    decided_now: int
+    kept: int = Field(description="Pairs whose first candidate was kept")
+    hinted: int = Field(description="Pairs of which a candidate with a hint was kept")
+    dropped: int
+    failed: int = Field(description="Pairs for which the sampler failed; another run tries them again")
+    candidates: int
+    leaked: int = Field(description="Candidates that may give the rating away; none of them is kept")
+
+
+class _Known(NamedTuple):
+    """What is known of a pair."""
+
+    history: History
+    user: list[ReviewSummary]
+    item: list[ReviewSummary]
+
+
+def filter_reasons(
+    services: Services,
+    sampler: Sampler,
+    *,
+    limit: int,
+    tau: float = 0.1,
+    tries: int = 10,
+    seed: int = 0,
+    told: Told = lambda *_: None,
+) -> Filtered:
+    """Find reasons for pairs of the training part that have reviews on both sides, for `whylike train reasoner`.
+
+    Args:
+        services: The store, and the experts: the reward expert must have been taught.
+        sampler: Who writes candidates.
+        limit: Most pairs, by chance; a larger one adds to those of a smaller one.
+        tau: How much farther from the true rating a reason may lead, in units of the scale.
+        tries: Most candidates with a hint.
+        seed: Which pairs come first.
+        told: Told of progress.
+
+    Raises:
+        UsageError: There are too few reviews, or no adapter is live for the reward expert.
+        EngineError: The sampler failed several times in a row, or the model did.
+    """
+    with services.query():
+        reward = services.engine.adapter_version(Expert.REWARD)
+        if not Expert.REWARD.taught(reward):
+            raise UsageError(
+                "no adapter is live for the reward expert, which judges the reasons; run `whylike train reward` and "
+                "promote what it makes"
+            )
+        pairs = _pairs(services, limit, seed)
+        asked = [
+            sampler.name,
+            reward,
+            services.summarizer.mark,
+            prompt_file(dossier.PROMPT).model_dump(mode="json"),
+            constants(dossier),
+            tau,
+            tries,
+        ]
+        keys = {digest(["reason decision", pair.review_id, *asked]): pair for pair in pairs}
+        decided = {
+            key: each for key, each in services.store.decisions().items() if key in keys and each.outcome != "failed"
+        }
+        missing = [key for key in keys if key not in decided]
+
+        def decide(key: str) -> ReasonDecision:
+            made = _decision(services, sampler, keys[key], reward=reward, tau=tau, tries=tries)
+            services.store.decide(key, made)
+            return made
+
+        in_a_row = 0
+        if missing:
+            told(0, len(missing))
+        with closing(at_once(decide, missing)) as answers:
+            for done, made in enumerate(answers, start=1):
+                decided[missing[done - 1]] = made
+                told(done, len(missing))
+                in_a_row = in_a_row + 1 if made.outcome == "failed" else 0
+                if in_a_row == IN_A_ROW:
+                    raise EngineError(f"{made.why}; {IN_A_ROW} pairs in a row failed, those decided before are kept")
+    outcomes = [each.outcome for each in decided.values()]
+    return Filtered(
+        sampler=sampler.name,
+        reward=reward,
+        tau=tau,
+        tries=tries,
+        pairs=len(pairs),
+        decided_now=len(missing),
+        kept=outcomes.count("kept"),
+        hinted=outcomes.count("hinted"),
+        dropped=outcomes.count("dropped"),
+        failed=outcomes.count("failed"),
+        candidates=sum(each.candidates for each in decided.values()),
+        leaked=sum(each.leaked for each in decided.values()),
+    )
+
+
+def _pairs(services: Services, limit: int, seed: int) -> list[Pair]:
+    """The first training pairs of which both sides have reviews."""
+    found: list[Pair] = []
+    for pair in training_pairs(services.store, HELD_OUT, None, seed):
+        if len(found) == limit:
+            break
+        known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, 1)
+        if known.user_reviews and known.item_reviews:
+            found.append(pair)
+    return found
+
+
+def _decision(
+    services: Services, sampler: Sampler, pair: Pair, *, reward: str, tau: float, tries: int
+) -> ReasonDecision:
+    """What becomes of one pair."""
+    known = _known(services, pair)
+    case = _case(services, pair, known)
+    names = {quoted(case.title), *case.names.values()}
+    without = _rewarded(services, known.history, None)
+    gaps: list[float] = []
+    kept, why = "", ""
+    candidates = leaked = 0
+    outcome = "dropped"
+    for number in range(1 + tries):
+        try:
+            text = sampler.sample(case, hint=number > 0, number=number)
+        except EngineError as error:
+            outcome, why = "failed", str(error)
+            break
+        candidates += 1
+        if leaks(text, case.scale, names):
+            leaked += 1
+            continue
+        if not text:
+            continue
+        with_it = _rewarded(services, known.history, text)
+        gaps.append(round(abs(pair.rating - with_it) - abs(pair.rating - without), 6))
+        if gaps[-1] < tau:
+            outcome, kept = "hinted" if number else "kept", text
+            break
+    return ReasonDecision.model_validate(
+        {
+            "review_id": pair.review_id,
+            "user_id": pair.user_id,
+            "item_id": pair.item_id,
+            "outcome": outcome,
+            "annotation": _annotation(case, known, kept) if kept else None,
+            "candidates": candidates,
+            "leaked": leaked,
+            "gaps": gaps,
+            "sampler": sampler.name,
+            "reward": reward,
+            "tau": tau,
+            "tries": tries,
+            "why": why,
+        }
+    )
+
+
+def _known(services: Services, pair: Pair) -> _Known:
+    """The pair's history as of just before its review, and the summaries of that."""
+    store = services.store
+    known = history(store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    reviews = (*known.user_reviews, *known.item_reviews)
+    found = store.summaries([review.review_id for review in reviews], services.summarizer.mark)
+    if missing := [review for review in reviews if review.review_id not in found]:
+        found |= {summary.review_id: summary for summary in sides.summarize(services, missing)}
+    user, item = ([found[review.review_id] for review in side] for side in (known.user_reviews, known.item_reviews))
+    return _Known(known, user, item)
+
+
+def _case(services: Services, pair: Pair, known: _Known) -> Case:
+    user_told, item_told = known.user, known.item
+    if not services.reasoner.taught:  # the grammar's quotation marks are for reviewers' words alone
+        user_told, item_told = ([summary.quoted() for summary in side] for side in (user_told, item_told))
+    points, weight, about = sides.meeting(services, known.history, user_told, item_told)
+    profiles = [
+        sides.profile_of(services, known.history, side, summaries, keep=False)
+        for side, summaries in ((Side.USER, known.user), (Side.ITEM, known.item))
+    ]
+    user, item = (AspectLists.model_validate(sides.plain(each)) for each in profiles)
+    names = sides.names_of(services, known.history)
+    return Case(
+        item=about,
+        user=[(names[summary.review_id], summary) for summary in known.user],
+        others=known.item,
+        profiles=(user, item),
+        points=points,
+        balance=weight,
+        names=names,
+        rating=pair.rating,
+        scale=services.store.scale,
+    )
+
+
+def _rewarded(services: Services, known: History, reason: str | None) -> float:
+    """What the reward expert expects the user to give."""
+    scale = services.store.scale
+    asked = dossier.request(Expert.REWARD, dossier.dossier(services.store, known, ""), scale, reason)
+    [answer] = services.engine.weigh([asked])
+    return float(np.array(answer.probabilities) @ np.array(scale.values))
+
+
+def _annotation(case: Case, known: _Known, text: str) -> ReasonAnnotation:
+    def all_of(summaries: Sequence[ReviewSummary], name: str) -> tuple[str, ...]:
+        return tuple(aspect for summary in summaries for aspect in getattr(summary, name))
+
+    return ReasonAnnotation(
+        title=case.title,
+        user_likes=all_of(known.user, "likes"),
+        user_dislikes=all_of(known.user, "dislikes"),
+        user_preferences=all_of(known.user, "preferences"),
+        item_likes=all_of(known.item, "likes"),
+        item_dislikes=all_of(known.item, "dislikes"),
+        text=text,
+    )

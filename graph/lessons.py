@@ -1,0 +1,100 @@
+"""What the Predictor and the reward expert are taught with: pairs of the store, with reasons that the Reasoner gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextvars import copy_context
+from typing import TypeVar
+
+from whylike.adapters.training.examples import Example
+from whylike.adapters.training.ratings import imported_examples, rating_examples, reason_key, training_pairs
+from whylike.adapters.training.teach import HELD_OUT
+from whylike.evaluation.splits import Pair
+from whylike.graph.nodes import AT_ONCE
+from whylike.graph.pair import explain
+from whylike.graph.services import Services
+from whylike.records import Expert
+
+T = TypeVar("T")
+R = TypeVar("R")
+Told = Callable[[int, int], None]
+"""Told how many pairs are done, and how many there are."""
+
+
+def examples(
+    services: Services,
+    expert: Expert,
+    *,
+    limit: int | None,
+    reasons: int,
+    seed: int,
+    told: Told = lambda *_: None,
+) -> list[Example]:
+    """What pairs of the store teach an expert.
+
+    Args:
+        services: The store and the experts.
+        expert: The Predictor or the reward expert.
+        limit: Most pairs; None for all.
+        reasons: Pairs for which the Predictor shall have a reason; those that the store has no reason for get one.
+        seed: Which pairs.
+        told: Told of the reasons' progress.
+
+    Raises:
+        UsageError: There are too few reviews.
+        EngineError: The Reasoner failed.
+    """
+    pairs = training_pairs(services.store, HELD_OUT, limit, seed)
+    if expert is Expert.PREDICTOR:
+        give_reasons(services, pairs[:reasons], told)
+    found = rating_examples(
+        services.store,
+        expert,
+        pairs,
+        reasoner=services.reasoner.version,
+        mark=services.summarizer.mark,
+        limit=services.settings.history,
+    )
+    return [*found, *imported_examples(services.store, expert, services.settings.history)]
+
+
+def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda *_: None) -> int:
+    """Have the store keep the reason of each pair, as of just before its review: what `whylike explain` would say.
+
+    Each is kept as soon as it is there, so that a run that was killed goes on where it was.
+
+    Returns:
+        How many were given now.
+
+    Raises:
+        EngineError: The model failed.
+    """
+    keys = [reason_key(pair, services.reasoner.version, services.summarizer.mark) for pair in pairs]
+    missing = [(pair, key) for pair, key in zip(pairs, keys, strict=True) if services.store.answer(key) is None]
+
+    def give(wanted: tuple[Pair, str]) -> None:
+        pair, key = wanted
+        answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+        text = answer.reason.text if answer.reason else ""
+        services.store.keep_answer(key, "pair reason", text, pair.user_id, pair.item_id)
+
+    if missing:
+        told(0, len(missing))
+    with services.query(), closing(at_once(give, missing)) as given:
+        for done, _ in enumerate(given, start=1):
+            told(done, len(missing))
+    return len(missing)
+
+
+def at_once(do: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+    """What `do` gives for each item, in order; some are worked on at once, so that the engine has batches.
+
+    Within a query of the caller's they belong to it (`Following.query`).
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            yield from pool.map(lambda each: each[0].run(do, each[1]), [(copy_context(), item) for item in items])
+        finally:
+            pool.shutdown(cancel_futures=True)
