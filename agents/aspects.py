@@ -53,12 +53,17 @@ def about(name: str, review: Review, scale: RatingScale) -> Prompt:
         name,
         rating=f"{review.rating:g}",
         best=f"{scale.maximum:g}",
-        text=one_line(f"{review.title}. {review.text}" if review.title else review.text, WORDS),
+        text=shown(review),
     )
 
 
+def shown(review: Review) -> str:
+    """The part of a review that the Summarizer reads."""
+    return one_line(f"{review.title}. {review.text}" if review.title else review.text, WORDS)
+
+
 def written(lists: Lists) -> str:
-    """The answer that says these lists, as far as the form lets it; `read` gives them back."""
+    """The answer that says these lists, as far as the form lets it."""
     parts = ("; ".join(_fitting(listed)) or NONE for listed in lists)
     return "".join(lead + part for lead, part in zip(LEADS, parts, strict=True))
 

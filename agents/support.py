@@ -47,13 +47,15 @@ class Source:
             return []
         close = cosines(self._embedder.embed(aspects), self._clauses).max(axis=1)
         return [
-            self._standing(aspect) > STANDING or bool(cosine >= MEANT)
+            _share(aspect, self._stems) > STANDING or bool(cosine >= MEANT)
             for aspect, cosine in zip(aspects, close, strict=True)
         ]
 
-    def _standing(self, aspect: str) -> float:
-        wanted = telling(aspect)
-        return sum(stem in self._stems for stem in wanted) / max(len(wanted), 1)
+
+def standing(aspects: Sequence[str], text: str) -> list[bool]:
+    """Of each aspect whether a text says it in the same words: more than half of the telling ones, stemmed."""
+    found = frozenset(stems(_words(text)))
+    return [_share(aspect, found) > STANDING for aspect in aspects]
 
 
 def clauses(text: str) -> list[str]:
@@ -105,17 +107,20 @@ def quotes(aspects: Sequence[str], phrases: Sequence[str], embedder: Embedder) -
     if not aspects or not phrases:
         return found
     held = [frozenset(stems(_words(phrase))) for phrase in phrases]
-    wanted = [telling(aspect) for aspect in aspects]
-    standing = np.array(
-        [[sum(stem in stand for stem in each) / max(len(each), 1) for stand in held] for each in wanted]
-    )
+    shares = np.array([[_share(aspect, stand) for stand in held] for aspect in aspects])
     close = cosines(embedder.embed(aspects), embedder.embed(phrases))
-    says = np.where((standing > STANDING) | (close >= MEANT), standing + close, 0.0)
+    says = np.where((shares > STANDING) | (close >= MEANT), shares + close, 0.0)
     while says.max() > 0:
         row, column = divmod(int(says.argmax()), len(phrases))
         found[row] = phrases[column]
         says[row], says[:, column] = 0.0, 0.0
     return found
+
+
+def _share(aspect: str, found: frozenset[str]) -> float:
+    """The share of an aspect's telling stems that are found."""
+    wanted = telling(aspect)
+    return sum(stem in found for stem in wanted) / max(len(wanted), 1)
 
 
 def _words(text: str) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import compress
 
 from whylike.adapters.training.examples import Example
 from whylike.agents import aspects
+from whylike.agents.support import standing
 from whylike.records import Review, SummaryAnnotation
 
 TIMES = ((0.25, 6), (0.5, 2))
@@ -14,8 +16,12 @@ Bad ratings are few where people rate what they chose: without this, an adapter 
 
 
 def summary_examples(annotations: Iterable[SummaryAnnotation]) -> list[Example]:
-    """What a teacher's summaries teach; those of one item form a group."""
-    return [_example(annotation) for annotation in annotations]
+    """What a teacher's summaries teach; those of one item form a group.
+
+    A teacher read the whole review and put some of it in other words. Learned are the likes and dislikes whose words
+    stand in what the student is shown, so that it does not learn to add to it.
+    """
+    return [example for annotation in annotations if (example := _example(annotation)) is not None]
 
 
 def review_of(annotation: SummaryAnnotation) -> Review:
@@ -31,10 +37,17 @@ def review_of(annotation: SummaryAnnotation) -> Review:
     )
 
 
-def _example(annotation: SummaryAnnotation) -> Example:
-    lists = aspects.Lists(annotation.likes, annotation.dislikes, annotation.preferences)
+def _example(annotation: SummaryAnnotation) -> Example | None:
+    review = review_of(annotation)
+    shown = aspects.shown(review)
+    likes, dislikes = (
+        tuple(compress(listed, standing(listed, shown))) for listed in (annotation.likes, annotation.dislikes)
+    )
+    if not likes and not dislikes:
+        return None
+    lists = aspects.Lists(likes, dislikes, annotation.preferences)
     return Example(
-        prompt=aspects.request(review_of(annotation), annotation.scale).prompt,
+        prompt=aspects.request(review, annotation.scale).prompt,
         answer=aspects.written(lists),
         group=annotation.item_id,
         times=_times(annotation),

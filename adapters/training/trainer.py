@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
@@ -48,7 +49,7 @@ class Recipe(Record):
     batch: int = Field(default=16, ge=1)
     """Examples of one step."""
     at_once: int = Field(default=4, ge=1)
-    """Examples that are computed at once; a step takes as many turns as it needs."""
+    """Most examples that are computed at once; a step takes as many turns as it needs."""
     longest: int = Field(default=1200, ge=16)
     """Most tokens of an example; one that is longer is left out (EXP3RT: 1,200)."""
     patience: int = Field(default=2, ge=1)
@@ -109,7 +110,7 @@ def train(
         told: Told of progress.
 
     Raises:
-        UsageError: There is nothing to learn from, or nothing to validate with.
+        UsageError: There is nothing to learn from, or nothing to validate with, or the loss is no number in the end.
         EngineError: The base model cannot be loaded.
     """
     with quiet():
@@ -153,6 +154,9 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(work / "checkpoints"))
+        loss = trainer.state.best_metric
+        if loss is None or not math.isfinite(loss):
+            raise UsageError(f"the training diverged (validation loss {loss}); give a --rate below {recipe.rate:g}")
         folder = work / "adapter"
         model: PeftModel = trainer.model  # type: ignore[assignment]
         for weight in model.parameters():
@@ -166,7 +170,7 @@ def train(
         examples=len(fitting),
         left_out=len(rows) - len(fitting),
         steps=state.global_step,
-        loss=state.best_metric if state.best_metric is not None else math.nan,
+        loss=loss,
         rmse=rmse,
     )
 
@@ -219,11 +223,12 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
     """The trainer's settings: validated and kept every so many steps."""
     from trl.trainer.sft_config import SFTConfig  # noqa: PLC0415 - seconds
 
+    at_once = next(size for size in range(min(recipe.at_once, recipe.batch), 0, -1) if recipe.batch % size == 0)
     return SFTConfig(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=1,  # the order of the examples holds all epochs
-        per_device_train_batch_size=min(recipe.at_once, recipe.batch),
-        gradient_accumulation_steps=max(recipe.batch // recipe.at_once, 1),
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=recipe.batch // at_once,
         per_device_eval_batch_size=recipe.at_once,
         learning_rate=recipe.rate,
         lr_scheduler_type="cosine",
@@ -241,6 +246,7 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # or a run that goes on forgets how patient it has been
         metric_for_best_model="eval_loss",
         logging_steps=5,
         include_num_input_tokens_seen="all",
@@ -277,9 +283,12 @@ def _last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; what was broken off is removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda each: int(each.name.rpartition("-")[2]))
     for checkpoint in reversed(found):
-        if (checkpoint / "trainer_state.json").exists():
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_bytes())
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
             return str(checkpoint)
-        shutil.rmtree(checkpoint)
     return None
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from whylike.errors import InputError
 from whylike.memory.annotations import Annotation
@@ -32,9 +34,17 @@ HEADS = {
 }
 """How the lines of a summary begin."""
 _NOTHING = re.compile(
-    r"(?:none|n/?a|not? \w+)\b(?:\W+(?:\w+ )?(?:mentioned|specified|stated|given|found|aspects?).*)?", re.IGNORECASE
+    r"(?:none|n/?a|nothing|not? (?:\w+ ){0,2}(?:mentioned|specified|stated|given|found|provided|applicable|aspects?))\b"
+    r"(?:\W+(?:\w+ )?(?:mentioned|specified|stated|given|found|aspects?).*)?",
+    re.IGNORECASE,
 )
+"""How a teacher says that there is nothing; “no filler” says something."""
 _OPENS, _CLOSES = "([“", ")]”"
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(ValidationError, PydanticSerializationError),
+)
+"""What comes of a file that is damaged, or of a row that is not of either shape."""
 
 
 def read_annotations(file: Path) -> Iterator[Annotation]:
@@ -48,11 +58,14 @@ def read_annotations(file: Path) -> Iterator[Annotation]:
         with _opened(file) as lines:
             for line in lines:
                 number += 1
+                if not line.strip():
+                    continue
                 row = json.loads(line)
                 read = _reason(row) if "reason" in row else _summary(row)
                 if read is not None:
+                    read.model_dump_json().encode()  # what cannot be kept, such as half a character, is told here
                     yield read
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except _UNREADABLE as error:
         place = f"line {number} of {file}" if number else str(file)
         raise InputError(
             f"{place} cannot be read as a teacher's annotation ({_said(error)}); give JSON Lines, plain or gzip, with "
@@ -64,9 +77,11 @@ def _summary(row: dict[str, Any]) -> SummaryAnnotation | None:
     lists = aspects(row["summary"])
     if row.get("match", 1) < WELL_JOINED or not (lists["likes"] or lists["dislikes"]):
         return None
-    title = row.get("headline", "")
+    rating = float(row["rating"])
+    if not SCALE.minimum <= rating <= SCALE.maximum:  # neither is what is no number
+        raise ValueError(f"the rating {rating:g} is not from {SCALE.minimum:g} to {SCALE.maximum:g}")
     return SummaryAnnotation(
-        item_id=row["item_id"], title=title, text=row["text"], rating=row["rating"], scale=SCALE, **lists
+        item_id=row["item_id"], title=row.get("headline") or "", text=row["text"], rating=rating, scale=SCALE, **lists
     )
 
 
@@ -99,11 +114,16 @@ def aspects(summary: str) -> dict[str, tuple[str, ...]]:
 def _opened(file: Path) -> IO[str]:
     with file.open("rb") as beginning:
         packed = beginning.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rt", encoding="utf-8") if packed else file.open(encoding="utf-8")
+    return gzip.open(file, "rt", encoding="utf-8-sig") if packed else file.open(encoding="utf-8-sig")
 
 
 def _said(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error).strip().split("\n", 1)[0]
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).strip().split("\n", 1)[0]
 
 
 def _parted(told: str) -> Iterator[str]:

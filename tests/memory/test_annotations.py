@@ -79,6 +79,8 @@ def test_rows_of_reasons_hold_what_the_teacher_was_shown(tmp_path: Path):
         ("None mentioned.", ()),
         ("Not specified, N/A, none", ()),
         ("No weak tracks, not as good as the first", ("No weak tracks", "not as good as the first")),
+        ("No filler, not memorable", ("No filler", "not memorable")),
+        ("Not applicable, no negative aspects mentioned, nothing", ()),
     ],
 )
 def test_aspects_are_parted(told: str, expected: tuple[str, ...]):
@@ -95,12 +97,30 @@ def test_aspects_are_parted(told: str, expected: tuple[str, ...]):
         ("5", "line 2 of .* cannot be read"),
         ({key: TOLD[key] for key in TOLD if key != "item_history"}, "line 2 of .*no 'item_history'"),
         ({**TOLD, "reason": None}, "line 2 of .* cannot be read"),
+        ({**ROW, "rating": 5.5}, r"line 2 of .*the rating 5\.5 is not from 1 to 5"),
+        ({**ROW, "rating": float("nan")}, "line 2 of .*the rating nan is not"),
+        ({**ROW, "item_id": 7}, "line 2 of .*item_id: Input should be a valid string"),
+        ({**ROW, "text": "\ud800"}, "line 2 of .* cannot be read"),
+        ("[" * 100_000, "line 2 of .* cannot be read"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, bad: dict | str, said: str):
     with pytest.raises(InputError, match=said) as error:
         list(read_annotations(file(tmp_path, ROW, bad)))
     assert "\n" not in str(error.value)
+
+
+def test_what_editors_and_tools_add_is_no_matter(tmp_path: Path):
+    path = file(tmp_path, "\ufeff" + json.dumps({**ROW, "headline": None}), "", ROW)
+    assert len(list(read_annotations(path))) == 2
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path):
+    path = file(tmp_path, *[{**ROW, "item_id": f"B{number}" * number} for number in range(200)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"\0" * 20 + whole[len(whole) // 2 + 20 :])
+    with pytest.raises(InputError, match="cannot be read"):
+        list(read_annotations(path))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):

@@ -58,10 +58,21 @@ def test_a_summary_is_taught_as_the_summarizer_is_asked():
     assert made.group == "i"
 
 
+def test_of_a_summary_only_what_the_student_is_shown_is_learned():
+    text = "Warm sound. " + "word " * aspects.WORDS + "Thin paper."
+    told = SummaryAnnotation(item_id="i", text=text, rating=4, likes=("Warm sounds", "Joy"), dislikes=("Thin paper",))
+    [made] = summary_examples([told])
+    assert aspects.read(made.answer) == aspects.Lists(("Warm sounds",), (), ())
+    assert summary_examples([told.model_copy(update={"likes": ("Joy",)})]) == []
+
+
 def test_the_summaries_of_bad_ratings_are_learned_more_often():
     ten = RatingScale(minimum=1, maximum=10)
     rated = [(1, RatingScale()), (2, RatingScale()), (3, RatingScale()), (4, RatingScale()), (3, ten), (6, ten)]
-    told = [SummaryAnnotation(item_id="i", text="It.", rating=rating, scale=scale) for rating, scale in rated]
+    told = [
+        SummaryAnnotation(item_id="i", text="Good.", rating=rating, scale=scale, likes=("Good",))
+        for rating, scale in rated
+    ]
     assert [made.times for made in summary_examples(told)] == [6, 6, 2, 1, 6, 1]
 
 

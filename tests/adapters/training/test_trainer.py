@@ -63,6 +63,11 @@ def test_what_is_too_long_is_left_out_and_nothing_to_learn_from_is_refused(base:
             train(base, learned, checked, short, tmp_path / "none")
 
 
+def test_a_step_has_as_many_examples_as_were_asked_for(base: Base, tmp_path: Path):
+    six = RECIPE.model_copy(update={"batch": 6, "epochs": 1})
+    assert train(base, LEARNED, CHECKED, six, tmp_path / "six").steps == 4
+
+
 DIES = """
 import json, os, signal, sys
 from pathlib import Path
@@ -96,10 +101,33 @@ def test_a_killed_run_goes_on_to_the_same_end(base: Base, tiny: Path, tmp_path: 
     assert killed.returncode == -signal.SIGKILL
     kept = sorted((tmp_path / "killed" / "checkpoints").iterdir())
     assert kept
-    if broken:  # as if the kill had come while it was written
-        (kept[-1].with_name("checkpoint-12")).mkdir()
+    if broken:  # as if the kills had come while these were written
+        for step in (12, 15):
+            (kept[-1].with_name(f"checkpoint-{step}")).mkdir()
+        (kept[-1].with_name("checkpoint-12") / "trainer_state.json").write_text('{"global_step": 1')
     steps: list[int] = []
     trained = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "killed", told=lambda news: steps.append(news.step))
     assert min(steps) > 5, "it goes on, and does not begin again"
     assert trained.steps == undisturbed.steps
     assert trained.loss == pytest.approx(undisturbed.loss, rel=1e-3)
+
+
+def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_path: Path):
+    """Learning what is wrong: every validation is worse than the first, so two of them end it."""
+    wrong = [each.model_copy(update={"answer": "NO"}) for each in LEARNED]
+    soon = RECIPE.model_copy(update={"patience": 2, "epochs": 4, "rate": 0.05})
+    undisturbed = train(base, wrong, CHECKED, soon, tmp_path / "whole")
+    assert undisturbed.steps < 24, "it must have lost its patience for this test to see it"
+    job = {
+        "examples": [each.model_dump() for each in wrong],
+        "checked": [each.model_dump() for each in CHECKED],
+        "recipe": soon.model_dump(),
+        "model": str(tiny),
+        "work": str(tmp_path / "killed"),
+        "dies": undisturbed.steps - 1,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    killed = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "job.json")], check=False, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    trained = train(base, wrong, CHECKED, soon, tmp_path / "killed")
+    assert (trained.steps, trained.loss) == (undisturbed.steps, pytest.approx(undisturbed.loss, rel=1e-3))
