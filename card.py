@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
-from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side, SummaryLists
+from whylike.records import AspectLists, Evidence, Explanation, Item, Profile, Rating, Reason, Side
 from whylike.terminal import Narrow, plain
 
 if TYPE_CHECKING:
@@ -247,10 +247,14 @@ def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     text.append(f": {evidence.rating:g} of {explanation.rating.scale[1]:g}, {_day(evidence.timestamp)}")
     summary = evidence.summary
     reason = explanation.reason.text if explanation.reason else ""
-    said = [_told(point, quote, reason) for point, quote in _in_words(summary)]
+    own = [*(summary.praise or ()), *(summary.blame or ())]
+    said = [f"“{plain(quote)}”" for quote in own if f"“{quote}”" in reason]
+    # What a taught Summarizer writes are not the reviewer's words.
+    mark = "“{}”" if summary.praise is None else "{}"
     parts = (
-        ("liked", said[: len(summary.likes)]),
-        ("disliked", said[len(summary.likes) :]),
+        ("wrote", said),
+        ("liked", [mark.format(plain(point)) for point in summary.likes]),
+        ("disliked", [mark.format(plain(point)) for point in summary.dislikes]),
         ("cares about", [plain(point) for point in summary.preferences]),
     )
     said_of = [Text.assemble(f"{verb} ", ", ".join(points)) for verb, points in parts if points]
@@ -302,19 +306,6 @@ def _bullet(text: str) -> RenderableType:
     row = Table.grid(padding=(0, 1))
     row.add_row(Text("-"), Text(plain(text)))
     return row
-
-
-def _in_words(summary: SummaryLists) -> list[tuple[str, str]]:
-    """Each like and dislike with what the reviewer wrote, empty where no one phrase says it."""
-    points = [*summary.likes, *summary.dislikes]
-    return list(zip(points, points if summary.quotes is None else summary.quotes, strict=True))
-
-
-def _told(point: str, quote: str, reason: str) -> str:
-    """A like or dislike: in quotation marks if the reviewer's own, else with the words that the reason quotes of it."""
-    if point == quote:
-        return f"“{plain(point)}”"
-    return f"{plain(point)} (“{plain(quote)}”)" if quote and f"“{quote}”" in reason else plain(point)
 
 
 def _name(text: str) -> str:

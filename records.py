@@ -138,17 +138,17 @@ class ReviewSummary(Record):
     preferences: Aspects = ()
     adapter_version: str
     """What wrote it: the adapter version, and after `+` the recipe (prompts and constants) that it was used with."""
-    quotes: Aspects | None = None
-    """What the reviewer wrote where a like, or after these a dislike, was read from; empty where no one phrase says it.
-    None where likes and dislikes are the reviewer's words themselves."""
+    praise: Aspects | None = None
+    """The reviewer's own phrases for what was liked; None where the likes and dislikes are such phrases."""
+    blame: Aspects | None = None
+    """The same for what was disliked."""
 
     def quoted(self) -> ReviewSummary:
-        """The same in the reviewer's words alone, without what no one phrase of the review says."""
-        if self.quotes is None:
+        """The same in the reviewer's own words, without what no one phrase of the review says."""
+        if self.praise is None or self.blame is None:
             return self
-        likes, dislikes = self.quotes[: len(self.likes)], self.quotes[len(self.likes) :]
         return self.model_copy(
-            update={"likes": tuple(filter(None, likes)), "dislikes": tuple(filter(None, dislikes)), "quotes": None}
+            update={"likes": self.praise, "dislikes": self.blame, "praise": None, "blame": None},
         )
 
 
@@ -332,11 +332,15 @@ class SummaryLists(AspectLists):
     """A review summary, as it stands in the published document."""
 
     preferences: list[str]
-    quotes: list[str] | None = Field(
+    praise: list[str] | None = Field(
         default=None,
-        exclude_if=lambda quotes: quotes is None,
-        description="What the reviewer wrote where each like, and after these each dislike, was read from; empty where "
-        "no one phrase says it. Left out where the lists are the reviewer's words themselves",
+        exclude_if=lambda phrases: phrases is None,
+        description="The reviewer's own phrases for what was liked; left out where the lists are made of such phrases",
+    )
+    blame: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda phrases: phrases is None,
+        description="The same for what was disliked",
     )
 
 

@@ -1,7 +1,8 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
 An adapter that was taught writes the lists (`agents.aspects`); what the review does not support is left out of them,
-and what is said again (`agents.support`). Of the base model what follows holds.
+and what is said again (`agents.support`). With them go the reviewer's own phrases that they were read from, whose tone
+it judges too. Of the base model what follows holds.
 
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
 those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
@@ -40,6 +41,9 @@ PLAIN = 0.6
 rating, whose phrases the untaught model finds more positive than the neutral ones of its prompt."""
 AGAINST = 0.6
 """Farther than this beyond `PLAIN` a phrase's own tone is not turned by the rating: “terrible singing” is no praise."""
+LISTED = 1.5
+"""Log-odds that a taught Summarizer's list adds to the tone of a phrase that it was read from: the list decides what is
+in doubt, but “no other good melodies” is no praise for “good melodies”."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
@@ -101,6 +105,16 @@ def said(review: Review) -> str:
     return f"{review.title}\n{review.text}"
 
 
+def _pull(review: Review, scale: RatingScale) -> float:
+    """What a review's rating adds to the tone of its phrases."""
+    return RATING_PULL * (scale.place(review.rating) - SETTLED)
+
+
+def _toned(phrase: str, own: float, pull: float) -> Toned:
+    """How a phrase sounds in a review whose rating pulls so, away from what it concedes."""
+    return Toned(phrase, own, own - pull if phrases.concedes(phrase) else own + pull)
+
+
 def _phrases(review: Review) -> list[str]:
     """What a review is made of, but no phrase that states a rating."""
     return [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
@@ -118,6 +132,7 @@ class Summarizer:
             False: recipe(prompt_file("phrase_tone").model_dump(mode="json"), constants(phrases), *shared),
             True: recipe(
                 prompt_file("summary").model_dump(mode="json"),
+                prompt_file("phrase_tone").model_dump(mode="json"),
                 *map(constants, (aspects, support, phrases)),
                 *shared,
             ),
@@ -144,13 +159,30 @@ class Summarizer:
 
     def _written(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         answers = self._engine.write([aspects.request(review, scale) for review in reviews])
+        read = [
+            support.sound(aspects.read(answer.text), said(review), self._embedder)
+            for review, answer in zip(reviews, answers, strict=True)
+        ]
+        quotes = [
+            support.quotes((*lists.likes, *lists.dislikes), _phrases(review), self._embedder)
+            for review, lists in zip(reviews, read, strict=True)
+        ]
+        tones = iter(self.tones([quote for each in quotes for quote in each if quote]))
         summaries = []
-        for review, answer in zip(reviews, answers, strict=True):
-            lists = support.sound(aspects.read(answer.text), said(review), self._embedder)
-            quotes = support.quotes((*lists.likes, *lists.dislikes), _phrases(review), self._embedder)
+        for review, lists, found in zip(reviews, read, quotes, strict=True):
+            pull = _pull(review, scale)
+            sides: dict[bool, list[str]] = {True: [], False: []}
+            for number, quote in enumerate(found):
+                if quote:
+                    listed = LISTED if number < len(lists.likes) else -LISTED
+                    sides[_toned(quote, next(tones), pull).tone - PLAIN + listed > 0].append(quote)
             summaries.append(
                 ReviewSummary(
-                    review_id=review.review_id, adapter_version=self.mark, quotes=tuple(quotes), **lists._asdict()
+                    review_id=review.review_id,
+                    adapter_version=self.mark,
+                    praise=tuple(sides[True]),
+                    blame=tuple(sides[False]),
+                    **lists._asdict(),
                 )
             )
         return summaries
@@ -160,12 +192,8 @@ class Summarizer:
         tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
         for review, found in zip(reviews, cut, strict=True):
-            pull = RATING_PULL * (scale.place(review.rating) - SETTLED)
-            toned = [
-                Toned(phrase, own := next(tones), own - pull if phrases.concedes(phrase) else own + pull)
-                for phrase in found
-            ]
-            summaries.append(self._summary(review, toned))
+            pull = _pull(review, scale)
+            summaries.append(self._summary(review, [_toned(phrase, next(tones), pull) for phrase in found]))
         return summaries
 
     def profile(

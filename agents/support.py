@@ -112,7 +112,7 @@ def quotes(aspects: Sequence[str], phrases: Sequence[str], embedder: Embedder) -
     close = cosines(embedder.embed(aspects), embedder.embed(phrases))
     says = np.where((standing > STANDING) | (close >= MEANT), standing + close, 0.0)
     while says.max() > 0:
-        row, column = np.unravel_index(int(says.argmax()), says.shape)
+        row, column = divmod(int(says.argmax()), len(phrases))
         found[row] = phrases[column]
         says[row], says[:, column] = 0.0, 0.0
     return found

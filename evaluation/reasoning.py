@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-from sqlalchemy import func, select
 
 from whylike.agents import predictor
 from whylike.agents.calibration import Readout
 from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
-from whylike.errors import UsageError
 from whylike.evaluation.resampling import strangers
+from whylike.evaluation.splits import sample, split
 from whylike.graph import sides
 from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
 from whylike.memory.history import history
-from whylike.memory.schema import reviews
 from whylike.memory.store import Store
 from whylike.records import Explanation, Reason, Review
-
-NEWEST = 0.1
-"""Share of the reviews, the newest by time, that are evaluated with (the papers' splits: 8:1:1 by time)."""
 
 
 class Reasoned(NamedTuple):
@@ -62,27 +55,13 @@ class Rated(NamedTuple):
 
 
 def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
-    """The newest tenth of the store's reviews, those of one moment together, or a sample of it, the same for one seed.
+    """The reviews with a text of the store's newest tenth (`splits.split`), or a sample of them, the same for one seed.
 
     Raises:
-        UsageError: There are too few.
+        UsageError: The store has too few reviews.
     """
-    with store.database.read() as connection:
-        count = int(connection.execute(select(func.count()).select_from(reviews)).scalar_one())
-        tenth = int(count * NEWEST)
-        if not tenth:
-            raise UsageError(
-                f"{store.database.name} has {count} reviews, and the newest tenth of them is evaluated with; ingest "
-                f"more reviews first, or name another store with --store"
-            )
-        oldest = select(reviews.c.timestamp).order_by(reviews.c.timestamp.desc()).offset(tenth - 1).limit(1)
-        chosen = select(reviews.c.review_id).where(
-            reviews.c.timestamp >= oldest.scalar_subquery(), func.length(reviews.c.text) > 0
-        )
-        ids = list(connection.execute(chosen.order_by(reviews.c.review_id)).scalars())
-    if limit is not None and limit < len(ids):
-        ids = random.Random(seed).sample(ids, limit)  # noqa: S311 - not for secrets
-    return store.reviews(ids)
+    told = [review for review in store.reviews([pair.review_id for pair in split(store).test]) if review.text]
+    return told if limit is None else sample(told, limit, seed)
 
 
 def reason_of(services: Services, review: Review) -> Reasoned:

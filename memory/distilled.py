@@ -36,7 +36,7 @@ class Distilled:
         if not latest:
             return
         upsert = self.database.insert(review_summaries)
-        lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences", "quotes")}
+        lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences", "praise", "blame")}
         replace = upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists)
         with self.database.write() as connection:
             for chunk in chunks({review_id for review_id, _ in latest}):

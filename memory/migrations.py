@@ -166,7 +166,8 @@ def annotation_tables(connection: Connection) -> None:
 
 def quotes_of_summaries(connection: Connection) -> None:
     """The reviewer's words behind a summary that was written in others."""
-    connection.execute(text("ALTER TABLE review_summaries ADD COLUMN quotes TEXT"))
+    for column in ("praise", "blame"):
+        connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} TEXT"))
 
 
 def _create(connection: Connection, tables: str) -> None:

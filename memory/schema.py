@@ -111,7 +111,8 @@ review_summaries = Table(
     Column("likes", Strings, nullable=False),
     Column("dislikes", Strings, nullable=False),
     Column("preferences", Strings, nullable=False),
-    Column("quotes", Strings),
+    Column("praise", Strings),
+    Column("blame", Strings),
 )
 
 profiles = Table(

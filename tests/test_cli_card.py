@@ -209,10 +209,11 @@ def test_what_it_says() -> None:
 
 def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
     told = SummaryLists(
-        likes=["Good cast", "Warmth", "fine"],
+        likes=["Good cast", "Warmth"],
         dislikes=["Length"],
         preferences=[],
-        quotes=["the whole cast shines", "", "fine", "two hours too long"],
+        praise=["the whole cast shines"],
+        blame=["two hours too long"],
     )
     said = explanation()
     said = said.model_copy(
@@ -221,7 +222,7 @@ def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
             "evidence": [each.model_copy(update={"summary": told}) for each in said.evidence],
         }
     )
-    assert "liked Good cast, Warmth, “fine”; disliked Length (“two hours too long”)" in " ".join(
+    assert "wrote “two hours too long”; liked Good cast, Warmth; disliked Length" in " ".join(
         shown(card(said, {}.get)).split()
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whylike.adapters.engines.base import Weighing
+from whylike.adapters.engines.base import Adapter, Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents import phrases as cutting
 from whylike.agents import summarizer
@@ -200,6 +201,38 @@ def test_another_prompt_leaves_another_mark(embedder: Embedder, monkeypatch: pyt
     other = prompt_file("phrase_tone").model_copy(update={"neutral": ("it is a thing",)})
     monkeypatch.setattr(summarizer, "prompt_file", lambda _: other)
     assert Summarizer(ScriptedEngine(), embedder).mark != before
+
+
+def written(odds: dict[str, float], rating: float = 4) -> ReviewSummary:
+    """What a taught Summarizer makes of a review, of which it lists three parts as liked."""
+    adapter = Adapter(version="summarizer-01234567", folder=Path("nowhere"))
+    judging = toned(**odds)
+    engine = ScriptedEngine(
+        {Expert.SUMMARIZER: lambda _: "Liked: warm sound; good songs; noon\nDisliked: none\nCares about: price"},
+        {Expert.SUMMARIZER: lambda request: judging.weigh([request])[0].probabilities},
+        adapters={Expert.SUMMARIZER: adapter},
+    )
+    [made] = Summarizer(engine, Embedder()).summarize(
+        [review("The sound is warm. No good songs. It ends at noon.", rating)], SCALE
+    )
+    return made
+
+
+def test_with_a_taught_summary_go_the_phrases_that_it_was_read_from():
+    made = written({})
+    assert (made.likes, made.dislikes) == (("warm sound", "good songs", "noon"), ())
+    assert made.praise == ("The sound is warm", "No good songs", "It ends at noon")
+    assert made.blame == ()
+    assert made.quoted().likes == made.praise
+    assert made.quoted().quoted() == made.quoted()
+
+
+def test_of_a_taught_summary_too_the_tone_can_say_that_a_phrase_is_no_praise():
+    odds = {"warm": 20.0, "songs": 1 / 50, "noon": 1 / 2}
+    assert written(odds).praise == ("The sound is warm", "It ends at noon")
+    assert written(odds).blame == ("No good songs",)
+    assert written(odds, rating=1).praise == ("The sound is warm",)
+    assert written(odds, rating=1).blame == ("No good songs", "It ends at noon")
 
 
 def test_nothing_to_summarise(embedder: Embedder):

@@ -102,4 +102,5 @@ def test_of_a_taught_summary_a_reason_quotes_what_the_reviewer_wrote(
     assert "“Slimy rubber creatures on wires”" in answer.reason.text
     assert "Creature of rubber" not in answer.reason.text
     [of_ben] = [each.summary for each in answer.evidence if each.id == "r5"]
-    assert (of_ben.likes, of_ben.quotes) == (["Creature of rubber"], ["A creature made of slimy rubber and wires"])
+    assert of_ben.likes == ["Creature of rubber"]
+    assert (of_ben.praise, of_ben.blame) == (["A creature made of slimy rubber and wires"], [])
