@@ -36,6 +36,7 @@ hypothesis.settings.register_profile("whylike", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("whylike")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two workers share the tests: a file goes to one; first comes what needs the one real vLLM server."""
     for item in items:
