@@ -32,7 +32,7 @@ LOOK_EVERY = 0.25
 """Seconds between looks at whether a line is due, as no news may come for long."""
 RATED_AFTER = 0.5
 """Seconds of a step from which its rate means something."""
-REASON = "reason"
+REASON, DRAFT = "reason", "draft"
 """The node whose text is shown as it is written."""
 LABELS = {
     "summarize": "summarizing reviews",
@@ -140,7 +140,7 @@ class Watch:
         """Take news of a graph's node, or the next piece of the reason."""
         if event.node == REASON:
             self._reason += event.text
-        self._count(event.node, event.done, event.total)
+        self._count(REASON if event.node == DRAFT else event.node, event.done, event.total)
 
     def index(self, done: int, total: int) -> None:
         """Take news of the index's rebuilding."""

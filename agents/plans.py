@@ -49,6 +49,7 @@ tends therefore track tracks type unique user users value values various want we
 """Words of which reasons are made whatever they speak of."""
 
 _WORD = re.compile(r"[^\W\d_]+")
+_END = re.compile(r"[.!?][\"”')]*(?=\s|$)")
 _CLAIMLESS = frozenset(stems([*CLAIMLESS.split(), *ENGLISH_STOP_WORDS]))
 
 
@@ -119,6 +120,11 @@ def request(plan: Plan) -> Writing:
         stance=plan.stance.value,
     )
     return Writing(expert=Expert.REASONER, prompt=prompt, max_tokens=MAX_TOKENS)
+
+
+def whole(text: str) -> str:
+    """A text that was cut off, without the sentence that it broke off in."""
+    return text[: max((mark.end() for mark in _END.finditer(text)), default=0)]
 
 
 def claims(text: str) -> set[str]:

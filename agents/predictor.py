@@ -75,7 +75,7 @@ class Predictor:
 
     @property
     def mark(self) -> str:
-        """What a calibrator is kept for: the version and the recipe, also that of calibration itself."""
+        """The version and the recipe, also that of calibration: a part of what a calibrator is kept for."""
         own = [constants(calibration), calibration.GROUPS, Calibrator.model_json_schema()]
         return f"{self.version}+{recipe(self.recipe, own)}"
 

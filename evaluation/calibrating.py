@@ -73,7 +73,7 @@ def fit(
             some of them, such as what the model says, is fitted on the others.
         real: The ratings that were given.
         histogram: How often each value of the scale was given before, lowest first.
-        predictor: What it belongs to (`Predictor.mark`).
+        predictor: What it belongs to (`Services.mark`).
         groups: Groups of features that may be used; the first is.
         covered: Share of the ratings that its interval shall cover.
         newest: The last so many pairs settle the distribution's sharpness and the interval; without it all do.

@@ -154,7 +154,7 @@ def evaluate(
         told: Told of progress.
 
     Raises:
-        UsageError: The store has too few reviews.
+        UsageError: The store has too few reviews, or an adapter was promoted before the calibrator could be kept.
         StoreError: The store failed.
         EngineError: The model failed.
     """
@@ -168,7 +168,7 @@ def evaluate(
             f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or give a "
             "larger --validation"
         )
-    ran_on = machine()
+    ran_on, mark = machine(), services.mark
     ask = partial(_explained if with_reason else _unexplained, services)
     plain = at_once(
         partial(_unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
@@ -185,9 +185,11 @@ def evaluate(
         trained + [each.known for each in before],
         rated + given,
         histogram,
-        predictor=services.predictor.mark,
+        predictor=mark,
         newest=len(before),
     )
+    if keep and services.mark != mark:
+        raise UsageError("another adapter was promoted meanwhile, so the calibrator is of no use; evaluate again")
     if keep:
         store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
     factorised = baselines.factorise(store, parts, fitted, measured, told)

@@ -69,18 +69,18 @@ def reason_of(services: Services, review: Review) -> Reasoned:
 
     Raises `StoreError` or `EngineError`.
     """
-    pieces: list[str] = []
+    pieces: dict[str, str] = {"reason": "", "draft": ""}
 
     def heard(event: Event) -> None:
-        if event.node == "reason":
-            pieces.append(event.text)
+        if event.node in pieces:
+            pieces[event.node] += event.text
 
     answer, readout = explain_fully(services, review.user_id, review.item_id, as_of=review.timestamp, on_event=heard)
     titles = _titles(services.store, review, answer)
     known = services.store.reviews([each.id for each in answer.evidence])
     return Reasoned(
         review=review,
-        written=tuple(split_sentences("".join(pieces), titles)),
+        written=tuple(split_sentences(pieces["draft"] or pieces["reason"], titles)),
         reason=answer.reason if answer.reason and answer.reason.sentences else None,
         titles=titles,
         evidence=tuple(f"{each.title}. {each.text}" for each in known),

@@ -150,7 +150,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
 
 @timed("reason")
 def reason(state: PairState, runtime: Runtime[Services]) -> Json:
-    """Find where the two sides meet, and have the Reasoner say so; the text streams out as it is written."""
+    """Find where the two sides meet, and have the Reasoner say so; what a grammar holds streams out at once."""
     services = runtime.context
     known = History.model_validate(state["history"])
     if state["route"] == Route.NOTHING:
@@ -165,18 +165,23 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         chosen, weight, _ = sides.meeting(services, known, *sides.quoted_of(state))
         newcomer = state["route"] == Route.NEW_USER
         asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
+    free = asked.grammar is None
+
+    def tell(text: str) -> None:
+        _tell(runtime, Event(node="draft" if free else "reason", text=text))
+
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
-        answer = services.reasoner.write(asked, lambda text: _tell(runtime, Event(node="reason", text=text)))
-        written = answer.text
-        if answer.finish == "stop":  # what the model's context cut off may come out whole another time
+        answer = services.reasoner.write(asked, tell)
+        written = plans.whole(answer.text) if free and answer.finish == "length" else answer.text
+        if free or answer.finish == "stop":  # what the model's context cut off may come out whole another time
             written = services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
     else:
-        _tell(runtime, Event(node="reason", text=written))
+        tell(written)
     return {
         "told": asked.prompt.messages[0].content,
-        "free": asked.grammar is None,
+        "free": free,
         "written": written,
         "balance": weight,
         "points": [point.model_dump(mode="json") for point in chosen],
@@ -214,6 +219,8 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     )
     if not grounded.sentences:
         return {"reason": None, "held": True}
+    if state["free"]:
+        _tell(runtime, Event(node="reason", text=grounded.text))
     return {"reason": grounded.model_dump(mode="json")}
 
 

@@ -15,6 +15,7 @@ from whylike.adapters.registry.registry import Registry
 from whylike.agents.calibration import Calibrator
 from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
+from whylike.agents.recipe import digest
 from whylike.agents.summarizer import Summarizer
 from whylike.graph.lately import Lately
 from whylike.memory.embeddings import Embedder
@@ -83,14 +84,20 @@ class Services:
                 now=lambda: int(time.time()),
             )
 
+    @property
+    def mark(self) -> str:
+        """What a calibrator is kept for: the Predictor, and what the other experts and the settings give it to read."""
+        given = self.summarizer.mark, self.reasoner.version, self.settings.history, self.settings.item_profile
+        return f"{self.predictor.mark}+{digest(given)[:8]}"
+
     def calibrator(self) -> Calibrator | None:
-        """What calibrates the predictor's ratings now, if one was fitted for it and kept in the store."""
-        kept = self.store.calibration(self.predictor.mark)
+        """What calibrates the ratings now, if one was fitted for these experts and kept in the store."""
+        kept = self.store.calibration(self.mark)
         return Calibrator.model_validate_json(kept) if kept else None
 
     def calibrator_as_of(self, known: History) -> Calibrator | None:
         """The same with its interval as of the pair's time."""
-        kept = self.store.calibration(self.predictor.mark)
+        kept = self.store.calibration(self.mark)
         if not kept:
             return None
         lately = self.lately.get(kept)

@@ -64,7 +64,10 @@ class Batch(TypedDict):
 
 
 class Event(Record):
-    """Progress of a query, as it streams: a node's count, or a piece of the reason's text."""
+    """Progress of a query, as it streams: a node's count, or a piece of the reason's text.
+
+    The node `draft` has pieces of a text of which only a part may be told: what is told comes after, from `reason`.
+    """
 
     node: str
     done: int = 0

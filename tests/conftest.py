@@ -36,18 +36,19 @@ hypothesis.settings.register_profile("whylike", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("whylike")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where two workers share the tests, a file goes to one of them, and so does all that needs the real vLLM server."""
+    item.add_marker(pytest.mark.xdist_group("vllm" if _served(item) else item.nodeid.partition("::")[0]))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two workers share the tests: a file goes to one; first comes what needs the one real vLLM server."""
-    for item in items:
-        served = "vllm" in item.fixturenames or _parameter(item, "kind") == "vllm"
-        item.add_marker(pytest.mark.xdist_group("vllm" if served else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("vllm",))
+    """What needs that server takes longest, so it comes first."""
+    items.sort(key=lambda item: not _served(item))
 
 
-def _parameter(item: pytest.Item, name: str) -> object:
-    """What a test was given for a parameter, if anything."""
-    return item.callspec.params.get(name) if hasattr(item, "callspec") else None
+def _served(item: pytest.Item) -> bool:
+    chosen = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
+    return chosen == "vllm" or "vllm" in item.fixturenames
 
 
 @pytest.fixture(autouse=True)

@@ -107,11 +107,12 @@ def teach(
     data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
     name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
     work = store.folder / FOLDER / name
-    card = _done(registry, expert, base_hash, data_hash, recipe)
-    if card is None:
-        work.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(work.with_suffix(".lock"), timeout=0):
+    work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=0):
+            card = _done(registry, expert, base_hash, data_hash, recipe)
+            if card is None:
+                work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
                 trained = train(find_base(settings), taken, validation, recipe, work, scale=scale, told=told)
                 rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
@@ -133,8 +134,8 @@ def teach(
                 )
                 card = registry.card(registry.add(trained.folder, provenance))
                 shutil.rmtree(work)
-        except Timeout:
-            raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
+    except Timeout:
+        raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
     return Lesson(
         version=card.version,
         examples=int(card.metrics["examples"]),

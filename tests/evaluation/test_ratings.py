@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import whylike.cli
+from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.errors import UsageError
 from whylike.evaluation.ablation import Ablation
@@ -23,7 +24,7 @@ from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
 from whylike.memory.store import Store
 from whylike.ratings_card import ratings_card
-from whylike.records import Review
+from whylike.records import Expert, Review
 from whylike.settings import Settings
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -129,12 +130,13 @@ def test_explanations_use_what_was_kept(settings: Settings):
         assert after.bias_baseline == before.bias_baseline
         assert after.uncalibrated_expectation == before.uncalibrated_expectation
 
-    class Trained(ScriptedEngine):
-        def adapter_version(self, expert: object) -> str:
-            return "predictor-2"
-
-    with Services.open(settings, engine=Trained()) as services:
-        assert services.calibrator() is None, "it belongs to the version that it was fitted for"
+    for expert in (Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR):
+        adapter = Adapter(version=f"{expert}-01234567", folder=settings.store)
+        with Services.open(settings, engine=ScriptedEngine(adapters={expert: adapter})) as services:
+            assert services.calibrator() is None, "it belongs to the versions that it was fitted for"
+    fewer = settings.model_copy(update={"history": 3})
+    with Services.open(fewer, engine=ScriptedEngine()) as services:
+        assert services.calibrator() is None, "and to what they were given to read"
 
 
 def test_too_few_reviews_are_told(tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 
 from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
-from whylike.graph.pair import Services, explain
+from whylike.graph.pair import Event, Services, explain
 from whylike.records import Expert, Explanation
 
 TEXT = (
@@ -104,3 +104,40 @@ def test_of_a_taught_summary_a_reason_quotes_what_the_reviewer_wrote(
     [of_ben] = [each.summary for each in answer.evidence if each.id == "r5"]
     assert of_ben.likes == ["Creature of rubber"]
     assert (of_ben.praise, of_ben.blame) == (["A creature made of slimy rubber and wires"], [])
+
+
+@pytest.mark.parametrize("text", [TEXT, "It was filmed in Peru."])
+def test_what_is_not_told_is_not_shown_either(text: str, opened: Callable[..., AbstractContextManager[Services]]):
+    adapter = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
+    held = ScriptedEngine()
+
+    def writes(request: Writing) -> str:
+        return held.write([request])[0].text if request.grammar else text
+
+    engine = ScriptedEngine({Expert.REASONER: writes}, adapters={Expert.REASONER: adapter})
+    shown = {"reason": "", "draft": ""}
+
+    def hear(event: Event) -> None:
+        if event.node in shown:
+            shown[event.node] += event.text
+
+    with opened(engine) as services:
+        answer = explain(services, "ann", "ice", on_event=hear)
+    assert answer.reason is not None
+    assert shown == {"reason": answer.reason.text, "draft": text}
+
+
+def test_of_a_text_that_was_cut_off_the_whole_sentences_are_told(
+    opened: Callable[..., AbstractContextManager[Services]], monkeypatch: pytest.MonkeyPatch
+):
+    adapter = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
+    engine = ScriptedEngine({Expert.REASONER: lambda _: TEXT * 9}, adapters={Expert.REASONER: adapter})
+    monkeypatch.setattr("whylike.agents.plans.MAX_TOKENS", 30)
+    with opened(engine) as services:
+        answer = explain(services, "ann", "ice")
+        asked = len(plans(engine))
+        again = explain(services, "ann", "ice")
+    assert answer.reason is not None
+    assert [each.text for each in answer.reason.sentences] == ["The user likes slimy rubber creatures on wires."]
+    assert again.reason == answer.reason
+    assert len(plans(engine)) == asked, "it is not asked for again"
