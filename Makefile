@@ -67,7 +67,7 @@ adapters: setup ## train the adapters that come with whylike anew, from a teache
 	cp -R $(SCHOOL)/adapters adapters/shipped
 
 test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

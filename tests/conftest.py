@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ import pytest
 from pretended import Graph
 from sqlalchemy import URL, create_engine
 from typer.testing import CliRunner
+from xdist.scheduler import LoadFileScheduling
 
 import whylike.cli
 from whylike.adapters.engines.base import Adapter
@@ -36,19 +38,25 @@ hypothesis.settings.register_profile("whylike", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("whylike")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Where two workers share the tests, a file goes to one of them, and so does all that needs the real vLLM server."""
-    item.add_marker(pytest.mark.xdist_group("vllm" if _served(item) else item.nodeid.partition("::")[0]))
+SERVED = re.compile(r"/test_(?:pair_)?vllm(?:_cli)?\.py::|\[vllm[-\]]")
+"""The tests that need the real vLLM server, by their ids."""
+
+
+class Workers(LoadFileScheduling):
+    """Where several workers share the tests, a file goes to one, and so does all that needs the real vLLM server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "vllm" if SERVED.search(nodeid) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Workers:
+    """Share the tests out so."""
+    return Workers(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs that server takes longest, so it comes first."""
-    items.sort(key=lambda item: not _served(item))
-
-
-def _served(item: pytest.Item) -> bool:
-    chosen = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
-    return chosen == "vllm" or "vllm" in item.fixturenames
+    items.sort(key=lambda item: not SERVED.search(item.nodeid))
 
 
 @pytest.fixture(autouse=True)
