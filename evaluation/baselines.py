@@ -7,6 +7,7 @@ pair folded in, which is what a running service knows, and with nothing later th
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -93,6 +94,7 @@ def _or(average: float | None, otherwise: float) -> float:
 
 def _trained(pairs: Sequence[Pair], features: int, regularisation: float) -> BiasedMFScorer:
     """A scorer fitted on ratings; of two ratings of one item by one user the later counts."""
+    logging.getLogger("lenskit").setLevel(logging.ERROR)  # it warns where all ratings are alike
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pandas as pd  # noqa: PLC0415 - seconds to import, as lenskit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from whylike.adapters.training.teach import examples_for, held_out
 from whylike.agents import predictor
 from whylike.agents.calibration import Readout
 from whylike.agents.grounding import split_sentences
@@ -16,7 +17,7 @@ from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
 from whylike.memory.history import history
 from whylike.memory.store import Store
-from whylike.records import Explanation, Reason, Review
+from whylike.records import Expert, Explanation, Reason, Review
 
 
 class Reasoned(NamedTuple):
@@ -57,10 +58,17 @@ class Rated(NamedTuple):
 def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
     """The reviews with a text of the store's newest tenth (`splits.split`), or a sample of them, the same for one seed.
 
+    Left out are items of which the store has reasons that a Reasoner may learn from.
+
     Raises:
         UsageError: The store has too few reviews.
     """
+    learned = {example.group for example in held_out(examples_for(Expert.REASONER, store))[0]}
     told = [review for review in store.reviews([pair.review_id for pair in split(store).test]) if review.text]
+    if learned:  # by title, as a teacher's file has it, or by id
+        items = {review.item_id: store.item(review.item_id) for review in told}
+        titles = {item_id: item.title for item_id, item in items.items() if item}
+        told = [each for each in told if not {each.item_id, titles.get(each.item_id)} & learned]
     return told if limit is None else sample(told, limit, seed)
 
 

@@ -10,6 +10,7 @@ from lettered import Letters
 
 from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.adapters.training.teach import examples_for, held_out
 from whylike.agents.calibration import Readout
 from whylike.errors import UsageError
 from whylike.evaluation import resampling
@@ -18,7 +19,7 @@ from whylike.evaluation.reasons import ReasonWay, evaluate_reasons, measure
 from whylike.graph import services as services_module
 from whylike.graph.services import Services
 from whylike.memory.store import Store
-from whylike.records import Expert, Item, RatingScale, Reason, Review, Sentence
+from whylike.records import Expert, Item, RatingScale, Reason, ReasonAnnotation, Review, Sentence
 from whylike.records import Rated as Rates
 from whylike.settings import Settings
 
@@ -182,6 +183,23 @@ def test_the_newest_tenth_is_taken_whole_moments_only_and_a_seed_draws_from_it(s
     some = newest(store, 2, 1)
     assert len(some) == 2
     assert some == newest(store, 2, 1)
+
+
+def test_items_of_which_reasons_are_learned_are_left_out(store: Store):
+    fill(store)
+    every = newest(store, None, 0)
+    titles = {each.review_id: store.item(each.item_id).title for each in every}
+    told = ReasonAnnotation(
+        title="",
+        user_likes=("loud guitars",),
+        item_likes=("soft songs",),
+        text="The user enjoys loud guitars. It has soft songs.",
+    )
+    store.add_annotations([told.model_copy(update={"title": title}) for title in titles.values()], "test")
+    left = newest(store, None, 0)
+    held = held_out(examples_for(Expert.REASONER, store))[1]
+    assert {titles[each.review_id] for each in left} == {example.group for example in held}
+    assert len(left) < len(every)
 
 
 def test_a_store_that_is_too_small_is_refused(store: Store):
