@@ -167,7 +167,7 @@ def annotation_tables(connection: Connection) -> None:
 def quotes_of_summaries(connection: Connection) -> None:
     """The reviewer's words behind a summary that was written in others."""
     for column in ("praise", "blame"):
-        connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} TEXT"))
+        connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} {TEXT[connection.dialect.name]}"))
 
 
 def _create(connection: Connection, tables: str) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
 
 from whylike.errors import InputError
 from whylike.memory.annotations import Annotation
@@ -40,10 +39,7 @@ _NOTHING = re.compile(
 )
 """How a teacher says that there is nothing; “no filler” says something."""
 _OPENS, _CLOSES = "([“", ")]”"
-_UNREADABLE = (
-    *(OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError),
-    *(ValidationError, PydanticSerializationError),
-)
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What comes of a file that is damaged, or of a row that is not of either shape."""
 
 
