@@ -17,6 +17,7 @@ VLLM_PLUGIN := adapters/vllm_plugin
 
 TEACHER := ../shared/data/teacher
 SCHOOL := build/school
+TAUGHT := build/taught
 TERMS := annotated by GPT-3.5, as in Reason4Rec; for research only
 
 .PHONY: setup vllm-env demo adapters test lint clean help
@@ -61,10 +62,16 @@ adapters: setup ## train the adapters that come with whylike anew, from a teache
 	@test -d $(TEACHER) || { echo "the teacher's annotations are missing: put them in $(TEACHER), or name their folder with make adapters TEACHER=..." >&2; exit 1; }
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/reasons.jsonl.gz
-	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --data "Amazon reviews of digital music (2014), $(TERMS)."
-	$(BIN)/whylike train reasoner --store $(SCHOOL) --data "Reasons about Amazon's digital music (2014), $(TERMS)."
-	rm -rf adapters/shipped
-	cp -R $(SCHOOL)/adapters adapters/shipped
+	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters
+	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --json \
+		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
+	$(BIN)/whylike train reasoner --store $(SCHOOL) --json \
+		--data "Reasons about Amazon's digital music (2014), $(TERMS)." > $(TAUGHT)/reasoner.json
+	@# Of all that may lie in the school's store only what these trainings named.
+	for lesson in $(TAUGHT)/*.json; do \
+		version=$$($(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' $$lesson) && \
+		cp -R $(SCHOOL)/adapters/$$version $(TAUGHT)/adapters/ || exit 1; done
+	rm -rf adapters/shipped && mv $(TAUGHT)/adapters adapters/shipped
 
 test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
