@@ -23,6 +23,9 @@ DAMPING = 5.0
 """Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 RECENT = 10
 """Newest ratings of an item whose mean is looked at on its own."""
+FARTHEST = 3.0
+"""Standard deviations from its mean beyond which a feature says no more: counts grow, and one of few pairs that was
+almost the same for all would be drawn out to anything later."""
 USUAL_SPREAD = 0.2
 """Standard deviation of ratings, in shares of the scale, that stands in until a user or an item has several."""
 
@@ -213,7 +216,9 @@ def damped(rated: Rated, general: float) -> float:
 def moved(terms: Mapping[str, Term], features: Mapping[str, float]) -> float:
     """What the terms of the known features add up to."""
     return sum(
-        term.weight * (features[name] - term.mean) / term.deviation for name, term in terms.items() if name in features
+        term.weight * min(max((features[name] - term.mean) / term.deviation, -FARTHEST), FARTHEST)
+        for name, term in terms.items()
+        if name in features
     )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from whylike.agents.calibration import GROUPS, USUAL, Calibrator, Nested, Readout, Term, based, quantile
+from whylike.agents.calibration import FARTHEST, GROUPS, USUAL, Calibrator, Nested, Readout, Term, based, quantile
 from whylike.agents.distributions import COVERED, Floats, log, tilts
 
 FEWEST = 10
@@ -186,7 +186,8 @@ class _Standard(NamedTuple):
         return cls(means, np.maximum(np.sqrt((off**2).sum(axis=0) / known), 1e-6))
 
     def applied(self, matrix: Floats) -> Floats:
-        return np.where(np.isfinite(matrix), (matrix - self.means) / self.deviations, 0.0)
+        off = np.clip((matrix - self.means) / self.deviations, -FARTHEST, FARTHEST)
+        return np.where(np.isfinite(matrix), off, 0.0)
 
 
 def _weights(standard: Floats, left: Floats, penalties: Sequence[float]) -> Floats:

@@ -111,3 +111,27 @@ def test_it_serves_other_scales_and_pairs_of_which_less_is_known():
 
 def test_two_fits_are_the_same():
     assert fit(*drawn(60, 7), FLAT) == fit(*drawn(60, 7), FLAT)
+
+
+def test_counts_that_grow_beyond_those_it_was_fitted_on_draw_the_rating_nowhere():
+    """All pairs of one user: the count is a clock, and what it foretells of later times is made up."""
+    chance = np.random.default_rng(3)
+    known = [
+        Readout(
+            scale=FIVE,
+            general=3,
+            user=Rated(count=100 + number, average=3),
+            item=Rated(count=3, average=3),
+            user_spread=1.2,
+            item_spread=0.8 + 0.1 * float(chance.random()),
+        )
+        for number in range(60)
+    ]
+    # Ratings that rise while they are fitted on.
+    given = [float(2 + (number >= 30) + int(chance.integers(2))) for number in range(60)]
+    own = fit(known, given, FLAT)
+    assert "evidence" in own.groups, "it must have taken the count for this test to see it"
+    counted = [Rated(count=count, average=3) for count in (10**3, 10**4, 10**6)]
+    later = [own.place(known[0].model_copy(update={"user": rated})) for rated in counted]
+    assert later[0] == later[1] == later[2]
+    assert later[0] <= own.place(known[-1]) + 0.25

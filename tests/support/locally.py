@@ -16,6 +16,8 @@ from whylike.adapters.engines.rendering import Renderer
 from whylike.records import Expert
 
 LABELS = ("1", "2", "3", "4", "5")
+SOON = 180
+"""Seconds that anything may take, the making of a graph among it, on a machine that does much else."""
 
 
 class Watched:
@@ -34,7 +36,7 @@ class Watched:
             self.calls.append((len(rows), max(map(len, tokens))))
             self.adapters.append([row.adapter for row in rows])
             self.entered.set()
-            assert self.gate.wait(30)
+            assert self.gate.wait(SOON)
             if self.failure:
                 raise self.failure
             return forward(runner, rows, tokens, *rest)

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from locally import Reference, Watched, weighing, writing
+from locally import SOON, Reference, Watched, weighing, writing
 from transformers import PreTrainedTokenizerFast
 
 from whylike.adapters.engines import open_engine
@@ -131,10 +131,10 @@ def test_waiting_requests_are_joined_into_batches(open_local: Callable[..., Loca
     watched.gate.clear()
     with ThreadPoolExecutor(10) as pool:
         first = pool.submit(engine.weigh, [weighing(prompt("Good."))])
-        assert watched.entered.wait(30)
+        assert watched.entered.wait(SOON)
         rest = [pool.submit(engine.weigh, [weighing(prompt(f"Good {index}."))]) for index in range(9)]
         with engine._changed:
-            assert engine._changed.wait_for(lambda: len(engine._waiting) == 9, 30)
+            assert engine._changed.wait_for(lambda: len(engine._waiting) == 9, SOON)
         watched.gate.set()
         assert all(future.result() for future in [first, *rest])
     assert [rows for rows, _ in watched.calls] == [1, 4, 4, 1]
@@ -151,7 +151,7 @@ def test_a_batch_takes_its_own_expert_first_and_passes_nobody_over(
     engine._enqueue(jobs)
     watched.gate.set()
     for job in jobs:
-        job.answer.result(30)
+        job.answer.result(SOON)
     first, second = engine.adapter_version(Expert.PREDICTOR), BASE
     assert watched.adapters == [[first, first], [second, second], [first, first], [first]]
     engine.close()
@@ -206,7 +206,7 @@ def test_a_bad_request_fails_alone_in_its_batch(
     engine._enqueue(jobs)
     for job in jobs:
         if job.request is good:
-            assert job.answer.result(30) == expected
+            assert job.answer.result(SOON) == expected
         else:
             assert isinstance(job.answer.exception(30), EngineError), job.request
     assert "too complex" in str(jobs[-2].answer.exception())
@@ -230,17 +230,17 @@ def test_closing_ends_what_runs_and_what_waits(fresh: LocalEngine, watched: Watc
     watched.gate.clear()
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(fresh.write, [writing(prompt("Good.", shared=0), max_tokens=50)])
-        assert watched.entered.wait(30)
+        assert watched.entered.wait(SOON)
         waiting = pool.submit(fresh.weigh, [weighing(prompt("Good."))])
         with fresh._changed:
-            assert fresh._changed.wait_for(lambda: fresh._waiting, 30)
+            assert fresh._changed.wait_for(lambda: fresh._waiting, SOON)
         closing = pool.submit(fresh.close)
-        assert fresh._closed.wait(30)
+        assert fresh._closed.wait(SOON)
         watched.gate.set()
-        closing.result(30)
+        closing.result(SOON)
         for future in (running, waiting):
             with pytest.raises(EngineError, match="closed before"):
-                future.result(30)
+                future.result(SOON)
     assert len(watched.calls) == 1
     assert not fresh._thread.is_alive()
 

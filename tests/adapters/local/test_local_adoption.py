@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from locally import Reference, Watched, weighing, writing
+from locally import SOON, Reference, Watched, weighing, writing
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -78,17 +78,17 @@ def test_requests_that_wait_are_answered_by_what_was_live_when_they_came(
     watched.entered.clear()
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(fresh.weigh, [weighing(prompt("Good."))])
-        assert watched.entered.wait(30)
+        assert watched.entered.wait(SOON)
         waiting = pool.submit(fresh.weigh, [weighing(prompt("Bad."))] * 2)
         with fresh._changed:
-            assert fresh._changed.wait_for(lambda: len(fresh._waiting) == 2, 30)
+            assert fresh._changed.wait_for(lambda: len(fresh._waiting) == 2, SOON)
         adoption = pool.submit(fresh.adopt, others)
         with fresh._changed:
-            assert fresh._changed.wait_for(lambda: fresh._adoptions, 30)
+            assert fresh._changed.wait_for(lambda: fresh._adoptions, SOON)
         assert fresh.adapter_version(Expert.PREDICTOR) == adapters[Expert.PREDICTOR].version
         watched.gate.set()
-        adoption.result(30)
-        old = {answer.adapter_version for answer in (*running.result(30), *waiting.result(30))}
+        adoption.result(SOON)
+        old = {answer.adapter_version for answer in (*running.result(SOON), *waiting.result(SOON))}
     assert old == {adapters[Expert.PREDICTOR].version}
     assert fresh.weigh([weighing(prompt("Bad."))])[0].adapter_version == others[Expert.PREDICTOR].version
 
@@ -97,17 +97,17 @@ def test_an_adoption_that_waits_is_told_when_the_engine_is_closed(fresh: LocalEn
     watched.gate.clear()
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(fresh.weigh, [weighing(prompt("Good.", shared=0))])
-        assert watched.entered.wait(30)
+        assert watched.entered.wait(SOON)
         adoption = pool.submit(fresh.adopt, {})
         with fresh._changed:
-            assert fresh._changed.wait_for(lambda: fresh._adoptions, 30)
+            assert fresh._changed.wait_for(lambda: fresh._adoptions, SOON)
         closing = pool.submit(fresh.close)
-        assert fresh._closed.wait(30)
+        assert fresh._closed.wait(SOON)
         watched.gate.set()
-        closing.result(30)
+        closing.result(SOON)
         with pytest.raises(EngineError, match="closed before"):
-            adoption.result(30)
-        assert running.result(30)
+            adoption.result(SOON)
+        assert running.result(SOON)
 
 
 def no_adapter(folder: Path, tiny: Path) -> None:
