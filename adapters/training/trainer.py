@@ -303,6 +303,7 @@ def _callbacks(recipe: Recipe, told: Callable[[News], None]) -> list[TrainerCall
 
         def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
             self.began, self.read = time.monotonic(), state.num_input_tokens_seen
+            told(News(step=state.global_step, steps=state.max_steps))
 
         def on_log(self, args: object, state: TrainerState, control: object, **given: Any) -> None:  # noqa: ANN401
             logs: dict[str, float] = given["logs"]
