@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -31,6 +31,7 @@ from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage,
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.metrics import Difference, Error, difference, error
 from whylike.evaluation.splits import Pair, sample, split
+from whylike.graph import lessons
 from whylike.graph.lately import Lately
 from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
@@ -41,8 +42,6 @@ from whylike.records import History, ItemProfile, Rated, RatingScale, Record, Re
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-AT_ONCE = 4
-"""Pairs that are asked about at once."""
 LENGTHS = (0, 1, 2, 4, 8, 16, 32)
 """Where the bins of users' counts begin."""
 COLD = 3
@@ -336,13 +335,10 @@ def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) ->
     """The answers to some questions, in order; some are asked at once, so that the engine has batches."""
     answers: list[A] = []
     told(what, 0, len(asked))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            for done, answer in enumerate(pool.map(ask, asked), start=1):
-                answers.append(answer)
-                told(what, done, len(asked))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(lessons.at_once(ask, asked)) as given:
+        for answer in given:
+            answers.append(answer)
+            told(what, len(answers), len(asked))
     return answers
 
 

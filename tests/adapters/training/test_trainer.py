@@ -85,20 +85,26 @@ train(find_base(Settings(model=job["model"])), examples, checked, Recipe(**job["
 """
 
 
+def kill(work: Path, model: Path, examples: list[Example], recipe: Recipe, *, dies: int) -> None:
+    """Train in a process that is killed at a step."""
+    job = {
+        "examples": [each.model_dump() for each in examples],
+        "checked": [each.model_dump() for each in CHECKED],
+        "recipe": recipe.model_dump(),
+        "model": str(model),
+        "work": str(work),
+        "dies": dies,
+    }
+    told = work.with_name("job.json")
+    told.write_text(json.dumps(job))
+    killed = subprocess.run([sys.executable, "-c", DIES, str(told)], check=False, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_killed_run_goes_on_to_the_same_end(base: Base, tiny: Path, tmp_path: Path, broken: bool):
     undisturbed = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "whole")
-    job = {
-        "examples": [each.model_dump() for each in LEARNED],
-        "checked": [each.model_dump() for each in CHECKED],
-        "recipe": RECIPE.model_dump(),
-        "model": str(tiny),
-        "work": str(tmp_path / "killed"),
-        "dies": 10,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    killed = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "job.json")], check=False, env=os.environ)
-    assert killed.returncode == -signal.SIGKILL
+    kill(tmp_path / "killed", tiny, LEARNED, RECIPE, dies=10)
     kept = sorted((tmp_path / "killed" / "checkpoints").iterdir())
     assert kept
     if broken:  # as if the kills had come while these were written
@@ -118,16 +124,6 @@ def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_p
     soon = RECIPE.model_copy(update={"patience": 2, "epochs": 4, "rate": 0.05})
     undisturbed = train(base, wrong, CHECKED, soon, tmp_path / "whole")
     assert undisturbed.steps < 24, "it must have lost its patience for this test to see it"
-    job = {
-        "examples": [each.model_dump() for each in wrong],
-        "checked": [each.model_dump() for each in CHECKED],
-        "recipe": soon.model_dump(),
-        "model": str(tiny),
-        "work": str(tmp_path / "killed"),
-        "dies": undisturbed.steps - 1,
-    }
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    killed = subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "job.json")], check=False, env=os.environ)
-    assert killed.returncode == -signal.SIGKILL
+    kill(tmp_path / "killed", tiny, wrong, soon, dies=undisturbed.steps - 1)
     trained = train(base, wrong, CHECKED, soon, tmp_path / "killed")
     assert (trained.steps, trained.loss) == (undisturbed.steps, pytest.approx(undisturbed.loss, rel=1e-3))
