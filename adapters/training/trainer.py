@@ -17,6 +17,7 @@ from pydantic import Field
 from whylike.adapters.engines.model import Base, quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.training.examples import Example, tokens
+from whylike.adapters.training.heap import keep_freed
 from whylike.errors import UsageError
 from whylike.records import RatingScale, Record
 
@@ -35,6 +36,10 @@ SORTED = 20
 SHORT = 640
 """Tokens up to which attention is written out on a CPU: its backward pass is a fifth faster than the fused kernel's,
 but its memory grows with the square of the length."""
+
+
+PADDED = 64
+"""Batches on a CPU are padded to a multiple of so many tokens: what a batch of few lengths frees fits the next."""
 
 
 class Recipe(Record):
@@ -131,6 +136,8 @@ def train(
             f"{recipe.longest:,} tokens; annotate more reviews first, or for ratings ingest more"
         )
     on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        keep_freed()
     per_epoch = math.ceil(len(fitting) / recipe.batch)
     every = max(per_epoch // recipe.checks, 1)
     with quiet():
@@ -255,6 +262,7 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=on_gpu,
+        pad_to_multiple_of=None if on_gpu else PADDED,
     )
 
 

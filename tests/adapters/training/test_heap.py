@@ -1,0 +1,40 @@
+"""What a training on a CPU frees stays with the process."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import ctypes, resource, sys
+from whylike.adapters.training.heap import keep_freed
+
+if sys.argv[1] == "kept":
+    keep_freed()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.memset.argtypes, libc.free.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t], [ctypes.c_void_p]
+size = 64 << 20
+for turn in range(11):
+    if turn == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    piece = libc.malloc(size)
+    libc.memset(piece, 1, size)
+    libc.free(piece)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(way: str) -> int:
+    """Pages that the kernel had to give for ten pieces of 64 MiB, taken and freed after a first one."""
+    ran = subprocess.run([sys.executable, "-c", FAULTS, way], check=True, capture_output=True, text=True)
+    return int(ran.stdout)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
+def test_what_is_freed_is_taken_again_without_new_pages():
+    assert faults("kept") < 100
+    assert faults("given back") > 1000
