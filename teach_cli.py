@@ -151,12 +151,16 @@ def train(
     reward expert the review itself, to its rating. Pairs that were imported with profiles are learned from too.
 
     Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
-    command is given again. One in ten items is left out of all training, to be evaluated with. What is not given
-    depends on the expert; the adapter's card has it.
+    command is given again. Several GPUs share the steps where `accelerate launch -m whylike.cli train ...` starts it.
+    One in ten items is left out of all training, to be evaluated with. What is not given depends on the expert; the
+    adapter's card has it.
     """
     if (limit is not None and expert not in RATINGS) or (reasons is not None and expert != RATINGS[0]):
         raise typer.BadParameter("--limit is for the predictor and reward, --reasons for the predictor; leave it out")
+    from rich.console import Console
+
     from whylike.adapters.training.teach import RECIPES, examples_for, teach
+    from whylike.adapters.training.trainer import processes
     from whylike.graph import lessons
     from whylike.graph.services import Services
     from whylike.graph.state import Event
@@ -174,9 +178,10 @@ def train(
     more = {"limit": limit, "reasons": reasons}
     given |= {name: value for name, value in more.items() if value is not None}
     command = " ".join(["whylike train", expert, *(f"--{name} {value:g}" for name, value in given.items())])
-    with Watch(messages(), "loading the model") as watch:
+    group = processes()
+    with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:
-            with Services.open(settings, told=watch.index) as services:
+            with group.main_process_first(), Services.open(settings, told=watch.index) as services:
                 learned = lessons.examples(
                     services,
                     who,
@@ -189,7 +194,8 @@ def train(
             if expert not in RATINGS:
                 learned = examples_for(who, opened)
             lesson = teach(who, settings, opened, learned, recipe, command=command, data=data, told=watch.training)
-    show(lesson, None if as_json else lesson_card(lesson))
+    if group.is_main_process:
+        show(lesson, None if as_json else lesson_card(lesson))
 
 
 def filtered_card(found: Filtered) -> RenderableType:

@@ -25,7 +25,10 @@ class AnswerTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:  # noqa: ANN401
-        """The sum of the labels' negative log-likelihoods, divided by the step's number of labels."""
+        """The sum of the labels' negative log-likelihoods, divided by the step's number of labels.
+
+        Times the number of processes that train together, over which gradients are averaged.
+        """
         if inputs["input_ids"].device.type != "cpu":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         labels = inputs["labels"][:, 1:]
@@ -36,8 +39,10 @@ class AnswerTrainer(SFTTrainer):
         total = functional.cross_entropy(
             outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
         )
-        count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        loss = total / count
+        if num_items_in_batch is None:
+            loss = total / (labels != IGNORED).sum()
+        else:
+            loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     def _send_telemetry(self) -> None:

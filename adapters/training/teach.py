@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from filelock import FileLock, Timeout
 
@@ -14,7 +15,7 @@ from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
-from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.adapters.training.trainer import News, Recipe, processes, train
 from whylike.agents.recipe import digest
 from whylike.errors import UsageError
 from whylike.memory.store import Store
@@ -83,7 +84,8 @@ def teach(
     """Train an adapter for an expert from examples and add it to the registry.
 
     A run that was killed goes on at its last checkpoint when the same command is given again; one that is done is not
-    done again.
+    done again. Processes that `accelerate launch` started share each step; the first of them keeps the checkpoints and
+    adds the adapter.
 
     Args:
         expert: Who learns.
@@ -99,7 +101,10 @@ def teach(
         UsageError: There are too few examples, or the same training runs already.
         EngineError: The base model cannot be loaded.
     """
+    from accelerate.utils import broadcast_object_list  # noqa: PLC0415 - seconds
+
     began = time.monotonic()
+    group = processes()
     registry = Registry(settings, store)
     learned, _ = held_out(examples)
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
@@ -109,8 +114,9 @@ def teach(
     work = store.folder / FOLDER / name
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(work.with_suffix(".lock"), timeout=0):
+        with FileLock(work.with_suffix(".lock"), timeout=0) if group.is_main_process else nullcontext():
             card = _done(registry, expert, base_hash, data_hash, recipe)
+            group.wait_for_everyone()
             if card is None:
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
@@ -132,8 +138,12 @@ def teach(
                         **rmse,
                     },
                 )
-                card = registry.card(registry.add(trained.folder, provenance))
-                shutil.rmtree(work)
+                added = ""
+                if group.is_main_process:
+                    added = registry.add(trained.folder, provenance)
+                    shutil.rmtree(work)
+                (added,) = broadcast_object_list([added])
+                card = registry.card(added)
     except Timeout:
         raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
     return Lesson(

@@ -22,6 +22,7 @@ from whylike.errors import UsageError
 from whylike.records import RatingScale, Record
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
     from peft import PeftModel
     from transformers import PreTrainedModel, TrainerCallback, TrainerState
     from trl.trainer.sft_config import SFTConfig
@@ -125,6 +126,7 @@ def train(
 
         from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
 
+    group = processes()
     renderer = Renderer(base.tokenizer)
     rows = [tokens(example, renderer, base.tokenizer) for example in examples for _ in range(example.times)]
     fitting = [row for row in rows if len(row["input_ids"]) <= recipe.longest]
@@ -144,7 +146,9 @@ def train(
         set_seed(recipe.seed)
         trainer = AnswerTrainer(
             model=_loaded(base, max(len(row["input_ids"]) for row in fitting), on_gpu=on_gpu),
-            args=_config(recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu),
+            args=_config(
+                recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu, together=group.num_processes
+            ),
             train_dataset=Dataset.from_list(fitting).select(
                 ordered([len(row["input_ids"]) for row in fitting], recipe)
             ),
@@ -160,7 +164,9 @@ def train(
             callbacks=_callbacks(recipe, told),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(work / "checkpoints"))
+        with group.main_process_first():  # which removes what is broken
+            last = _last_checkpoint(work / "checkpoints")
+        trainer.train(resume_from_checkpoint=last)
         loss = trainer.state.best_metric
         if loss is None or not math.isfinite(loss):
             raise UsageError(f"the training diverged (validation loss {loss}); give a --rate below {recipe.rate:g}")
@@ -169,8 +175,10 @@ def train(
         for weight in model.parameters():
             if weight.requires_grad:  # learned in fp32, kept in half the bytes
                 weight.data = weight.data.bfloat16()
-        rmse = rating_error(model, checked, renderer, scale) if scale else None
-        model.save_pretrained(str(folder))
+        rmse = None
+        if group.is_main_process:
+            rmse = rating_error(model, checked, renderer, scale) if scale else None
+            model.save_pretrained(str(folder))
     state = trainer.state
     return Trained(
         folder=folder,
@@ -180,6 +188,13 @@ def train(
         loss=loss,
         rmse=rmse,
     )
+
+
+def processes() -> PartialState:
+    """Those that train together: all that `accelerate launch` started, else this one alone."""
+    from accelerate import PartialState  # noqa: PLC0415 - seconds
+
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def rating_error(
@@ -226,16 +241,17 @@ def ordered(lengths: Sequence[int], recipe: Recipe) -> list[int]:
     return order
 
 
-def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool) -> SFTConfig:
-    """The trainer's settings: validated and kept every so many steps."""
+def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool, together: int) -> SFTConfig:
+    """The trainer's settings: validated and kept every so many steps, each of so many processes together."""
     from trl.trainer.sft_config import SFTConfig  # noqa: PLC0415 - seconds
 
-    at_once = next(size for size in range(min(recipe.at_once, recipe.batch), 0, -1) if recipe.batch % size == 0)
+    share = max(recipe.batch // together, 1)
+    at_once = next(size for size in range(min(recipe.at_once, share), 0, -1) if share % size == 0)
     return SFTConfig(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=1,  # the order of the examples holds all epochs
         per_device_train_batch_size=at_once,
-        gradient_accumulation_steps=recipe.batch // at_once,
+        gradient_accumulation_steps=share // at_once,
         per_device_eval_batch_size=recipe.at_once,
         learning_rate=recipe.rate,
         lr_scheduler_type="cosine",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,3 +177,20 @@ def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[...
     refused = run("train", "reward")
     assert refused.exit_code == 2
     assert "ingest more" in refused.stderr
+
+
+def test_two_processes_that_train_together_learn_what_one_does(run: Callable[..., Result], files: Path):
+    alone, together = files / "alone", files / "together"
+    wanted = ("train", "summarizer", "--epochs", "1", "--json", "--store")
+    for store in (alone, together):
+        assert run("annotate", "--import", files / "summaries.jsonl", "--store", store).exit_code == 0
+    one = json.loads(run(*wanted, alone).stdout)
+    launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "whylike.cli")
+    ran = subprocess.run(
+        [sys.executable, "-m", *launch, *wanted, str(together)],
+        check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    two = json.loads(ran.stdout)
+    assert (two["examples"], two["steps"]) == (one["examples"], one["steps"])
+    assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-3)
+    assert len(json.loads(run("adapters", "list", "--json", "--store", together).stdout)["adapters"]) == 1
