@@ -12,13 +12,12 @@ import typer
 from whylike.evaluate_text_cli import EXAMPLES, reasons, summaries
 from whylike.evaluation.ablation import Ablation
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.tables import told
 from whylike.terminal import log, messages, plain
 
 if TYPE_CHECKING:
     from whylike.evaluation.exp3rt import Exp3rtEvaluation
     from whylike.evaluation.ratings import RatingsEvaluation
-    from whylike.preparing import Told
-    from whylike.progress import Watch
 
 RATINGS = "whylike evaluate ratings"
 LIMIT = 500
@@ -122,7 +121,7 @@ def ratings(
                 seed=seed,
                 with_reason=not no_reason,
                 finetune=RECIPES[Expert.PREDICTOR].model_copy(update={"epochs": epochs or 1}) if finetune else None,
-                told=_told(watch),
+                told=told(watch),
             )
             card = exp3rt_card(found)
         else:
@@ -134,17 +133,10 @@ def ratings(
                 with_reason=not no_reason,
                 ablations=tuple(dict.fromkeys(ablation or ())),
                 keep=keep,
-                told=_told(watch),
+                told=told(watch),
             )
             card = ratings_card(found)
     if report is not None:
         written = write_report(report, found, card)
         messages().print(plain(f"The report is in {written}."), soft_wrap=True)
     show(found, None if as_json else card)
-
-
-def _told(watch: Watch) -> Told:
-    """Takes news of a step for the watch: its name, how much of it is done, and how much there is."""
-    from whylike.graph.state import Event
-
-    return lambda step, done, total: watch.event(Event(node=step, done=done, total=total))

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.calibration import GROUPS, MODEL, Calibrator
 from whylike.evaluation.distributions import Coverage, Sharpness
 from whylike.evaluation.metrics import Difference, Error
+from whylike.tables import figures, ran_on
 from whylike.terminal import plain
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from whylike.evaluation.exp3rt import Exp3rtEvaluation
-    from whylike.evaluation.machine import EngineSettings, Machine
     from whylike.evaluation.ratings import RatingsEvaluation
 
 MAIN = ("bias", "matrix_factorisation")
@@ -43,7 +43,7 @@ def ratings_card(found: RatingsEvaluation) -> RenderableType:
     ]
     if found.ablations:
         parts.insert(3, ablations_table(found))
-    return Group(*parts, _ran_on(found.settings, found.machine))
+    return Group(*parts, ran_on(found.machine, found.settings))
 
 
 def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
@@ -67,13 +67,13 @@ def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
         table,
         differences_table({name: each for name, each in found.differences.items() if name.endswith(wanted)}),
         Text(plain("\n".join(said), lines=True)),
-        _ran_on(found.settings, found.machine),
+        ran_on(found.machine, found.settings),
     )
 
 
 def main_table(readouts: Mapping[str, Error], baselines: Mapping[str, Error], pairs: int) -> Table:
     """How far off every way to foretell the ratings is."""
-    table = _table(f"{pairs:,} pairs", "RMSE", "MAE")
+    table = figures(f"{pairs:,} pairs", "RMSE", "MAE")
     for name, off in baselines.items():
         table.add_row(f"{_spoken(name)} (baseline)", *_figures(off))
     for name, off in readouts.items():
@@ -83,7 +83,7 @@ def main_table(readouts: Mapping[str, Error], baselines: Mapping[str, Error], pa
 
 def differences_table(differences: Mapping[str, Difference]) -> Table:
     """Which differences are more than chance."""
-    table = _table("RMSE less that of", "difference", "95% interval")
+    table = figures("RMSE less that of", "difference", "95% interval")
     for name, found in differences.items():
         table.add_row(_spoken(name.replace("-", " less ")), *_less(found))
     return table
@@ -91,7 +91,7 @@ def differences_table(differences: Mapping[str, Difference]) -> Table:
 
 def slices_table(found: RatingsEvaluation) -> Table:
     """RMSE by how much was known of the user."""
-    table = _table("RMSE by user", "pairs", "bias", "factorised", "calibrated", "in interval")
+    table = figures("RMSE by user", "pairs", "bias", "factorised", "calibrated", "in interval")
     names = {"warm": "warm: over 3 reviews", "cold": "cold: 1 to 3", "unseen": "unseen: none"}
     for name, part in found.slices.items():
         off = [part.baselines[each].rmse for each in MAIN] + [part.readouts["calibrated"].rmse]
@@ -101,7 +101,7 @@ def slices_table(found: RatingsEvaluation) -> Table:
 
 def ablations_table(found: RatingsEvaluation) -> Table:
     """What is left without a part, or with one done otherwise."""
-    table = _table("RMSE otherwise", "pairs changed", "model alone", "calibrated", "less the whole's", "95% interval")
+    table = figures("RMSE otherwise", "pairs changed", "model alone", "calibrated", "less the whole's", "95% interval")
     for name, part in found.ablations.items():
         off = part.readouts
         table.add_row(
@@ -135,21 +135,6 @@ def interval_lines(interval: Coverage, distributions: Mapping[str, Sharpness]) -
         f"The interval claims {interval.claimed:.0%} and holds {interval.covered:.1%}, {interval.width:.2f} wide.",
         f"Negative log-likelihood and calibration error: {surprise}.",
     ]
-
-
-def _ran_on(settings: EngineSettings, machine: Machine) -> Text:
-    experts = ", ".join(dict.fromkeys(settings.adapters.values()))
-    return Text(
-        plain(f"engine {settings.engine}, {experts}; {machine.cores} cores, load {machine.load:.1f}"), style="dim"
-    )
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _figures(off: Error) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from whylike.agents import dossier
 from whylike.agents.calibration import GROUPS, Readout, readout
 from whylike.agents.distributions import Floats
 from whylike.agents.dossier import Dossier
+from whylike.agents.standins import rated
 from whylike.errors import UsageError
 from whylike.evaluation.calibrating import FEWEST, fit
 from whylike.evaluation.finetuning import Question, finetuned
@@ -237,8 +238,8 @@ def _aside(services: Services, file: Path) -> Path:
 
 def _averaged(row: Row) -> History:
     """The averages that a row prints."""
-    user, item = (Rated(count=COUNTED, average=each.average) for each in row.profiles)
-    return History(user_id="", item_id=row.item.item_id, before=0, user_rated=user, item_rated=item)
+    nobody = History(user_id="", item_id=row.item.item_id, before=0)
+    return rated(nobody, {profile.side: profile for profile in row.profiles}, COUNTED)
 
 
 def _plainly(row: Row) -> Readout:

@@ -23,6 +23,7 @@ from whylike.agents.predictor import rate
 from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
+from whylike.agents.standins import both, imported, rated
 from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
@@ -69,13 +70,13 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
             )
     current = as_of >= now
     known = sides.recalled(services, user_id, item_id, as_of)
-    stand_ins = sides.imported(services, known)
+    stand_ins = imported(services.store, known)
     if stand_ins and not current:
         notes.append(
             "A profile was imported, but does not say when it was made: it is not used for a time in the past."
         )
         stand_ins = {}
-    known = sides.rated(known, stand_ins, services.settings.history)
+    known = rated(known, stand_ins, services.settings.history)
     if state["with_reason"] and known.item_reviews and known.item_profile is not services.settings.item_profile:
         notes.append(
             "Nobody who reviewed the item before this time rated other items as the user did: "
@@ -140,7 +141,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     stand_ins = sides.profiles_of(state)
     profiles = {}
-    for side, _, reviews, _ in sides.both(known):
+    for side, _, reviews, _ in both(known):
         made = sides.summaries_of(state, reviews)
         drawn = stand_ins.get(side) or sides.profile_of(services, known, side, made, keep=state["current"])
         profiles[side.value] = sides.plain(drawn)

@@ -8,44 +8,17 @@ from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
+from whylike.agents.standins import both
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.history import history
-from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
-from whylike.records import AspectLists, History, Item, ItemProfile, Profile, Rated, Review, ReviewSummary, Side
+from whylike.records import AspectLists, History, Item, ItemProfile, Profile, Review, ReviewSummary, Side
 
 
 def recalled(services: Services, user_id: str, item_id: str, before: int) -> History:
     """What may be known of a pair before a time, as the settings have it."""
     settings = services.settings
     return history(services.store, user_id, item_id, before, settings.history, item_profile=settings.item_profile)
-
-
-def both(known: History) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:
-    """Either side of a pair: whose it is, the reviews that are known of it, and all its ratings."""
-    return (
-        (Side.USER, known.user_id, known.user_reviews, known.user_rated),
-        (Side.ITEM, known.item_id, known.item_reviews, known.item_rated),
-    )
-
-
-def imported(services: Services, known: History) -> dict[Side, Profile]:
-    """The imported profile of each side that has one, but no reviews: it stands in for them."""
-    return {
-        side: profile
-        for side, subject_id, reviews, _ in both(known)
-        if not reviews and (profile := services.store.profile(side, subject_id, IMPORTED, ""))
-    }
-
-
-def rated(known: History, stand_ins: dict[Side, Profile], count: int) -> History:
-    """The history with an imported profile's average, as of `count` ratings, on a side that has no ratings."""
-    changes = {}
-    for side, _, _, ratings in both(known):
-        average = stand_ins[side].average if side in stand_ins else None
-        if not ratings.count and average is not None:
-            changes[f"{side}_rated"] = Rated(count=count, average=average)
-    return known.model_copy(update=changes)
 
 
 def profiles_of(state: PairState) -> dict[Side, Profile]:

@@ -14,11 +14,11 @@ from whylike.adapters.training.examples import Example, place
 from whylike.agents import dossier
 from whylike.agents.dossier import Dossier
 from whylike.agents.recipe import digest
+from whylike.agents.standins import imported, rated
 from whylike.evaluation.splits import Pair, split
 from whylike.memory.history import history
-from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
 from whylike.memory.store import Store
-from whylike.records import Expert, History, Profile, Rated, RatedPair, Side
+from whylike.records import Expert, RatedPair
 
 PLAIN = 0.25
 """Share of the pairs that are learned without a reason, though there is one: it may be missing when rating, too."""
@@ -91,9 +91,9 @@ def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]
     made = []
     for pair in store.rated_pairs():
         past = history(store, pair.user_id, pair.item_id, EVER, 1)
-        profiles = _profiles(store, pair)
+        profiles = imported(store, past)
         if profiles and not (past.user_reviews or past.item_reviews or store.review_of(pair.user_id, pair.item_id)):
-            known = Dossier(_rated(pair, profiles, limit), dossier.dossier(store, past, "").titles, profiles=profiles)
+            known = Dossier(rated(past, profiles, limit), dossier.dossier(store, past, "").titles, profiles=profiles)
             made.append(_example(store, expert, known, None, pair, group=pair.user_id))
     return made
 
@@ -103,19 +103,3 @@ def _example(
 ) -> Example:
     asked = dossier.request(expert, known, store.scale, reason)
     return Example(prompt=asked.prompt, answer=dossier.label(pair.rating, store.scale), group=group)
-
-
-def _profiles(store: Store, pair: RatedPair) -> dict[Side, Profile]:
-    sides = {Side.USER: pair.user_id, Side.ITEM: pair.item_id}
-    found = {side: store.profile(side, subject, IMPORTED, "") for side, subject in sides.items()}
-    return {side: profile for side, profile in found.items() if profile}
-
-
-def _rated(pair: RatedPair, profiles: dict[Side, Profile], count: int) -> History:
-    """The profiles' averages, as of `count` ratings, as an explanation from them has it (`graph.sides.rated`)."""
-    rated = {
-        f"{side}_rated": Rated(count=count, average=profile.average)
-        for side, profile in profiles.items()
-        if profile.average is not None
-    }
-    return History(user_id=pair.user_id, item_id=pair.item_id, before=EVER, **rated)

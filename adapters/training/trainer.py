@@ -17,7 +17,7 @@ from pydantic import Field
 from whylike.adapters.engines.model import Base, quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.training.examples import Example, tokens
-from whylike.adapters.training.heap import keep_freed
+from whylike.adapters.training.heap import give_back, keep_freed
 from whylike.errors import UsageError
 from whylike.records import RatingScale, Record
 
@@ -330,6 +330,7 @@ def _callbacks(recipe: Recipe, told: Callable[[News], None]) -> list[TrainerCall
             told(News(step=state.global_step, steps=state.max_steps))
 
         def on_log(self, args: object, state: TrainerState, control: object, **given: Any) -> None:  # noqa: ANN401
+            give_back()
             logs: dict[str, float] = given["logs"]
             read = state.num_input_tokens_seen - self.read
             took = time.monotonic() - self.began
