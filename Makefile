@@ -58,16 +58,13 @@ endif
 demo: setup ## explain three pairs of a small invented corpus
 	@$(BIN)/whylike demo
 
-adapters: setup ## train the adapters that come with whylike anew, from a teacher's annotations; hours on a CPU
+adapters: setup ## train the adapter that comes with whylike anew, from a teacher's annotations; an hour or two on a CPU
 	@test -d $(TEACHER) || { echo "the teacher's annotations are missing: put them in $(TEACHER), or name their folder with make adapters TEACHER=..." >&2; exit 1; }
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
-	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/reasons.jsonl.gz
 	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters
 	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
-	$(BIN)/whylike train reasoner --store $(SCHOOL) --json \
-		--data "Reasons about Amazon's digital music (2014), $(TERMS)." > $(TAUGHT)/reasoner.json
-	@# Of all that may lie in the school's store only what these trainings named.
+	@# Of all that may lie in the school's store only what the training named.
 	for lesson in $(TAUGHT)/*.json; do \
 		version=$$($(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' $$lesson) && \
 		cp -R $(SCHOOL)/adapters/$$version $(TAUGHT)/adapters/ || exit 1; done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -15,7 +16,8 @@ class AnswerTrainer(SFTTrainer):
     """Trains on the tokens that have a label.
 
     On a GPU all is left to trl. On a CPU its loss weighs the whole vocabulary at every token of the prompt too, only to
-    throw that away: here the output layer runs where a row of the batch has a label.
+    throw that away: here the output layer runs where a row of the batch has a label. There the adapter's weights, which
+    learn in fp32, also take part in bf16 as the base's do, where PEFT would turn every activation into fp32 for them.
     """
 
     def compute_loss(
@@ -34,7 +36,8 @@ class AnswerTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         wanted = (labels != IGNORED).any(0).nonzero().squeeze(1)
         given = {name: value for name, value in inputs.items() if name != "labels"}
-        outputs = model(**given, logits_to_keep=wanted)
+        with disable_input_dtype_casting(self.model), torch.autocast("cpu", torch.bfloat16):
+            outputs = model(**given, logits_to_keep=wanted)
         labels = labels[:, wanted]
         total = functional.cross_entropy(
             outputs.logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
