@@ -78,7 +78,7 @@ from whylike.settings import Settings
 
 job = json.loads(Path(sys.argv[1]).read_text())
 def told(news):
-    if news.step >= job["dies"] and news.validation is None:
+    if news.step >= job["dies"]:
         os.kill(os.getpid(), signal.SIGKILL)
 examples, checked = ([Example(**each) for each in job[name]] for name in ("examples", "checked"))
 train(find_base(Settings(model=job["model"])), examples, checked, Recipe(**job["recipe"]), Path(job["work"]), told=told)
@@ -86,7 +86,7 @@ train(find_base(Settings(model=job["model"])), examples, checked, Recipe(**job["
 
 
 def kill(work: Path, model: Path, examples: list[Example], recipe: Recipe, *, dies: int) -> None:
-    """Train in a process that is killed at a step."""
+    """Train in a process that is killed at the first news of a step, before what that decides is kept."""
     job = {
         "examples": [each.model_dump() for each in examples],
         "checked": [each.model_dump() for each in CHECKED],
@@ -124,6 +124,6 @@ def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_p
     soon = RECIPE.model_copy(update={"patience": 2, "epochs": 4, "rate": 0.05})
     undisturbed = train(base, wrong, CHECKED, soon, tmp_path / "whole")
     assert undisturbed.steps < 24, "it must have lost its patience for this test to see it"
-    kill(tmp_path / "killed", tiny, wrong, soon, dies=undisturbed.steps - 1)
+    kill(tmp_path / "killed", tiny, wrong, soon, dies=undisturbed.steps)
     trained = train(base, wrong, CHECKED, soon, tmp_path / "killed")
     assert (trained.steps, trained.loss) == (undisturbed.steps, pytest.approx(undisturbed.loss, rel=1e-3))
