@@ -252,18 +252,21 @@ def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     text = Text.assemble((_name(evidence.user_id), "bold"), " on ", (about, "bold"))
     text.append(f": {evidence.rating:g} of {explanation.rating.scale[1]:g}, {_day(evidence.timestamp)}")
     summary = evidence.summary
-    reason = explanation.reason.text if explanation.reason else ""
-    own = [*(summary.praise or ()), *(summary.blame or ())]
-    said = [f"“{plain(quote)}”" for quote in own if f"“{quote}”" in reason]
-    # What a taught Summarizer writes are not the reviewer's words.
-    mark = "“{}”" if summary.praise is None else "{}"
+    # Of what a taught Summarizer made of the review only what it was read from: the reader is to see the evidence.
+    taught = summary.praise is not None
     parts = (
-        ("wrote", said),
-        ("liked", [mark.format(plain(point)) for point in summary.likes]),
-        ("disliked", [mark.format(plain(point)) for point in summary.dislikes]),
-        ("cares about", [plain(point) for point in summary.preferences]),
+        (
+            ("liked", [f"“{plain(phrase)}”" for phrase in summary.praise or ()]),
+            ("disliked", [f"“{plain(phrase)}”" for phrase in summary.blame or ()]),
+        )
+        if taught
+        else (
+            ("liked", [f"“{plain(phrase)}”" for phrase in summary.likes]),
+            ("disliked", [f"“{plain(phrase)}”" for phrase in summary.dislikes]),
+            ("cares about", [plain(concern) for concern in summary.preferences]),
+        )
     )
-    said_of = [Text.assemble(f"{verb} ", ", ".join(points)) for verb, points in parts if points]
+    said_of = [Text.assemble(f"{verb} ", ", ".join(said)) for verb, said in parts if said]
     text.append("\n").append(
         Text("; ").join(said_of) if said_of else Text("nothing clear was liked or disliked", style="dim")
     )

@@ -35,7 +35,8 @@ a phrase that concedes something (`phrases.concedes`)."""
 SETTLED = 0.625
 """Where on the scale (0 worst, 1 best) a rating says nothing about the tone: the middle of 3 and 4 of 5."""
 FAINT = 0.25
-"""A phrase whose tone is nearer to neutral than this, in log-odds, is left out."""
+"""A phrase whose tone is nearer to neutral than this, in log-odds, is left out; so is one that a taught Summarizer's
+list puts on a side on which its tone is not."""
 PLAIN = 0.6
 """Tone that a phrase has by itself where it neither praises nor blames: about the median in reviews of a middling
 rating, whose phrases the untaught model finds more positive than the neutral ones of its prompt."""
@@ -175,7 +176,10 @@ class Summarizer:
             for number, quote in enumerate(found):
                 if quote:
                     listed = LISTED if number < len(lists.likes) else -LISTED
-                    sides[_toned(quote, next(tones), pull).tone - PLAIN + listed > 0].append(quote)
+                    tone = _toned(quote, next(tones), pull).tone - PLAIN
+                    liked = tone + listed > 0
+                    if (tone if liked else -tone) >= FAINT:
+                        sides[liked].append(quote)
             summaries.append(
                 ReviewSummary(
                     review_id=review.review_id,

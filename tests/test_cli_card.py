@@ -222,9 +222,9 @@ def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
             "evidence": [each.model_copy(update={"summary": told}) for each in said.evidence],
         }
     )
-    assert "wrote “two hours too long”; liked Good cast, Warmth; disliked Length" in " ".join(
-        shown(card(said, {}.get)).split()
-    )
+    text = " ".join(shown(card(said, {}.get)).split())
+    assert "liked “the whole cast shines”; disliked “two hours too long”" in text
+    assert "Good cast" not in text
 
 
 def test_experts_that_differ_are_listed() -> None:

@@ -219,7 +219,7 @@ def written(odds: dict[str, float], rating: float = 4) -> ReviewSummary:
 
 
 def test_with_a_taught_summary_go_the_phrases_that_it_was_read_from():
-    made = written({})
+    made = written({"warm": 20.0, "songs": 20.0, "noon": 20.0})
     assert (made.likes, made.dislikes) == (("warm sound", "good songs", "noon"), ())
     assert made.praise == ("The sound is warm", "No good songs", "It ends at noon")
     assert made.blame == ()
@@ -229,7 +229,7 @@ def test_with_a_taught_summary_go_the_phrases_that_it_was_read_from():
 
 def test_of_a_taught_summary_too_the_tone_can_say_that_a_phrase_is_no_praise():
     odds = {"warm": 20.0, "songs": 1 / 50, "noon": 1 / 2}
-    assert written(odds).praise == ("The sound is warm", "It ends at noon")
+    assert written(odds).praise == ("The sound is warm",), "“It ends at noon” is listed as liked, but sounds otherwise"
     assert written(odds).blame == ("No good songs",)
     assert written(odds, rating=1).praise == ("The sound is warm",)
     assert written(odds, rating=1).blame == ("No good songs", "It ends at noon")
