@@ -36,7 +36,7 @@ class AnswerTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         wanted = (labels != IGNORED).any(0).nonzero().squeeze(1)
         given = {name: value for name, value in inputs.items() if name != "labels"}
-        with disable_input_dtype_casting(self.model), torch.autocast("cpu", torch.bfloat16):
+        with disable_input_dtype_casting(model), torch.autocast("cpu", torch.bfloat16):
             outputs = model(**given, logits_to_keep=wanted)
         labels = labels[:, wanted]
         total = functional.cross_entropy(
