@@ -64,11 +64,11 @@ class Moved(Record):
 class Registry:
     """The adapters of one store. Safe to use from several threads and processes."""
 
-    def __init__(self, settings: Settings, store: Store, shipped: Path = SHIPPED) -> None:
-        """`shipped`: holds the adapters that come with whylike, if there are any."""
+    def __init__(self, settings: Settings, store: Store, shipped: Path | None = None) -> None:
+        """`shipped`: holds the adapters that come along; without it those that come with whylike."""
         self.settings = settings
         self._store = store
-        self._shipped_folder = shipped
+        self._shipped_folder = SHIPPED if shipped is None else shipped
         self.folder = store.folder / "adapters"
 
     def add(self, source: Path, provenance: Provenance) -> str:

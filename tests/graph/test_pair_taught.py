@@ -91,6 +91,7 @@ def test_of_a_taught_summary_a_reason_quotes_what_the_reviewer_wrote(
     adapter = Adapter(version="summarizer-01234567", folder=Path("nowhere"))
     engine = ScriptedEngine(
         {Expert.SUMMARIZER: lambda _: "Liked: Creature of rubber; Charm\nDisliked: none\nCares about: Craft"},
+        {Expert.SUMMARIZER: lambda request: (0.9, 0.1) if "rubber" in str(request.prompt) else (0.5, 0.5)},
         adapters={Expert.SUMMARIZER: adapter},
     )
     with opened(engine) as services:
