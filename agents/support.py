@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import compress
 
 import numpy as np
@@ -37,19 +38,23 @@ class Source:
     """A review that aspects can be held against."""
 
     def __init__(self, text: str, embedder: Embedder) -> None:
+        self._text = text
         self._embedder = embedder
         self._stems = frozenset(stems(_words(text)))
-        self._clauses = embedder.embed(clauses(text) or [text])
 
     def supports(self, aspects: Sequence[str]) -> list[bool]:
         """Of each aspect whether the review says it."""
-        if not aspects:
-            return []
-        close = cosines(self._embedder.embed(aspects), self._clauses).max(axis=1)
-        return [
-            _share(aspect, self._stems) > STANDING or bool(cosine >= MEANT)
-            for aspect, cosine in zip(aspects, close, strict=True)
-        ]
+        stand = [_share(aspect, self._stems) > STANDING for aspect in aspects]
+        if all(stand):
+            return stand
+        others = [aspect for aspect, stands in zip(aspects, stand, strict=True) if not stands]
+        close = iter(cosines(self._embedder.embed(others), self._clauses).max(axis=1))
+        return [stands or bool(next(close) >= MEANT) for stands in stand]
+
+    @cached_property
+    def _clauses(self) -> NDArray[np.float32]:
+        """The vectors of the text's clauses, which few aspects need and which take longer than all else here."""
+        return self._embedder.embed(clauses(self._text) or [self._text])
 
 
 def standing(aspects: Sequence[str], text: str) -> list[bool]:

@@ -29,8 +29,8 @@ SHORT = 200
 REMEMBERED = 4096
 """How many short texts' vectors are remembered (1.5 KiB each)."""
 
-BATCH = 32
-"""Texts that the model takes at once."""
+BATCH = 8
+"""Texts that the model takes at once: with more, a CPU has more padding to compute than it saves."""
 
 Vectors = NDArray[np.float32]
 """Vectors of unit length, one per row."""
