@@ -254,21 +254,15 @@ def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     summary = evidence.summary
     # Of what a taught Summarizer made of the review only what it was read from: the reader is to see the evidence.
     taught = summary.praise is not None
+    likes, dislikes = (summary.praise or (), summary.blame or ()) if taught else (summary.likes, summary.dislikes)
     parts = (
-        (
-            ("liked", [f"“{plain(phrase)}”" for phrase in summary.praise or ()]),
-            ("disliked", [f"“{plain(phrase)}”" for phrase in summary.blame or ()]),
-        )
-        if taught
-        else (
-            ("liked", [f"“{plain(phrase)}”" for phrase in summary.likes]),
-            ("disliked", [f"“{plain(phrase)}”" for phrase in summary.dislikes]),
-            ("cares about", [plain(concern) for concern in summary.preferences]),
-        )
+        ("liked", [f"“{plain(phrase)}”" for phrase in likes]),
+        ("disliked", [f"“{plain(phrase)}”" for phrase in dislikes]),
+        ("cares about", [plain(concern) for concern in (() if taught else summary.preferences)]),
     )
     said_of = [Text.assemble(f"{verb} ", ", ".join(said)) for verb, said in parts if said]
     text.append("\n").append(
-        Text("; ").join(said_of) if said_of else Text("nothing clear was liked or disliked", style="dim")
+        Text("; ").join(said_of) if said_of else Text("no phrase of it clearly praises or blames", style="dim")
     )
     return text
 

@@ -48,7 +48,7 @@ def ratings(
     ] = 1000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")] = 0,
     no_reason: Annotated[
-        bool, typer.Option("--no-reason", help="Only the averages, without the model: seconds.")
+        bool, typer.Option("--no-reason", help="Only the averages, without the model: a minute at most.")
     ] = False,
     ablation: Annotated[
         list[Ablation] | None,

@@ -43,8 +43,8 @@ def summaries(
     """Compare review summaries with a teacher's, on items that no training learns from.
 
     Evaluated are the Summarizer's adapter, live or not, and the base model in two ways: phrases of the review that it
-    judges, as it is served, and lists that it writes after two examples. `whylike annotate` takes in what a teacher
-    wrote.
+    judges, as it is served where no adapter is live, and lists that it writes after two examples. `whylike annotate`
+    takes in what a teacher wrote.
     """
     from contextlib import closing
 

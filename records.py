@@ -223,6 +223,14 @@ class History(Record):
     user_rated: Rated = Rated()
     item_rated: Rated = Rated()
 
+    @property
+    def sides(self) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:
+        """Either side of the pair, the user's first: whose it is, its reviews, and all its ratings."""
+        return (
+            (Side.USER, self.user_id, self.user_reviews, self.user_rated),
+            (Side.ITEM, self.item_id, self.item_reviews, self.item_rated),
+        )
+
 
 class Expert(StrEnum):
     """The experts; each is one adapter over the shared base model."""

@@ -26,7 +26,7 @@ RATINGS = ("predictor", "reward")
 PAIRS = 2000
 """Pairs that they learn from, unless --limit says otherwise."""
 REASONS = 500
-"""Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: about a second each on a CPU."""
+"""Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: some seconds each on a CPU."""
 
 
 annotate_app = typer.Typer(**PLAIN)
@@ -177,7 +177,7 @@ def train(
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
     more = {"limit": limit, "reasons": reasons}
     given |= {name: value for name, value in more.items() if value is not None}
-    command = " ".join(["whylike train", expert, *(f"--{name} {value:g}" for name, value in given.items())])
+    command = " ".join(["whylike train", expert, *(f"--{name} {value}" for name, value in given.items())])
     group = processes()
     with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:

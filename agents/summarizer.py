@@ -35,16 +35,15 @@ a phrase that concedes something (`phrases.concedes`)."""
 SETTLED = 0.625
 """Where on the scale (0 worst, 1 best) a rating says nothing about the tone: the middle of 3 and 4 of 5."""
 FAINT = 0.25
-"""A phrase whose tone is nearer to neutral than this, in log-odds, is left out; so is one that a taught Summarizer's
-list puts on a side on which its tone is not."""
+"""A phrase whose tone is nearer to neutral than this, in log-odds, is left out."""
 PLAIN = 0.6
 """Tone that a phrase has by itself where it neither praises nor blames: about the median in reviews of a middling
 rating, whose phrases the untaught model finds more positive than the neutral ones of its prompt."""
 AGAINST = 0.6
 """Farther than this beyond `PLAIN` a phrase's own tone is not turned by the rating: “terrible singing” is no praise."""
 LISTED = 1.5
-"""Log-odds that a taught Summarizer's list adds to the tone of a phrase that it was read from: the list decides what is
-in doubt, but “no other good melodies” is no praise for “good melodies”."""
+"""How far, in log-odds, the tone of a phrase must be on the other side to be moved there from where a taught Summarizer
+lists what it was read from: “no other good melodies” is no praise. What contradicts its list by less is left out."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6

@@ -40,11 +40,10 @@ class Source:
     def __init__(self, text: str, embedder: Embedder) -> None:
         self._text = text
         self._embedder = embedder
-        self._stems = frozenset(stems(_words(text)))
 
     def supports(self, aspects: Sequence[str]) -> list[bool]:
         """Of each aspect whether the review says it."""
-        stand = [_share(aspect, self._stems) > STANDING for aspect in aspects]
+        stand = standing(aspects, self._text)
         if all(stand):
             return stand
         others = [aspect for aspect, stands in zip(aspects, stand, strict=True) if not stands]

@@ -89,7 +89,7 @@ def evaluate_exp3rt(
     What is worked out is kept in a folder of the store of its own, so that a second run is quick.
 
     Args:
-        services: The experts; of the store nothing is read.
+        services: The experts. Of the store's own pairs none is asked about.
         file: A JSON list, plain or gzip.
         count: Folds.
         limit: Most pairs; a sample of the file.

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Adapter, Weighing
 from whylike.adapters.engines.model import find_base
@@ -85,16 +87,22 @@ def _adapter(settings: Settings, examples: list[Example], recipe: Recipe, folder
     """The adapter for some examples, from the folder if it is there."""
     made_of = [base_fingerprint(settings), recipe.model_dump(mode="json"), [each.model_dump() for each in examples]]
     own = folder / digest(made_of)[:16]
-    if not own.exists():
-        users = sorted({each.group for each in examples}, key=lambda user: place(user, 1 + recipe.seed))
-        checked = set(users[: max(round(VALIDATION * len(users)), 1)])
-        taken, validation = ([each for each in examples if (each.group in checked) is side] for side in (False, True))
-        work = own.with_name(f"{own.name}-unfinished")
-
-        def heard(news: News) -> None:
-            told(news.step, news.steps)
-
-        trained = train(find_base(settings), taken, validation, recipe, work, told=heard)
-        trained.folder.rename(own)
-        shutil.rmtree(work)
+    work = own.with_name(f"{own.name}-unfinished")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(own.with_suffix(".lock")):
+        if not own.exists():
+            _train(settings, examples, recipe, work, told).rename(own)
+        shutil.rmtree(work, ignore_errors=True)
     return Adapter(version=f"predictor-{fingerprint(own)[:8]}", folder=own)
+
+
+def _train(settings: Settings, examples: list[Example], recipe: Recipe, work: Path, told: partial[None]) -> Path:
+    """The folder of an adapter that learned the examples, those of some users but for validation."""
+    users = sorted({each.group for each in examples}, key=lambda user: place(user, 1 + recipe.seed))
+    checked = set(users[: max(round(VALIDATION * len(users)), 1)])
+    taken, validation = ([each for each in examples if (each.group in checked) is side] for side in (False, True))
+
+    def heard(news: News) -> None:
+        told(news.step, news.steps)
+
+    return train(find_base(settings), taken, validation, recipe, work, told=heard).folder

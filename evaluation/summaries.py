@@ -145,11 +145,7 @@ def evaluate_summaries(
         EngineError: The model failed, or the adapter does not load.
     """
     embedder = Embedder()
-    told("reading the reviews", 0, len(wanted))
-    sources = []
-    for annotation in wanted:
-        sources.append(Source(said(review_of(annotation)), embedder))
-        told("reading the reviews", len(sources), len(wanted))
+    sources = [Source(said(review_of(annotation)), embedder) for annotation in wanted]
     measured = _Measured(wanted, sources, strangers([[each.item_id] for each in wanted], seed), embedder, seed)
     ran_on, ran_with = machine(), engine_settings(settings, engine)
 

@@ -23,7 +23,7 @@ from whylike.agents.predictor import rate
 from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
-from whylike.agents.standins import both, imported, rated
+from whylike.agents.standins import imported, rated
 from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
@@ -141,7 +141,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     known = History.model_validate(state["history"])
     stand_ins = sides.profiles_of(state)
     profiles = {}
-    for side, _, reviews, _ in both(known):
+    for side, _, reviews, _ in known.sides:
         made = sides.summaries_of(state, reviews)
         drawn = stand_ins.get(side) or sides.profile_of(services, known, side, made, keep=state["current"])
         profiles[side.value] = sides.plain(drawn)

@@ -8,7 +8,6 @@ from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
-from whylike.agents.standins import both
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.history import history
@@ -38,7 +37,7 @@ def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSumma
     stand_ins = profiles_of(state)
     sides = [
         [_stand_in(side, stand_ins[side])] if side in stand_ins else summaries_of(state, reviews)
-        for side, _, reviews, _ in both(known)
+        for side, _, reviews, _ in known.sides
     ]
     return sides[0], sides[1]
 
@@ -114,7 +113,7 @@ def profile_of(
     A profile as of the past is not to be kept: the newest kept one is what `whylike profile show` shows. Neither is one
     of chosen reviews of an item: it is kept as an answer, by how they were chosen.
     """
-    _, subject_id, reviews, ratings = both(known)[0 if side is Side.USER else 1]
+    _, subject_id, reviews, ratings = known.sides[0 if side is Side.USER else 1]
     summarizer, store = services.summarizer, services.store
     source = summarizer.source(summaries, ratings)
     if side is Side.ITEM and known.item_profile is not ItemProfile.ALL:

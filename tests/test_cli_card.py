@@ -225,6 +225,12 @@ def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
     text = " ".join(shown(card(said, {}.get)).split())
     assert "liked “the whole cast shines”; disliked “two hours too long”" in text
     assert "Good cast" not in text
+    doubtful = told.model_copy(update={"praise": [], "blame": []})
+    said = said.model_copy(
+        update={"evidence": [each.model_copy(update={"summary": doubtful}) for each in said.evidence]}
+    )
+    text = " ".join(shown(card(said, {}.get)).split())
+    assert "no phrase of it clearly praises or blames" in text, "though the adapter lists what was liked"
 
 
 def test_experts_that_differ_are_listed() -> None:

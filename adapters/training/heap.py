@@ -7,7 +7,7 @@ _ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1
 
 
 def keep_freed() -> None:
-    """Have the C library keep what is freed, in one arena, until `give_back`.
+    """Have the C library keep what is freed, in one arena, from now on; `give_back` returns what is then free.
 
     A step frees and takes gigabytes in pieces of tens of megabytes, which glibc maps anew each time, and the kernel
     then has to clear every page: half of a training's time. Where the C library has no `mallopt` (musl, macOS), nothing

@@ -115,8 +115,8 @@ def teach(
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0) if group.is_main_process else nullcontext():
+            group.wait_for_everyone()  # the first has the lock now, so that all see the same
             card = _done(registry, expert, base_hash, data_hash, recipe)
-            group.wait_for_everyone()
             if card is None:
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
@@ -138,12 +138,11 @@ def teach(
                         **rmse,
                     },
                 )
-                added = ""
-                if group.is_main_process:
-                    added = registry.add(trained.folder, provenance)
-                    shutil.rmtree(work)
+                added = registry.add(trained.folder, provenance) if group.is_main_process else ""
                 (added,) = broadcast_object_list([added])
                 card = registry.card(added)
+            if group.is_main_process:  # also what was left by a run that was killed right after it had added
+                shutil.rmtree(work, ignore_errors=True)
     except Timeout:
         raise UsageError(f"this very training runs already, in {work}; wait for it, or change a setting") from None
     return Lesson(
@@ -158,9 +157,9 @@ def teach(
 
 
 def _done(registry: Registry, expert: Expert, base_hash: str, data_hash: str, recipe: Recipe) -> AdapterCard | None:
-    """The card of what came of the same training earlier."""
+    """The card of what came of the same training earlier, in this store."""
     wanted = (expert, base_hash, data_hash, recipe.model_dump(mode="json"))
-    cards = (entry.card for entry in registry.entries())
+    cards = (entry.card for entry in registry.entries() if not entry.shipped)
     return next(
         (card for card in cards if (card.expert, card.base_hash, card.data_hash, card.settings) == wanted), None
     )

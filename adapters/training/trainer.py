@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ but its memory grows with the square of the length."""
 
 
 PADDED = 64
-"""Batches on a CPU are padded to a multiple of so many tokens: what a batch of few lengths frees fits the next."""
+"""Batches on a CPU are padded to a multiple of so many tokens, so that they have few lengths and what one frees fits
+the next."""
 
 
 class Recipe(Record):
@@ -127,6 +129,11 @@ def train(
         from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
 
     group = processes()
+    if recipe.batch % group.num_processes:
+        raise UsageError(
+            f"{group.num_processes} processes cannot share a step of {recipe.batch} examples; "
+            "give a --batch that is a multiple of their number"
+        )
     renderer = Renderer(base.tokenizer)
     rows = [tokens(example, renderer, base.tokenizer) for example in examples for _ in range(example.times)]
     fitting = [row for row in rows if len(row["input_ids"]) <= recipe.longest]
@@ -170,6 +177,7 @@ def train(
         loss = trainer.state.best_metric
         if loss is None or not math.isfinite(loss):
             raise UsageError(f"the training diverged (validation loss {loss}); give a --rate below {recipe.rate:g}")
+        group.wait_for_everyone()  # all have read the best checkpoint, which goes when the adapter is there
         folder = work / "adapter"
         model: PeftModel = trainer.model  # type: ignore[assignment]
         for weight in model.parameters():
@@ -179,6 +187,7 @@ def train(
         if group.is_main_process:
             rmse = rating_error(model, checked, renderer, scale) if scale else None
             model.save_pretrained(str(folder))
+    give_back()
     state = trainer.state
     return Trained(
         folder=folder,
@@ -194,7 +203,8 @@ def processes() -> PartialState:
     """Those that train together: all that `accelerate launch` started, else this one alone."""
     from accelerate import PartialState  # noqa: PLC0415 - seconds
 
-    return PartialState(cpu=not torch.cuda.is_available())
+    # The others wait while the first asks the Reasoner about pairs, which takes it hours.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
 
 
 def rating_error(
@@ -245,9 +255,9 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
     """The trainer's settings: validated and kept every so many steps, each of so many processes together."""
     from trl.trainer.sft_config import SFTConfig  # noqa: PLC0415 - seconds
 
-    share = max(recipe.batch // together, 1)
+    share = recipe.batch // together
     at_once = next(size for size in range(min(recipe.at_once, share), 0, -1) if share % size == 0)
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=str(work / "checkpoints"),
         num_train_epochs=1,  # the order of the examples holds all epochs
         per_device_train_batch_size=at_once,
@@ -280,6 +290,9 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
         dataloader_pin_memory=on_gpu,
         pad_to_multiple_of=None if on_gpu else PADDED,
     )
+    # One process has one GPU, whatever the machine has: transformers would make a step as many times as large.
+    config._n_gpu = min(config.n_gpu, 1)
+    return config
 
 
 def _loaded(base: Base, longest: int, *, on_gpu: bool) -> PreTrainedModel:

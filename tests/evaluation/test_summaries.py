@@ -128,7 +128,6 @@ def test_all_ways_are_measured(monkeypatch: pytest.MonkeyPatch, adapter: Adapter
     assert found.teacher.invented == pytest.approx(1 / 3, abs=1e-4), "x-ray"
     assert found.teacher.invented_elsewhere == 1
     assert {step for step, *_ in news} == {
-        "reading the reviews",
         "the adapter writes",
         "the base model judges phrases",
         "the base model writes",

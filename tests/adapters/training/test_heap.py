@@ -12,9 +12,10 @@ FAULTS = """
 import ctypes, resource, sys
 from whylike.adapters.training.heap import give_back, keep_freed
 
+libc = ctypes.CDLL(None)
+libc.prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size, however the system is set
 if sys.argv[1] != "untold":
     keep_freed()
-libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.memset.argtypes, libc.free.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t], [ctypes.c_void_p]
 size = 64 << 20

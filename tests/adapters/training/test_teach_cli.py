@@ -88,6 +88,12 @@ def test_the_readmes_commands_lead_from_a_teachers_files_to_an_adapter(
     monkeypatch.setattr("whylike.adapters.training.teach.train", None)  # what is done is not done again
     again = run("train", "summarizer", "--epochs", 2)
     assert again.stdout.startswith(f"{versions['summarizer']} is in the registry; `whylike adapters promote")
+    shipped = Settings().store / "adapters"
+    assert (shipped / versions["summarizer"]).is_dir()
+    monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", shipped)
+    assert run("annotate", "--import", "summaries.jsonl", "--store", "other").exit_code == 0
+    anew = run("train", "summarizer", "--epochs", 2, "--store", "other")
+    assert isinstance(anew.exception, TypeError), "the same was trained for what comes along, but not in this store"
 
 
 def test_without_annotations_nothing_is_learned(run: Callable[..., Result]):
@@ -188,7 +194,7 @@ def test_two_processes_that_train_together_learn_what_one_does(run: Callable[...
     launch = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "whylike.cli")
     ran = subprocess.run(
         [sys.executable, "-m", *launch, *wanted, str(together)],
-        check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     two = json.loads(ran.stdout)
     assert (two["examples"], two["steps"]) == (one["examples"], one["steps"])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from whylike.adapters.engines.base import Message, Prompt
 from whylike.adapters.engines.model import Base, find_base
 from whylike.adapters.registry.identity import fingerprint
+from whylike.adapters.training.answers import AnswerTrainer
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.trainer import News, Recipe, train
 from whylike.errors import UsageError
@@ -66,6 +70,27 @@ def test_what_is_too_long_is_left_out_and_nothing_to_learn_from_is_refused(base:
 def test_a_step_has_as_many_examples_as_were_asked_for(base: Base, tmp_path: Path):
     six = RECIPE.model_copy(update={"batch": 6, "epochs": 1})
     assert train(base, LEARNED, CHECKED, six, tmp_path / "six").steps == 4
+
+
+def test_processes_that_do_not_divide_a_step_are_refused(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("whylike.adapters.training.trainer.processes", lambda: SimpleNamespace(num_processes=3))
+    with pytest.raises(UsageError, match="3 processes cannot share a step of 4 examples"):
+        train(base, LEARNED, CHECKED, RECIPE, tmp_path / "none")
+
+
+class Saying(torch.nn.Module):
+    """Finds every token of four as likely as any other."""
+
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.zeros(len(input_ids), len(logits_to_keep), 4))
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_process_makes_up_for_the_mean_of_all_gradients(together: int):
+    trainer = SimpleNamespace(accelerator=SimpleNamespace(num_processes=together))
+    inputs = {"input_ids": torch.tensor([[1, 2, 3, 0]]), "labels": torch.tensor([[-100, -100, 3, 0]])}
+    loss = AnswerTrainer.compute_loss(trainer, Saying(), inputs, num_items_in_batch=8)
+    assert float(loss) == pytest.approx(together * 2 * math.log(4) / 8)
 
 
 DIES = """
