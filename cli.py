@@ -192,7 +192,7 @@ def explain(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm or reference; else WHYLIKE_ENGINE."),
     ] = None,
     store: Store = None,
     verbose: Verbose = 0,

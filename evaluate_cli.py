@@ -77,7 +77,7 @@ def ratings(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What runs the experts: local, vllm; else WHYLIKE_ENGINE, else local."),
+        typer.Option(metavar="NAME", help="What runs the experts: local, vllm or reference; else WHYLIKE_ENGINE."),
     ] = None,
     as_json: Json = False,
     store: Store = None,

@@ -89,7 +89,7 @@ def reasons(
     `whylike train reasoner` learns from too. A run that was killed goes on where it was.
 
     The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
-    key WHYLIKE_TEACHER_KEY.
+    key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
     """
     from whylike.agents.teacher import Student, Teacher
     from whylike.graph.filtering import filter_reasons

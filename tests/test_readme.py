@@ -15,7 +15,7 @@ from whylike.graph.pair import compiled
 
 ELSEWHERE = {"adapters", "annotate", "evaluate", "train", "vllm"}
 """Commands that need an adapter, a server, a teacher or many reviews: adapters/test_adapters_cli.py, test_vllm_cli.py,
-adapters/training/test_teach_cli.py and evaluation/test_ratings.py run them."""
+adapters/training/test_teach_cli.py, adapters/training/test_finetuning.py and evaluation/test_ratings.py run them."""
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def test_the_picture_is_the_graph():
 
 
 def test_links_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    told = README + (ROOT / "MEASURED.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", told) if "://" not in link]
     assert links
     for link in links:
         assert (ROOT / link).exists(), link

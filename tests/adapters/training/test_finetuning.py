@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from lettered import Letters
+from readme import commands
+from typer.testing import CliRunner
 
 from whylike.adapters.training.trainer import Recipe
+from whylike.cli import app
 from whylike.evaluation import finetuning
 from whylike.evaluation.exp3rt import evaluate_exp3rt
 from whylike.evaluation.splits import folds
@@ -61,3 +64,15 @@ def test_each_fold_is_answered_by_what_was_taught_on_the_others(
     assert found.readouts["expectation"] != found.readouts["moved_averages"]
     assert any("taught on the others" in note for note in found.notes)
     assert not list((tmp_path / "store" / "exp3rt").glob("*/folds/*-unfinished"))
+
+
+def test_the_readmes_command_trains_for_each_fold(tiny: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
+    monkeypatch.setenv("WHYLIKE_MODEL", str(tiny))
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    (workplace / "imdb.json").write_text(json.dumps(rows()))
+    [line] = [line for line in commands("evaluate") if "--finetune" in line]
+    done = CliRunner().invoke(app, [*line, "--folds", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["pairs"] == ROWS
+    assert len(list((workplace / "store" / "exp3rt").glob("*/folds/*/adapter_config.json"))) == 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from whylike.adapters.engines.model import Base, find_base
 from whylike.adapters.registry.identity import fingerprint
 from whylike.adapters.training.answers import AnswerTrainer
 from whylike.adapters.training.examples import Example
-from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.adapters.training.trainer import News, Recipe, Trained, train
 from whylike.errors import UsageError
 from whylike.settings import Settings
 
@@ -37,14 +39,34 @@ LEARNED = [example(number) for number in range(24)]
 CHECKED = [example(number) for number in range(24, 32)]
 
 
-@pytest.fixture
+class Whole(NamedTuple):
+    """A training that nothing disturbed."""
+
+    trained: Trained
+    news: list[News]
+
+
+@pytest.fixture(scope="module")
 def base(tiny: Path) -> Base:
     return find_base(Settings(model=str(tiny)))
 
 
-def test_the_loss_falls_and_one_seed_gives_one_adapter(base: Base, tmp_path: Path):
+@pytest.fixture(scope="module")
+def whole(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     news: list[News] = []
-    first = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "first", told=news.append)
+    return Whole(train(base, LEARNED, CHECKED, RECIPE, tmp_path_factory.mktemp("whole"), told=news.append), news)
+
+
+@pytest.fixture(scope="module")
+def broken_off(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same training, which was killed."""
+    work = tmp_path_factory.mktemp("killed") / "work"
+    kill(work, tiny, LEARNED, RECIPE, dies=10)
+    return work
+
+
+def test_the_loss_falls_and_one_seed_gives_one_adapter(base: Base, whole: Whole, tmp_path: Path):
+    first, news = whole
     losses = [each.validation for each in news if each.validation is not None]
     assert losses[-1] < losses[0] - 0.05
     assert first.loss == pytest.approx(min(losses))
@@ -127,9 +149,8 @@ def kill(work: Path, model: Path, examples: list[Example], recipe: Recipe, *, di
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_killed_run_goes_on_to_the_same_end(base: Base, tiny: Path, tmp_path: Path, broken: bool):
-    undisturbed = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "whole")
-    kill(tmp_path / "killed", tiny, LEARNED, RECIPE, dies=10)
+def test_a_killed_run_goes_on_to_the_same_end(base: Base, whole: Whole, broken_off: Path, tmp_path: Path, broken: bool):
+    shutil.copytree(broken_off, tmp_path / "killed")
     kept = sorted((tmp_path / "killed" / "checkpoints").iterdir())
     assert kept
     if broken:  # as if the kills had come while these were written
@@ -139,8 +160,8 @@ def test_a_killed_run_goes_on_to_the_same_end(base: Base, tiny: Path, tmp_path: 
     steps: list[int] = []
     trained = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "killed", told=lambda news: steps.append(news.step))
     assert min(steps) > 5, "it goes on, and does not begin again"
-    assert trained.steps == undisturbed.steps
-    assert trained.loss == pytest.approx(undisturbed.loss, rel=1e-3)
+    assert trained.steps == whole.trained.steps
+    assert trained.loss == pytest.approx(whole.trained.loss, rel=1e-3)
 
 
 def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_path: Path):
