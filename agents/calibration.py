@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *(f"{name}_count" for name in LISTS),
     ),
     TEXTS: tuple(f"{name}_{number}" for name in LISTS for number in range(DIMENSIONS)),
-    MODEL: ("heard", "said", "balance"),
+    MODEL: ("answered", "apart", "balance"),
 }
 """The features by what they rest on; a calibrator may do without the later groups."""
 USUAL = (AVERAGES, EVIDENCE, MODEL)
@@ -59,6 +59,11 @@ class Heard(Record):
 
     probabilities: tuple[float, ...]
     leaning: tuple[float, ...] | None = None
+
+    @property
+    def apart(self) -> Floats | None:
+        """What it says of the reason against balanced ones, logarithms `[values]`; None where it was not asked."""
+        return None if self.leaning is None else log(self.probabilities) - np.array(self.leaning)
 
 
 class Readout(Record):
@@ -102,11 +107,12 @@ class Readout(Record):
             if spread is not None:
                 known[name] = spread / span
         if self.heard is not None:
+            # The bias is not taken off these: the model was asked about some pairs only, whose averages would get weights
+            # of their own through what it did not say.
             values = np.array(self.scale.values)
-            answered = float(np.array(self.heard.probabilities) @ values)
-            known["heard"] = (answered - self.bias) / span
-            if self.heard.leaning is not None:
-                known["said"] = (float(self.spoken(1.0) @ values) - self.bias) / span
+            known["answered"] = self.scale.place(float(np.array(self.heard.probabilities) @ values))
+            if self.heard.apart is not None:
+                known["apart"] = self.scale.place(float(softmax(self.heard.apart) @ values))
         if self.balance is not None:
             known["balance"] = self.balance
         return known
@@ -116,10 +122,10 @@ class Readout(Record):
         prior = tilted(self.scale, self.bias)
         if self.heard is None:
             return prior
-        if self.heard.leaning is None:
+        apart = self.heard.apart
+        if apart is None:
             return softmax((1 - trust) * np.log(prior) + trust * log(self.heard.probabilities))
-        moved = log(self.heard.probabilities) - np.array(self.heard.leaning)
-        return softmax(np.log(prior) + trust * moved)
+        return softmax(np.log(prior) + trust * apart)
 
 
 class Term(Record):

@@ -62,6 +62,16 @@ def test_a_model_that_says_nothing_is_left_out_and_the_bias_stays(seed: int):
     assert np.abs(means(calibrator, fresh) - bias).mean() < 0.12
 
 
+def test_a_model_that_always_says_the_same_is_no_way_to_weigh_the_averages_of_its_pairs():
+    same = Heard(probabilities=tuple(tilted(FIVE, 2.5)))
+    older, newer = drawn(900, 11, trust=0.2), drawn(300, 12, trust=1.0)
+    readouts = [each.model_copy(update={"heard": None}) for each in older[0]]
+    readouts += [each.model_copy(update={"heard": same}) for each in newer[0]]
+    calibrator = fit(readouts, older[1] + newer[1], FLAT, newest=300)
+    assert any("model" in each.groups for each in calibrator.tried)
+    assert "model" not in calibrator.groups
+
+
 def test_a_model_that_speaks_the_truth_is_used():
     calibrator = fit(*drawn(300, 1, speaks=0.7), FLAT)
     fresh, real = drawn(300, 2, speaks=0.7)
