@@ -107,8 +107,8 @@ class Readout(Record):
             if spread is not None:
                 known[name] = spread / span
         if self.heard is not None:
-            # The bias is not taken off these: the model was asked about some pairs only, whose averages would get weights
-            # of their own through what it did not say.
+            # The bias is not taken off these: the model was asked about some pairs only, and their averages would get
+            # weights of their own through what it did not say.
             values = np.array(self.scale.values)
             known["answered"] = self.scale.place(float(np.array(self.heard.probabilities) @ values))
             if self.heard.apart is not None:
