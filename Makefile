@@ -71,7 +71,7 @@ adapters: setup ## train the adapter that comes with whylike anew, from a teache
 	rm -rf adapters/shipped && mv $(TAUGHT)/adapters adapters/shipped
 
 test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: setup ## style and types
 	$(BIN)/ruff check .
