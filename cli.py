@@ -23,7 +23,7 @@ from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
 from whylike.teach_cli import EXAMPLES, annotate_app, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
@@ -190,10 +190,7 @@ def explain(
             "most like this one); else WHYLIKE_ITEM_PROFILE, else all.",
         ),
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What runs the experts: local, vllm or reference; else WHYLIKE_ENGINE."),
-    ] = None,
+    engine: Engine = None,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from whylike.evaluate_text_cli import EXAMPLES, reasons, summaries
 from whylike.evaluation.ablation import Ablation
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
 from whylike.tables import told
 from whylike.terminal import log, messages, plain
 
@@ -75,10 +75,7 @@ def ratings(
     epochs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="With --finetune: of each training. Default: 1.")
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What runs the experts: local, vllm or reference; else WHYLIKE_ENGINE."),
-    ] = None,
+    engine: Engine = None,
     as_json: Json = False,
     store: Store = None,
     verbose: Verbose = 0,

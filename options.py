@@ -24,10 +24,12 @@ PLAIN: dict[str, Any] = {
 """How every group of commands is made."""
 
 WHERE = "Folder of the store; else WHYLIKE_STORE, else ~/.local/share/whylike."
+RUNS = "What runs the experts: local, vllm or reference; else WHYLIKE_ENGINE, else local."
 MORE = "Say what is done; -vv says more."
 
 Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", readable=False, help=WHERE)]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
+Engine = Annotated[str | None, typer.Option("--engine", metavar="NAME", help=RUNS)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
 

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from whylike.agents.calibration import GROUPS, MODEL, Calibrator
+from whylike.evaluation.calibrating import SURE
 from whylike.evaluation.distributions import Coverage, Sharpness
 from whylike.evaluation.metrics import Difference, Error
 from whylike.tables import figures, ran_on
@@ -118,11 +119,13 @@ def calibrator_lines(calibrator: Calibrator) -> list[str]:
     """What the calibrator uses, and what that was found to add."""
     lines = [f"The calibrator, fitted on {calibrator.pairs:,} pairs, uses: {', '.join(calibrator.groups)}."]
     for each in calibrator.tried[1:]:
-        verdict = "used" if set(each.groups) <= set(calibrator.groups) else "not used"
+        taken = "used" if set(each.groups) <= set(calibrator.groups) else "not used"
+        verdict = taken if len(each.groups) > 1 else "always used"
         before = f"changes the mean squared error by {each.gain:+.4f} (standard error {each.error:.4f})"
         lines.append(f"Cross-validated, {each.groups[-1]} {before}: {verdict}.")
+    lines.append(f"A further group is used where that lowers the error by more than {SURE:g} standard errors.")
     if MODEL not in calibrator.groups and any(MODEL in each.groups for each in calibrator.tried):
-        lines.append("So the language model adds nothing to these ratings, and does not move them.")
+        lines.append("So the language model adds nothing certain to these ratings, and does not move them.")
     return lines
 
 

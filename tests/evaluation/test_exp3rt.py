@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from lettered import Letters
+from released import pair
 from typer.testing import CliRunner
 
 import whylike.cli
@@ -40,16 +41,7 @@ def rows(count: int, users: int = 20, meeting: float | None = None) -> list[dict
             continue
         user, item = chance.uniform(2, 9), chance.uniform(2, 9)
         score = min(max(round(0.2 * user + 0.8 * item + chance.gauss(0, 1)), 1), 10)
-        made.append(
-            {
-                "user_id": f"u{number % users}",
-                "item_id": f"i{number % 7}",
-                "user_persona": f"[Like]\n- dry jokes\n\n[Dislike]\n- blood\n\n[Average Rating]\n{user:.1f}",
-                "item_description": f"Title: Film {number % 7}\nGenres: Comedy",
-                "item_synopsis": f"[Like]\n- the jokes\n\n[Dislike]\n- the end\n\n[Average Rating]\n{item:.1f}",
-                "score": str(score),
-            }
-        )
+        made.append(pair(f"u{number % users}", number % 7, (user, item), score))
     return made
 
 
@@ -59,15 +51,9 @@ def _meeting(number: int, taste: list[str], meeting: float, chance: random.Rando
     praised = chance.choice(WORDS)
     met = (praised in taste[:2]) - (praised in taste[2:])
     score = min(max(round(0.2 * user + 0.8 * item + meeting * met + chance.gauss(0, 1)), 1), 10)
-    lists = "[Like]\n{}\n\n[Dislike]\n{}\n\n[Average Rating]\n{:.1f}"
-    return {
-        "user_id": f"{taste}",
-        "item_id": f"i{number}",
-        "user_persona": lists.format("\n".join(f"- {each}" for each in taste[:2]), f"- {taste[2]}\n- {taste[3]}", user),
-        "item_description": f"Title: Film {number}\nGenres: Comedy",
-        "item_synopsis": lists.format(f"- {praised}", "none", item),
-        "score": str(score),
-    }
+    return pair(
+        f"{taste}", number, (user, item), score, likes=taste[:2], dislikes=taste[2:], praise=[praised], faults=[]
+    )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from readme import commands
+from released import pair
 from typer.testing import CliRunner
 
 import whylike.cli
@@ -176,7 +177,8 @@ def test_the_readmes_commands_run(settings: Settings, tmp_path: Path, monkeypatc
     monkeypatch.setenv("WHYLIKE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
     monkeypatch.chdir(tmp_path)
-    Path("imdb.json").write_text(json.dumps(exp3rt_rows()))
+    rows = [pair(f"u{number}", number, (2.5 + number % 7, 6.0), number % 9 + 1) for number in range(20)]
+    Path("imdb.json").write_text(json.dumps(rows))
     lines = [line for line in commands("evaluate") if line[1] == "ratings" and "--finetune" not in line]
     assert len(lines) == 6
     for line in lines:
@@ -185,21 +187,6 @@ def test_the_readmes_commands_run(settings: Settings, tmp_path: Path, monkeypatc
         assert done.exit_code == 0, (line, done.output)
         assert "RMSE" in done.stdout
     assert Path("ratings/ratings.json").exists()
-
-
-def exp3rt_rows() -> list[dict[str, str]]:
-    """Twenty pairs in EXP3RT's shape."""
-    return [
-        {
-            "user_id": f"u{number}",
-            "item_id": f"i{number}",
-            "user_persona": f"[Like]\n- dry jokes\n\n[Dislike]\n- blood\n\n[Average Rating]\n{number % 7 + 2}.5",
-            "item_description": f"Title: Film {number}\nGenres: Comedy",
-            "item_synopsis": "[Like]\n- the jokes\n\n[Dislike]\n- the end\n\n[Average Rating]\n6.0",
-            "score": str(number % 9 + 1),
-        }
-        for number in range(20)
-    ]
 
 
 def test_the_report_has_the_figures_and_the_plots(settings: Settings, whole: RatingsEvaluation, tmp_path: Path):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from lettered import Letters
 from readme import commands
+from released import pair
 from typer.testing import CliRunner
 
 from whylike.adapters.training.trainer import Recipe
@@ -24,14 +25,7 @@ USERS, ROWS = 32, 36
 
 def rows() -> list[dict[str, Any]]:
     return [
-        {
-            "user_id": f"u{number % USERS}",
-            "item_id": f"i{number % 7}",
-            "user_persona": f"[Like]\n- jokes {number}\n\n[Dislike]\n- blood\n\n[Average Rating]\n{3 + number % 5}.5",
-            "item_description": f"Title: Film {number % 7}\nGenres: Comedy",
-            "item_synopsis": "[Like]\n- the jokes\n\n[Dislike]\n- the end\n\n[Average Rating]\n6.1",
-            "score": str(1 + number % 10),
-        }
+        pair(f"u{number % USERS}", number % 7, (3.5 + number % 5, 6.1), 1 + number % 10, likes=[f"jokes {number}"])
         for number in range(ROWS)
     ]
 
