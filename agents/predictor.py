@@ -82,7 +82,7 @@ class Predictor:
     def requests(self, reason: str | None, known: Dossier, scale: RatingScale) -> list[Weighing]:
         """What the model is asked: first about the reason, then, untaught, about balanced ones.
 
-        Nothing where there is nothing to ask about: no reason, or for a taught one nothing known of either side.
+        Nothing where there is nothing to ask about: no reason, and for a taught one nothing known of either side.
 
         Args:
             reason: The Reasoner's text, without sentences that state a rating.
@@ -90,7 +90,7 @@ class Predictor:
             scale: The store's rating scale.
         """
         if self.taught:
-            return [] if known.empty else [dossier.request(Expert.PREDICTOR, known, scale, reason)]
+            return [] if known.empty and not reason else [dossier.request(Expert.PREDICTOR, known, scale, reason)]
         if not reason:
             return []
         return [_weighing(text, known.history, scale) for text in (reason, *_file().balanced)]

@@ -9,9 +9,9 @@ class Ablation(StrEnum):
     """A part that is left out or done otherwise."""
 
     NO_REASON = "no-reason"
-    """The averages and the evidence alone."""
+    """Nothing but what is rated: a taught Predictor is asked without a reason, an untaught one not at all."""
     NO_AVERAGES = "no-averages"
-    """The model and the reason alone; neither its prompt nor the calibrator sees an average."""
+    """The model and the reason alone; neither its prompt nor the calibrator sees an average, or a rating."""
     ONE_STEP = "one-step"
     """The rated reviews as they are in the reason's place: no summaries, no profiles, no reason."""
     HELPFUL = "item-profile-helpful"

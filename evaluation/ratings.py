@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from pydantic import Field
 
-from whylike.agents.calibration import AVERAGES, EVIDENCE, MODEL, USUAL, Calibrator, Readout, readout
+from whylike.agents.calibration import AVERAGES, MODEL, USUAL, Calibrator, Readout, readout
 from whylike.agents.distributions import Floats, mode
 from whylike.agents.predictor import TRUST
 from whylike.agents.prompting import one_line
@@ -35,9 +35,10 @@ from whylike.graph import lessons
 from whylike.graph.lately import Lately
 from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
+from whylike.graph.sides import dossier_of
 from whylike.memory.history import general, history
 from whylike.preparing import Told
-from whylike.records import History, ItemProfile, Rated, RatingScale, Record, Review
+from whylike.records import History, ItemProfile, RatingScale, Record, Review
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -54,7 +55,7 @@ READ = 5
 """Newest reviews of either side that the one step reads."""
 
 GROUPS_OF: dict[Ablation, tuple[str, ...]] = {
-    Ablation.NO_REASON: (AVERAGES, EVIDENCE),
+    Ablation.NO_REASON: USUAL,
     Ablation.NO_AVERAGES: (MODEL,),
     Ablation.ONE_STEP: USUAL,
     Ablation.HELPFUL: USUAL,
@@ -360,24 +361,23 @@ def _unexplained(services: Services, pair: Pair) -> Asked:
 
 def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
     """The reading of a pair without a part."""
-    if name is Ablation.NO_REASON:
-        return asked.known.model_copy(update={"heard": None, "balance": None})
     pair = asked.pair
     if name in PROFILES:
         settings = services.settings.model_copy(update={"item_profile": PROFILES[name]})
         return explain_fully(replace(services, settings=settings), pair.user_id, pair.item_id, as_of=pair.timestamp)[1]
     known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
     if name is Ablation.NO_AVERAGES:
-        known = known.model_copy(update={"user_rated": Rated(), "item_rated": Rated()})
+        bare = History(user_id=known.user_id, item_id=known.item_id, before=known.before)
         return readout(
-            known.model_copy(update={"user_reviews": (), "item_reviews": (), "item_newest": ()}),
+            bare,
             general(services.store, pair.user_id, pair.item_id, pair.timestamp),
             asked.known.scale,
-            heard(services, asked.reason, known),
+            heard(services, asked.reason, dossier_of(services, bare, asked.reason)),
             asked.known.balance,
         )
-    text = _at_once(known, asked.known.scale)
-    return asked.known.model_copy(update={"heard": heard(services, text, known), "balance": None})
+    text = _at_once(known, asked.known.scale) if name is Ablation.ONE_STEP else None
+    answered = heard(services, text, dossier_of(services, known, None))
+    return asked.known.model_copy(update={"heard": answered, "balance": None})
 
 
 def _at_once(known: History, scale: RatingScale) -> str:

@@ -17,6 +17,7 @@ from langgraph.types import Command, Send
 
 from whylike.agents import plans
 from whylike.agents.calibration import Heard, readout
+from whylike.agents.dossier import Dossier
 from whylike.agents.grounding import ground
 from whylike.agents.matching import Point
 from whylike.agents.predictor import rate
@@ -239,32 +240,31 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     text = str(grounded["text"]) if grounded else None
     everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
-    answered = heard(services, text, known, sides.profiles_of(state))
+    answered = heard(services, text, sides.dossier_of(services, known, text, sides.profiles_of(state)))
     found = readout(known, everything, scale, answered, state["balance"] if text else None)
     _tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator_as_of(known))
     return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
 
 
-def heard(
-    services: Services, text: str | None, known: History, imported: Mapping[Side, Profile] | None = None
-) -> Heard | None:
+def heard(services: Services, text: str | None, known: Dossier) -> Heard | None:
     """What the model answers to a reason, from the store if it was asked before; None where it is not asked.
 
     Args:
         services: The store and the Predictor.
         text: The reason; without one only a taught Predictor is asked.
-        known: What is known of the pair.
-        imported: Imported profiles that stand in for reviews.
+        known: What it is told of the pair (`sides.dossier_of`).
     """
-    asked = services.predictor.requests(text, sides.dossier_of(services, known, text, imported), services.store.scale)
+    asked = services.predictor.requests(text, known, services.store.scale)
     if not asked:
         return None
     key = _key("readout", services.predictor.version, [each.model_dump(mode="json") for each in asked])
     kept = services.store.answer(key)
     if kept is None:
         answered = services.predictor.hear(asked)
-        kept = services.store.keep_answer(key, "readout", answered.model_dump_json(), known.user_id, known.item_id)
+        kept = services.store.keep_answer(
+            key, "readout", answered.model_dump_json(), known.history.user_id, known.history.item_id
+        )
     return Heard.model_validate_json(kept)
 
 

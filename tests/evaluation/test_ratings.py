@@ -107,6 +107,40 @@ def test_a_second_run_says_the_same_and_asks_the_model_nothing(settings: Setting
     assert again.model_dump(exclude=same) == whole.model_dump(exclude=same)
 
 
+@pytest.mark.parametrize(
+    ("name", "averages", "rated", "reason"),
+    [
+        (Ablation.NO_REASON, r"[1-5]\.\d", "[1-5] ", "none"),
+        (Ablation.NO_AVERAGES, r"\?", "none", "(?!none|Elsewhere|Of this)."),
+        (Ablation.ONE_STEP, r"[1-5]\.\d", "[1-5] ", "Elsewhere the user gave [1-5] and wrote"),
+    ],
+)
+def test_a_taught_predictor_is_asked_without_the_part(
+    name: Ablation, averages: str, rated: str, reason: str, settings: Settings
+):
+    """Of pairs of whom nothing is known the prompts say less, so most of them are looked at."""
+    adapter = Adapter(version=f"predictor-{name.value}", folder=settings.store)
+    engine = ScriptedEngine(adapters={Expert.PREDICTOR: adapter})
+    with Services.open(settings, engine=engine) as services:
+        evaluate(services, limit=12, validation=14)
+        served = len(engine.history)
+        evaluate(services, limit=12, validation=14, ablations=[name])
+    whole, asked = (
+        [each.prompt.messages[-1].content for each in some if each.expert is Expert.PREDICTOR]
+        for some in (engine.history[:served], engine.history[served:])
+    )
+    assert len(asked) > 10
+    form = (
+        rf"The user gives {averages} on average of \d+\.\nThe user so far: {rated}(.*\n)*"
+        rf"It gets {averages} on average of \d+\.\nOthers of it: {rated}.*\nReason: {reason}"
+    )
+    fitting = [text for text in asked if re.search(form, text)]
+    assert len(fitting) > len(asked) / 2, asked[0]
+    summarized = r"so far: .*[+-] "
+    assert any(re.search(summarized, text) for text in whole)
+    assert not any(re.search(summarized, text) for text in asked)
+
+
 def test_a_later_review_changes_nothing_about_an_earlier_pair(settings: Settings, tmp_path: Path):
     """The readings of the validation pairs, and so the calibrator, know nothing of the test."""
     calibrators = []
