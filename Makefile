@@ -16,8 +16,10 @@ VLLM_LOCK := requirements-vllm-$(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu).
 VLLM_PLUGIN := adapters/vllm_plugin
 
 TEACHER := ../shared/data/teacher
+CORPUS := ../shared/data/digital_music
 SCHOOL := build/school
 TAUGHT := build/taught
+NAMED := $(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])'
 TERMS := annotated by GPT-3.5, as in Reason4Rec; for research only
 
 .PHONY: setup vllm-env demo adapters test lint clean help
@@ -58,16 +60,21 @@ endif
 demo: setup ## explain three pairs of a small invented corpus
 	@$(BIN)/whylike demo
 
-adapters: setup ## train the adapter that comes with whylike anew, from a teacher's annotations; an hour or two on a CPU
+adapters: setup ## train the adapters that come with whylike anew, from reviews and a teacher's annotations; hours on a CPU
 	@test -d $(TEACHER) || { echo "the teacher's annotations are missing: put them in $(TEACHER), or name their folder with make adapters TEACHER=..." >&2; exit 1; }
+	@test -d $(CORPUS) || { echo "the reviews are missing: put them in $(CORPUS), or name their folder with make adapters CORPUS=..." >&2; exit 1; }
+	$(BIN)/whylike ingest --store $(SCHOOL) $(CORPUS)/reviews.jsonl.gz --items $(CORPUS)/items.jsonl.gz
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
 	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters
 	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
-	@# Of all that may lie in the school's store only what the training named.
+	@# The Predictor learns with reasons that rest on this Summarizer's summaries.
+	$(BIN)/whylike adapters promote --store $(SCHOOL) $$($(NAMED) $(TAUGHT)/summarizer.json)
+	$(BIN)/whylike train predictor --limit 2400 --reasons 600 --epochs 1 --store $(SCHOOL) --json \
+		--data "Amazon reviews of digital music (2014); for research only." > $(TAUGHT)/predictor.json
+	@# Of all that may lie in the school's store only what the trainings named.
 	for lesson in $(TAUGHT)/*.json; do \
-		version=$$($(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' $$lesson) && \
-		cp -R $(SCHOOL)/adapters/$$version $(TAUGHT)/adapters/ || exit 1; done
+		cp -R $(SCHOOL)/adapters/$$($(NAMED) $$lesson) $(TAUGHT)/adapters/ || exit 1; done
 	rm -rf adapters/shipped && mv $(TAUGHT)/adapters adapters/shipped
 
 test: lint vllm-env ## all checks: style, types, tests, these with a real vLLM server

@@ -32,7 +32,7 @@ from whylike.records import Expert, History, Number, Rating, RatingScale, Record
 TRUST = 0.25
 """Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one
 against and does not bring the forecast nearer (`whylike evaluate ratings`); it moves the rating by hundredths. Of a
-taught one it is the weight of its distribution beside the prior."""
+taught one, which comes about as near as the prior, it is the weight of its distribution beside that."""
 
 
 class _Shot(Record):
