@@ -196,11 +196,14 @@ def test_a_number_that_has_gone_to_another_process_is_left_alone(
         file(settings).parent.mkdir(parents=True)
         file(settings).write_text(stale.model_dump_json())
         assert server.status(settings).pid is None
-        assert server.up(settings, program()).pid != other.pid
+        started = server.up(settings, program())
+        assert started.pid != other.pid
         file(settings).write_text(stale.model_dump_json())
         assert server.down(settings) is None
         assert other.poll() is None
         other.kill()
+        file(settings).write_text(started.model_dump_json())
+        assert server.down(settings) == started
 
 
 def test_a_file_that_is_none_of_ours_is_no_server(settings: Settings, program: Callable[..., Launch]):
