@@ -376,6 +376,7 @@ def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
             asked.known.balance,
         )
     text = _at_once(known, asked.known.scale) if name is Ablation.ONE_STEP else None
+    # Asked for without a reason, the dossier has the reviews' words and no summaries, whatever stands for the reason.
     answered = heard(services, text, dossier_of(services, known, None))
     return asked.known.model_copy(update={"heard": answered, "balance": None})
 
