@@ -153,6 +153,7 @@ def details_card(details: Details) -> RenderableType:
         "base model": f"{card.base_model} (hash {card.base_hash[:8]})",
         "content": card.content_hash,
         "data": " ".join(filter(None, (card.data, card.data_hash and f"(hash {card.data_hash})"))) or "not known",
+        **({"scales": ", ".join(map(str, card.scales))} if card.scales else {}),
         "parent": card.parent or "none",
         "rank": str(card.rank),
         "created": f"{_day(card.created_at)} by `{card.command}`",

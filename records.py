@@ -258,6 +258,8 @@ class Provenance(Record):
     """SHA-256, in hex, of the examples that it was trained on."""
     data: str = ""
     """What these examples are from, and the terms of its use."""
+    scales: tuple[RatingScale, ...] = ()
+    """Those whose labels it was taught to answer with; empty where that is not known, and of one that does not rate."""
     parent: str | None = None
     """The adapter version that its training went on from."""
     settings: dict[str, JsonValue] = {}

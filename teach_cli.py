@@ -137,6 +137,13 @@ def train(
         int | None,
         typer.Option(metavar="N", min=0, help="Predictor: how many get the Reasoner's reason first. Default: 500."),
     ] = None,
+    also_scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MIN:MAX[:STEP]",
+            help="Predictor: have it serve stores of this rating scale too, and profiles in place of reviews.",
+        ),
+    ] = None,
     data: Annotated[
         str, typer.Option(metavar="TEXT", help="For the adapter's card: what it learns from, on what terms.")
     ] = "",
@@ -155,8 +162,12 @@ def train(
     One in ten items is left out of all training, to be evaluated with. What is not given depends on the expert; the
     adapter's card has it.
     """
-    if (limit is not None and expert not in RATINGS) or (reasons is not None and expert != RATINGS[0]):
-        raise typer.BadParameter("--limit is for the predictor and reward, --reasons for the predictor; leave it out")
+    if (limit is not None and expert not in RATINGS) or (
+        (reasons, also_scale) != (None, None) and expert != RATINGS[0]
+    ):
+        raise typer.BadParameter(
+            "--limit is for the predictor and reward, --reasons and --also-scale for the predictor; leave it out"
+        )
     from rich.console import Console
 
     from whylike.adapters.training.teach import RECIPES, examples_for, teach
@@ -166,18 +177,19 @@ def train(
     from whylike.graph.state import Event
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
-    from whylike.records import Expert
+    from whylike.records import Expert, RatingScale
     from whylike.settings import load
 
     log(verbose)
     settings = load({"store": store})
     who = Expert(expert)
+    other = None if also_scale is None else RatingScale.parse(also_scale)
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
-    more = {"limit": limit, "reasons": reasons}
-    given |= {name: value for name, value in more.items() if value is not None}
-    command = " ".join(["whylike train", expert, *(f"--{name} {value}" for name, value in given.items())])
+    more = {"limit": limit, "reasons": reasons, "also-scale": other and str(other)}
+    said = given | {name: value for name, value in more.items() if value is not None}
+    command = " ".join(["whylike train", expert, *(f"--{name} {value}" for name, value in said.items())])
     group = processes()
     with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:
@@ -188,6 +200,7 @@ def train(
                     limit=PAIRS if limit is None else limit,
                     reasons=REASONS if reasons is None else reasons,
                     seed=seed,
+                    other=other,
                     told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
                 )
         with Opened.open(settings) as opened:

@@ -12,7 +12,7 @@ distribution by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from string import Template
@@ -52,8 +52,15 @@ class _RatingFile(Record):
 class Predictor:
     """Asks the predictor expert of an engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, scales: Callable[[str], Sequence[RatingScale]] = lambda _: ()) -> None:
+        """Ask an engine's predictor.
+
+        Args:
+            engine: What answers.
+            scales: Those that an adapter version was taught on (`Registry.scales`); none where that is not known.
+        """
         self._engine = engine
+        self._scales = scales
 
     @property
     def version(self) -> str:
@@ -64,6 +71,11 @@ class Predictor:
     def taught(self) -> bool:
         """Whether an adapter answers, which was trained to rate by all that is known of a pair."""
         return Expert.PREDICTOR.taught(self.version)
+
+    def knows(self, scale: RatingScale) -> bool:
+        """Whether it can say something of ratings on a scale: a taught one only by labels that it was taught with."""
+        scales = self._scales(self.version) if self.taught else ()
+        return not scales or scale.labels in {each.labels for each in scales}
 
     @property
     def recipe(self) -> list[object]:
@@ -82,7 +94,8 @@ class Predictor:
     def requests(self, reason: str | None, known: Dossier, scale: RatingScale) -> list[Weighing]:
         """What the model is asked: first about the reason, then, untaught, about balanced ones.
 
-        Nothing where there is nothing to ask about: no reason, and for a taught one nothing known of either side.
+        Nothing where there is nothing to ask about: no reason, and for a taught one nothing known of either side, or a
+        scale that it does not know.
 
         Args:
             reason: The Reasoner's text, without sentences that state a rating.
@@ -90,7 +103,8 @@ class Predictor:
             scale: The store's rating scale.
         """
         if self.taught:
-            return [] if known.empty and not reason else [dossier.request(Expert.PREDICTOR, known, scale, reason)]
+            silent = (known.empty and not reason) or not self.knows(scale)
+            return [] if silent else [dossier.request(Expert.PREDICTOR, known, scale, reason)]
         if not reason:
             return []
         return [_weighing(text, known.history, scale) for text in (reason, *_file().balanced)]

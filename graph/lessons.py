@@ -9,13 +9,21 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from whylike.adapters.training.examples import Example
-from whylike.adapters.training.ratings import imported_examples, rating_examples, reason_key, training_pairs
+from whylike.adapters.training.ratings import (
+    imported_examples,
+    profile_example,
+    rating_examples,
+    reason_key,
+    training_pairs,
+)
 from whylike.adapters.training.teach import HELD_OUT
 from whylike.evaluation.splits import Pair
+from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
-from whylike.records import Expert
+from whylike.memory.history import history
+from whylike.records import Expert, RatingScale
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,6 +38,7 @@ def examples(
     limit: int | None,
     reasons: int,
     seed: int,
+    other: RatingScale | None = None,
     told: Told = lambda *_: None,
 ) -> list[Example]:
     """What pairs of the store teach an expert.
@@ -40,6 +49,8 @@ def examples(
         limit: Most pairs; None for all.
         reasons: Pairs for which the Predictor shall have a reason; those that the store has no reason for get one.
         seed: Which pairs.
+        other: A scale of other stores that the Predictor shall serve too: some pairs are told on it instead, and each
+            with a reason once more, with profiles in place of its reviews.
         told: Told of the reasons' progress.
 
     Raises:
@@ -56,8 +67,31 @@ def examples(
         reasoner=services.reasoner.version,
         mark=services.summarizer.mark,
         limit=services.settings.history,
+        other=other,
     )
+    if other:
+        found += profile_examples(services, pairs[:reasons], other)
     return [*found, *imported_examples(services.store, expert, services.settings.history)]
+
+
+def profile_examples(services: Services, pairs: Sequence[Pair], other: RatingScale) -> list[Example]:
+    """What pairs that have a reason teach the Predictor as pairs of a store that has but profiles, on another scale.
+
+    The profiles are those that `whylike explain` would have drawn just before the pair's review.
+    """
+    limit, mark = services.settings.history, services.summarizer.mark
+    made = []
+    for pair in pairs:
+        reason = services.store.answer(reason_key(pair, services.reasoner.version, mark))
+        past = history(services.store, pair.user_id, pair.item_id, pair.timestamp, limit)
+        profiles = {}
+        for side, _, reviews, _ in past.sides:
+            kept = services.store.summaries([review.review_id for review in reviews], mark)
+            if kept:
+                profiles[side] = sides.profile_of(services, past, side, list(kept.values()), keep=False)
+        if reason and profiles:
+            made.append(profile_example(services.store, pair, profiles, reason, limit=limit, other=other))
+    return made
 
 
 def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda *_: None) -> int:

@@ -296,4 +296,10 @@ def _notes(services: Services, known: History, way: Route, imported: Mapping[Sid
             "A profile was imported ready-made and does not say when it was made: it may know of later reviews. "
             "Sentences that rest on it name it, not a review."
         )
+    scale = services.store.scale
+    if not services.predictor.knows(scale):
+        notes.append(
+            f"The Predictor {services.predictor.version} was not taught on ratings from {scale.minimum:g} to "
+            f"{scale.maximum:g}: the averages alone foretell. `whylike train predictor` teaches one on the store's own."
+        )
     return notes

@@ -80,7 +80,7 @@ class Services:
                 following=following,
                 summarizer=Summarizer(used, embedder),
                 reasoner=Reasoner(used),
-                predictor=Predictor(used),
+                predictor=Predictor(used, registry.scales),
                 now=lambda: int(time.time()),
             )
 

@@ -22,7 +22,7 @@ from whylike.adapters.registry.checks import check_contents, check_names, highes
 from whylike.adapters.registry.identity import CARD, CONFIG, PARTS, base_fingerprint, fingerprint
 from whylike.errors import NotFoundError, StoreError, UsageError
 from whylike.memory.store import Store
-from whylike.records import AdapterCard, Expert, Promotion, Provenance, Record
+from whylike.records import AdapterCard, Expert, Promotion, Provenance, RatingScale, Record
 from whylike.settings import PACKAGED_MODEL, Settings
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
@@ -130,6 +130,11 @@ class Registry:
                 "`whylike adapters add` adds one"
             )
         return card
+
+    def scales(self, version: str) -> tuple[RatingScale, ...]:
+        """The rating scales that a version was taught on, as far as its card says so."""
+        card = self._store.adapter(version) or self._shipped.get(version)
+        return card.scales if card else ()
 
     def entries(self) -> list[Entry]:
         """All versions, by expert and age."""

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from whylike.adapters.engines.base import Prompt
 from whylike.adapters.engines.rendering import Renderer
-from whylike.records import Record
+from whylike.records import RatingScale, Record
 
 IGNORED = -100
 """Label of a token that the loss leaves out (PyTorch's `ignore_index`)."""
@@ -25,6 +25,8 @@ class Example(Record):
     """Examples of one group, such as the reviews of one item, stay on one side of a split."""
     times: int = Field(default=1, ge=1)
     """How often it is learned in an epoch."""
+    scale: RatingScale | None = None
+    """Whose label the answer is, where it is a rating."""
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

@@ -3,13 +3,15 @@
 The pairs are reviews of the training part of the split by time alone (`evaluation.splits`), so that nothing is learned
 from a pair that calibrates or measures. All that is known of a pair comes from `memory.history`. The Predictor learns
 with the Reasoner's own reason where the store keeps one, the reward expert with the review itself; a share of the pairs
-is learned without either. Imported pairs with imported profiles are learned as they would be served.
+is learned without either. Imported pairs with imported profiles are learned as they would be served. For an adapter
+that shall serve other stores too, some pairs are retold as those would have them (`elsewhere`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from whylike.adapters.training.elsewhere import Retelling, by_profiles, retold
 from whylike.adapters.training.examples import Example, place
 from whylike.agents import dossier
 from whylike.agents.dossier import Dossier
@@ -18,10 +20,12 @@ from whylike.agents.standins import imported, rated
 from whylike.evaluation.splits import Pair, split
 from whylike.memory.history import history
 from whylike.memory.store import Store
-from whylike.records import Expert, RatedPair
+from whylike.records import Expert, Profile, RatingScale, Side
 
 PLAIN = 0.25
 """Share of the pairs that are learned without a reason, though there is one: it may be missing when rating, too."""
+ELSEWHERE = 0.25
+"""Share of the pairs without a reason that are learned on the other scale, where there is one, not on their own."""
 EVER = 2**62
 """Later than any review."""
 
@@ -56,7 +60,14 @@ def reason_key(pair: Pair, reasoner: str, mark: str) -> str:
 
 
 def rating_examples(
-    store: Store, expert: Expert, pairs: Sequence[Pair], *, reasoner: str, mark: str, limit: int
+    store: Store,
+    expert: Expert,
+    pairs: Sequence[Pair],
+    *,
+    reasoner: str,
+    mark: str,
+    limit: int,
+    other: RatingScale | None = None,
 ) -> list[Example]:
     """What pairs teach the Predictor, or the reward expert; pairs of one item form a group.
 
@@ -67,6 +78,7 @@ def rating_examples(
         reasoner: Whose reasons are read: a version of the Reasoner.
         mark: Whose summaries the Predictor reads (`Summarizer.mark`); the reward expert reads the reviews' words.
         limit: Most reviews of either side (`Settings.history`).
+        other: A scale that some of the pairs without a reason are told on.
     """
     made = []
     for pair in pairs:
@@ -78,9 +90,35 @@ def rating_examples(
             else:
                 reason = store.answer(reason_key(pair, reasoner, mark))
         known = dossier.dossier(store, past, mark if reason and expert is Expert.PREDICTOR else "")
-        if not known.empty:
-            made.append(_example(store, expert, known, reason, pair, group=pair.item_id))
+        if known.empty:
+            continue
+        if other and not reason and place(pair.review_id, -2) < ELSEWHERE:
+            told = Retelling(store.scale, other, pair.review_id)
+            known, rating, scale = retold(known, told), told.rating(pair.rating), other
+        else:
+            rating, scale = pair.rating, store.scale
+        made.append(_example(expert, known, reason, rating, scale, group=pair.item_id))
     return made
+
+
+def profile_example(
+    store: Store, pair: Pair, profiles: Mapping[Side, Profile], reason: str, *, limit: int, other: RatingScale
+) -> Example:
+    """What a pair teaches the Predictor as one of a store that has profiles, no reviews, and another scale.
+
+    Args:
+        store: Has the reviews.
+        pair: Of `training_pairs`.
+        profiles: What the summaries of its history add up to, of the sides that have any.
+        reason: The Reasoner's.
+        limit: Most reviews of either side (`Settings.history`).
+        other: The scale.
+    """
+    told = Retelling(store.scale, other, pair.review_id)
+    past = history(store, pair.user_id, pair.item_id, pair.timestamp, limit)
+    known = by_profiles(retold(dossier.dossier(store, past, ""), told), profiles, limit)
+    heard = reason if place(pair.review_id, -1) >= PLAIN else None
+    return _example(Expert.PREDICTOR, known, heard, told.rating(pair.rating), other, group=pair.item_id)
 
 
 def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]:
@@ -94,12 +132,12 @@ def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]
         profiles = imported(store, past)
         if profiles and not (past.user_reviews or past.item_reviews or store.review_of(pair.user_id, pair.item_id)):
             known = Dossier(rated(past, profiles, limit), dossier.dossier(store, past, "").titles, profiles=profiles)
-            made.append(_example(store, expert, known, None, pair, group=pair.user_id))
+            made.append(_example(expert, known, None, pair.rating, store.scale, group=pair.user_id))
     return made
 
 
 def _example(
-    store: Store, expert: Expert, known: Dossier, reason: str | None, pair: Pair | RatedPair, *, group: str
+    expert: Expert, known: Dossier, reason: str | None, rating: float, scale: RatingScale, *, group: str
 ) -> Example:
-    asked = dossier.request(expert, known, store.scale, reason)
-    return Example(prompt=asked.prompt, answer=dossier.label(pair.rating, store.scale), group=group)
+    asked = dossier.request(expert, known, scale, reason)
+    return Example(prompt=asked.prompt, answer=dossier.label(rating, scale), group=group, scale=scale)

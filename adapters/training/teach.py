@@ -53,7 +53,7 @@ class Lesson(Record):
     steps: int
     validation_loss: float
     validation_rmse: float | None = None
-    """Of the ratings' expectation, on the validation examples, where ratings are learned."""
+    """Of the ratings' expectation, on the validation examples of the store's scale, where ratings are learned."""
     seconds: float
     """Of this run; of one that was killed and went on, since it went on."""
 
@@ -129,6 +129,7 @@ def teach(
                     base_hash=base_hash,
                     data_hash=data_hash,
                     data=data,
+                    scales=tuple(sorted({example.scale for example in taken if example.scale}, key=str)),
                     settings=recipe.model_dump(mode="json"),
                     metrics={
                         "examples": trained.examples,

@@ -93,7 +93,7 @@ class Trained(Record):
     loss: float
     """On the validation examples, the lowest, which is the adapter's."""
     rmse: float | None = None
-    """Of the expectation on the validation examples, in units of the scale, where ratings are learned."""
+    """Of the expectation on the validation examples of the scale that was asked for, in its units."""
 
 
 def train(
@@ -114,7 +114,7 @@ def train(
         validation: What decides when to stop, and which checkpoint is kept.
         recipe: How.
         work: Folder of this run alone, for checkpoints and the adapter; made where it is missing.
-        scale: Of the ratings, where the answers are their labels.
+        scale: Of the ratings whose error is wanted.
         told: Told of progress.
 
     Raises:
@@ -137,8 +137,9 @@ def train(
     renderer = Renderer(base.tokenizer)
     rows = [tokens(example, renderer, base.tokenizer) for example in examples for _ in range(example.times)]
     fitting = [row for row in rows if len(row["input_ids"]) <= recipe.longest]
-    checked = [tokens(example, renderer, base.tokenizer) for example in validation]
-    checked = [row for row in checked if len(row["input_ids"]) <= recipe.longest]
+    heard = [(tokens(example, renderer, base.tokenizer), example.scale) for example in validation]
+    heard = [(row, own) for row, own in heard if len(row["input_ids"]) <= recipe.longest]
+    checked = [row for row, _ in heard]
     if not fitting or not checked:
         raise UsageError(
             f"there are {len(fitting)} examples to learn from and {len(checked)} to validate with of at most "
@@ -185,7 +186,8 @@ def train(
                 weight.data = weight.data.bfloat16()
         rmse = None
         if group.is_main_process:
-            rmse = rating_error(model, checked, renderer, scale) if scale else None
+            rated = [row for row, own in heard if scale and own == scale]
+            rmse = rating_error(model, rated, renderer, scale) if scale and rated else None
             model.save_pretrained(str(folder))
     give_back()
     state = trainer.state

@@ -22,7 +22,7 @@ from whylike.adapters_cli import ExpertName, details_card, listing_card
 from whylike.card import BASE
 from whylike.cli import app
 from whylike.doctor import examine
-from whylike.records import AdapterCard, Expert, Promotion
+from whylike.records import AdapterCard, Expert, Promotion, RatingScale
 from whylike.settings import load
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]A\u202e"
@@ -190,6 +190,7 @@ CARD = AdapterCard(
     parent=f"reasoner-{HOSTILE}",
     settings={"epochs": 3, HOSTILE: [HOSTILE]},
     metrics={"loss": 1 / 3, HOSTILE: 2.0},
+    scales=(RatingScale.parse("1:5"), RatingScale.parse("0.5:5:0.5")),
     version=f"reasoner-{HOSTILE}",
     content_hash="c" * 64,
     base_model=HOSTILE,
@@ -213,7 +214,7 @@ def test_nothing_in_a_card_commands_the_terminal() -> None:
 def test_cards_show_what_matters() -> None:
     out = shown(details_card(Details(card=CARD, live=True, shipped=True, promotions=[])))
     assert "(live, comes with whylike)" in out
-    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", '"epochs": 3', "loss 0.3333"):
+    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", '"epochs": 3', "loss 0.3333", "1:5, 0.5:5:0.5"):
         assert fact in out
     listed = shown(listing_card(Listing(adapters=[Entry(card=CARD, live=True, shipped=False)], live=LIVE)))
     assert "loss 0.3333, " in listed

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whylike.adapters.engines.base import Weighing
+from whylike.adapters.engines.base import Adapter, Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.calibration import readout
 from whylike.agents.distributions import ALIKE, COVERED, interval, mode, tilted
@@ -250,6 +251,21 @@ def test_the_messages_are_shared_and_the_same_for_every_pair():
     assert one.prompt.messages == other.prompt.messages
     assert one.prompt.shared == len(one.prompt.messages)
     assert one.prompt.prefill != other.prompt.prefill
+
+
+def test_a_taught_one_is_asked_only_about_ratings_on_scales_that_it_was_taught():
+    adapter = Adapter(version="predictor-01234567", folder=Path("nowhere"))
+    engine = ScriptedEngine(adapters={Expert.PREDICTOR: adapter})
+    cards = {"predictor-01234567": (RatingScale.parse("1:5"), RatingScale.parse("1:10"))}
+    taught = Predictor(engine, lambda version: cards[version])
+    about = Dossier(known(4, 3))
+    for text, asks in (("1:5", True), ("1:10", True), ("0.5:5:0.5", True), ("0:4", False), ("0:100:4", False)):
+        scale = RatingScale.parse(text)
+        assert taught.knows(scale) is asks
+        assert (taught.ask("Because.", about, scale) is not None) is asks
+        assert Predictor(engine).ask("Because.", about, scale) is not None, "what is not known does not silence it"
+        untaught = Predictor(ScriptedEngine(), lambda version: cards[version])
+        assert untaught.ask("Because.", about, scale) is not None
 
 
 def test_the_version_is_the_engines():

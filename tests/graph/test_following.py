@@ -19,7 +19,7 @@ from whylike.adapters.registry.registry import Registry
 from whylike.errors import StoreError
 from whylike.graph.pair import Services, explain
 from whylike.memory.store import Store
-from whylike.records import AdapterCard, Expert, Explanation
+from whylike.records import AdapterCard, Expert, Explanation, RatingScale
 from whylike.settings import Settings
 
 NOW = 2_000
@@ -43,7 +43,7 @@ def elsewhere(settings: Settings, fill: Callable[..., None]) -> Iterator[Registr
 def added(elsewhere: Registry, tmp_path: Path) -> Callable[[Expert, str], str]:
     """Adds an adapter that the scripted engine takes: it looks at no weights."""
 
-    def add(expert: Expert, weights: str) -> str:
+    def add(expert: Expert, weights: str, *scales: RatingScale) -> str:
         folder = tmp_path / f"made-{weights}"
         folder.mkdir()
         (folder / CONFIG).write_text("{}")
@@ -60,6 +60,7 @@ def added(elsewhere: Registry, tmp_path: Path) -> Callable[[Expert, str], str]:
                 content_hash=content,
                 base_model="any",
                 rank=1,
+                scales=scales,
             )
         )
         return version
@@ -166,3 +167,20 @@ def test_a_query_inside_a_query_belongs_to_it(
         assert asked(following).adapters["reasoner"] == BASE
         assert pool.submit(copy_context().run, asked, following).result(60).adapters["reasoner"] == BASE
     assert asked(following).adapters["reasoner"] == version
+
+
+def test_a_predictor_of_other_scales_is_silent_and_the_answer_says_so(
+    following: Services, elsewhere: Registry, added: Callable[..., str]
+):
+    version = added(Expert.PREDICTOR, "ten", RatingScale.parse("1:10"))
+    elsewhere.promote(version, by="test")
+    foreign = asked(following)
+    assert foreign.adapters["predictor"] == version
+    assert foreign.rating.uncalibrated_expectation == pytest.approx(foreign.rating.bias_baseline, abs=0.01)
+    assert any(
+        note.startswith(f"The Predictor {version} was not taught on ratings from 1 to 5") for note in foreign.notes
+    )
+    elsewhere.promote(added(Expert.PREDICTOR, "five", RatingScale.parse("1:5")), by="test")
+    own = asked(following)
+    assert abs(own.rating.uncalibrated_expectation - own.rating.bias_baseline) > 0.01
+    assert not any("was not taught" in note for note in own.notes)

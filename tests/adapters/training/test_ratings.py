@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.adapters.training.examples import Example, place, tokens
 from whylike.adapters.training.ratings import (
+    ELSEWHERE,
     PLAIN,
     imported_examples,
     rating_examples,
@@ -27,6 +29,7 @@ from whylike.agents.dossier import Dossier
 from whylike.evaluation.splits import Pair, split
 from whylike.graph import lessons
 from whylike.graph.pair import Services, explain
+from whylike.memory.history import history
 from whylike.records import (
     Expert,
     History,
@@ -184,6 +187,43 @@ def test_the_reasoners_own_reasons_are_given_once_and_learned_with(opened: Servi
         opened.store, Expert.PREDICTOR, pairs, reasoner="reasoner-other", mark=versions[1], limit=10
     )
     assert all(shown(example).endswith("Reason: none") for example in other), "another Reasoner's reasons are stale"
+
+
+def test_for_other_stores_some_pairs_are_told_on_another_scale_and_with_profiles(opened: Services):
+    other = RatingScale.parse("1:10")
+    pairs = training_pairs(opened.store, HELD_OUT, None, 0)
+    alike = lessons.examples(opened, Expert.PREDICTOR, limit=None, reasons=6, seed=0)
+    made = lessons.examples(opened, Expert.PREDICTOR, limit=None, reasons=6, seed=0, other=other)
+    assert all(example.scale == opened.store.scale for example in alike)
+    both = made[: len(alike)]
+    away = [example for example in both if example.scale == other]
+    assert len(away) / len(alike) == pytest.approx(ELSEWHERE, abs=0.1)
+    assert [each for each in both if each.scale != other] == [
+        each for each, told in zip(alike, both, strict=True) if told.scale != other
+    ], "the others are told as ever"
+    assert len({example.answer for example in away}) > 5
+    given = [pair for pair in pairs if pair.timestamp > 1050][:6]
+    lessons.give_reasons(opened, given)
+    profiled = lessons.profile_examples(opened, given, other)
+    assert made[len(alike) :] == lessons.profile_examples(opened, pairs[:6], other)
+    assert len(profiled) == len(given)
+    for example in [*away, *profiled]:
+        assert shown(example).startswith("Ratings go from 0, the worst, to 9, the best.")
+        assert example.answer in other.labels
+    for pair, example in zip(given, profiled, strict=True):
+        known = history(opened.store, pair.user_id, pair.item_id, pair.timestamp, 10)
+        before = [*known.user_reviews, *known.item_reviews]
+        told = shown(example)
+        kept = opened.store.summaries([review.review_id for review in before], opened.summarizer.mark)
+        assert len(kept) == len(before)
+        told_of = [phrase for summary in kept.values() for phrase in (*summary.likes, *summary.dislikes)]
+        listed = re.findall(r"[+;-] ([^;+|\n]+?)(?= [+-] |;|$)", "\n".join(told.split("\n")[2:6:3]), re.MULTILINE)
+        assert len(listed) > 2
+        assert set(listed) <= set(told_of)
+        assert "|" not in told, "these are profiles, not ratings one by one"
+        assert example.group == pair.item_id
+        if place(pair.review_id, -1) < PLAIN:
+            assert told.endswith("Reason: none")
 
 
 def asks(request: Weighing, pair: Pair) -> bool:

@@ -157,6 +157,7 @@ def test_the_readmes_commands_lead_from_reviews_to_adapters_and_reasons_that_wer
         assert (card["settings"]["rank"], card["settings"]["alpha"], card["settings"]["rate"]) == (8, 16, 3e-4)
         assert 0 < card["metrics"]["examples"] < 60, "some decide when to stop"
         assert 0 < card["metrics"]["validation_rmse"] < 4
+        assert card["scales"] == [{"minimum": 1, "maximum": 5, "step": 1}]
     assert found["pairs"] == found["decided_now"] == 3
     assert (found["sampler"], found["reward"]) == ("student:base:scripted", versions["reward"])
     assert found["kept"] + found["hinted"] + found["dropped"] == 3
@@ -169,6 +170,8 @@ def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
     for arguments, said in (
         (["train", "summarizer", "--limit", 3], "--limit"),
         (["train", "reward", "--reasons", 3], "--reasons"),
+        (["train", "reward", "--also-scale", "1:10"], "--also-scale"),
+        (["train", "predictor", "--also-scale", "10:1"], "10:1"),
         (["annotate", "reasons", "--teacher", "openai"], "teacher_base_url"),
         (["annotate"], "--import"),
         (["annotate", "--import", "x", "reasons"], "--import"),
