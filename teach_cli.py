@@ -137,6 +137,10 @@ def train(
         int | None,
         typer.Option(metavar="N", min=0, help="Predictor: how many get the Reasoner's reason first. Default: 500."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="VERSION", help="Go on from an adapter of the registry, which gives the rank."),
+    ] = None,
     also_scale: Annotated[
         str | None,
         typer.Option(
@@ -168,9 +172,12 @@ def train(
         raise typer.BadParameter(
             "--limit is for the predictor and reward, --reasons and --also-scale for the predictor; leave it out"
         )
+    if start and rank:
+        raise typer.BadParameter("--from goes on at the rank of that adapter; leave out --rank")
     from rich.console import Console
 
-    from whylike.adapters.training.teach import RECIPES, examples_for, teach
+    from whylike.adapters.registry.registry import Registry
+    from whylike.adapters.training.teach import RECIPES, examples_for, going_on, teach
     from whylike.adapters.training.trainer import processes
     from whylike.graph import lessons
     from whylike.graph.services import Services
@@ -187,9 +194,12 @@ def train(
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = RECIPES[who].model_copy(update={**given, **({"alpha": 2 * rank} if rank else {})})
-    more = {"limit": limit, "reasons": reasons, "also-scale": other and str(other)}
+    more = {"limit": limit, "reasons": reasons, "from": start, "also-scale": other and str(other)}
     said = given | {name: value for name, value in more.items() if value is not None}
     command = " ".join(["whylike train", expert, *(f"--{name} {value}" for name, value in said.items())])
+    if start:
+        with Opened.open(settings) as opened:
+            recipe = going_on(recipe, Registry(settings, opened), who, start)
     group = processes()
     with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:
@@ -206,7 +216,9 @@ def train(
         with Opened.open(settings) as opened:
             if expert not in RATINGS:
                 learned = examples_for(who, opened)
-            lesson = teach(who, settings, opened, learned, recipe, command=command, data=data, told=watch.training)
+            lesson = teach(
+                who, settings, opened, learned, recipe, command=command, data=data, parent=start, told=watch.training
+            )
     if group.is_main_process:
         show(lesson, None if as_json else lesson_card(lesson))
 

@@ -48,9 +48,9 @@ class LocalEngine:
         settings: Settings,
         adapters: Mapping[Expert, Adapter] | None = None,
         *,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        """`adapters`: of each expert that has one; `dtype`: what torch computes in.
+        """`adapters`: of each expert that has one; `dtype`: what torch computes in, None for what is best here.
 
         With fp32, OpenVINO's weights are kept in fp32 too, for tests that compare.
         """

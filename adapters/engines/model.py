@@ -61,6 +61,16 @@ def device(wanted: str) -> torch.device:
     return torch.device("cpu" if wanted == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
+def computed_in(target: torch.device) -> torch.dtype:
+    """What torch computes in on a device: bf16, but fp32 on a CPU that cannot multiply bf16 itself.
+
+    There, without AVX-512 or the like, oneDNN leaves bf16 to a plain loop that takes several times as long as fp32.
+    """
+    if target.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32
+    return torch.bfloat16
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """A base model that was found, without its weights."""
@@ -76,12 +86,17 @@ class Base:
     ends: frozenset[int]
     """The tokens that end a text."""
 
-    def load(self, dtype: torch.dtype = torch.bfloat16, target: torch.device | None = None) -> PreTrainedModel:
-        """The model with its weights, ready to answer, on `target` or the CPU. Raises `EngineError` with a mend."""
+    def load(self, dtype: torch.dtype | None = None, target: torch.device | None = None) -> PreTrainedModel:
+        """The model with its weights, ready to answer, on `target` or the CPU, in `dtype` or what is best there.
+
+        Raises `EngineError` with a mend.
+        """
+        target = target or torch.device("cpu")
+        dtype = dtype or computed_in(target)
         with _mended(self.named):
             model = AutoModelForCausalLM.from_pretrained(self.source, dtype=dtype, local_files_only=self.here)
         # transformers wraps `to` in a way that loses its signature.
-        model.to(target or torch.device("cpu"))  # type: ignore[arg-type]
+        model.to(target)  # type: ignore[arg-type]
         return model.eval()  # type: ignore[no-any-return, no-untyped-call]
 
     def folder(self) -> Path:

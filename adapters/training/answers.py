@@ -9,6 +9,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
+from whylike.adapters.engines.model import computed_in
 from whylike.adapters.training.examples import IGNORED
 
 
@@ -17,7 +18,7 @@ class AnswerTrainer(SFTTrainer):
 
     On a GPU all is left to trl. On a CPU its loss weighs the whole vocabulary at every token of the prompt too, only to
     throw that away: here the output layer runs where a row of the batch has a label. There the adapter's weights, which
-    learn in fp32, also take part in bf16 as the base's do, where PEFT would turn every activation into fp32 for them.
+    learn in fp32, also take part in bf16 if the base's do, where PEFT would turn every activation into fp32 for them.
     """
 
     def compute_loss(
@@ -36,7 +37,8 @@ class AnswerTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         wanted = (labels != IGNORED).any(0).nonzero().squeeze(1)
         given = {name: value for name, value in inputs.items() if name != "labels"}
-        with disable_input_dtype_casting(model), torch.autocast("cpu", torch.bfloat16):
+        half = computed_in(inputs["input_ids"].device) is torch.bfloat16
+        with disable_input_dtype_casting(model), torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = model(**given, logits_to_keep=wanted)
         labels = labels[:, wanted]
         total = functional.cross_entropy(

@@ -24,7 +24,7 @@ from whylike.records import Expert, Profile, RatingScale, Side
 
 PLAIN = 0.25
 """Share of the pairs that are learned without a reason, though there is one: it may be missing when rating, too."""
-ELSEWHERE = 0.25
+ELSEWHERE = 0.5
 """Share of the pairs without a reason that are learned on the other scale, where there is one, not on their own."""
 EVER = 2**62
 """Later than any review."""

@@ -15,7 +15,7 @@ from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
-from whylike.adapters.training.trainer import News, Recipe, processes, train
+from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, processes, train
 from whylike.agents.recipe import digest
 from whylike.errors import UsageError
 from whylike.memory.store import Store
@@ -79,6 +79,7 @@ def teach(
     *,
     command: str,
     data: str = "",
+    parent: str | None = None,
     told: Callable[[News], None] = lambda _: None,
 ) -> Lesson:
     """Train an adapter for an expert from examples and add it to the registry.
@@ -95,6 +96,7 @@ def teach(
         recipe: How to train.
         command: What the adapter's card says made it.
         data: What the card says of the examples' origin and terms of use.
+        parent: The version to go on from (`going_on`); None begins a new adapter.
         told: Told of progress.
 
     Raises:
@@ -110,17 +112,21 @@ def teach(
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
     base_hash = base_fingerprint(settings) or ""
     data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
-    name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json')])[:12]}"
+    name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json'), parent])[:12]}"
     work = store.folder / FOLDER / name
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0) if group.is_main_process else nullcontext():
             group.wait_for_everyone()  # the first has the lock now, so that all see the same
-            card = _done(registry, expert, base_hash, data_hash, recipe)
+            card = _done(registry, expert, (base_hash, data_hash, recipe.model_dump(mode="json"), parent))
             if card is None:
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
-                trained = train(find_base(settings), taken, validation, recipe, work, scale=scale, told=told)
+                known = registry.scales(parent) if parent else ()
+                begun = registry.adapters({expert: parent})[expert].folder if parent else None
+                trained = train(
+                    find_base(settings), taken, validation, recipe, work, scale=scale, parent=begun, told=told
+                )
                 rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
                 provenance = Provenance(
                     expert=expert,
@@ -129,7 +135,8 @@ def teach(
                     base_hash=base_hash,
                     data_hash=data_hash,
                     data=data,
-                    scales=tuple(sorted({example.scale for example in taken if example.scale}, key=str)),
+                    parent=parent,
+                    scales=tuple(sorted({*known, *(each.scale for each in taken if each.scale)}, key=str)),
                     settings=recipe.model_dump(mode="json"),
                     metrics={
                         "examples": trained.examples,
@@ -157,10 +164,26 @@ def teach(
     )
 
 
-def _done(registry: Registry, expert: Expert, base_hash: str, data_hash: str, recipe: Recipe) -> AdapterCard | None:
+def going_on(recipe: Recipe, registry: Registry, expert: Expert, version: str) -> Recipe:
+    """The recipe for an adapter that goes on from another one, whose rank and alpha it keeps.
+
+    Raises:
+        NotFoundError: There is no such version; the nearest are offered.
+        UsageError: It is another expert's, or of another base model, or its matrices have several ranks.
+        StoreError: It has been changed since it was added, or is gone.
+    """
+    found = registry.card(version).expert
+    if found is not expert:
+        raise UsageError(f"{version} is an adapter of the {found}, not of the {expert}; give one of the {expert}")
+    from peft import LoraConfig  # noqa: PLC0415 - seconds
+
+    config = LoraConfig.from_pretrained(str(registry.adapters({expert: version})[expert].folder))
+    if config.rank_pattern or config.alpha_pattern or set(config.target_modules or ()) != set(PROJECTIONS):
+        raise UsageError(f"{version} was not made by `whylike train`, which does not go on from it; train a new one")
+    return recipe.model_copy(update={"rank": config.r, "alpha": config.lora_alpha})
+
+
+def _done(registry: Registry, expert: Expert, wanted: tuple[object, ...]) -> AdapterCard | None:
     """The card of what came of the same training earlier, in this store."""
-    wanted = (expert, base_hash, data_hash, recipe.model_dump(mode="json"))
-    cards = (entry.card for entry in registry.entries() if not entry.shipped)
-    return next(
-        (card for card in cards if (card.expert, card.base_hash, card.data_hash, card.settings) == wanted), None
-    )
+    own = (entry.card for entry in registry.entries() if not entry.shipped and entry.card.expert is expert)
+    return next((card for card in own if (card.base_hash, card.data_hash, card.settings, card.parent) == wanted), None)

@@ -104,17 +104,19 @@ def train(
     work: Path,
     *,
     scale: RatingScale | None = None,
+    parent: Path | None = None,
     told: Callable[[News], None] = lambda _: None,
 ) -> Trained:
     """Train an adapter of `base`, or go on where a run with the same `work` was killed.
 
     Args:
-        base: Loaded in bf16 on a CPU, in four bits (NF4, double quantisation) on a GPU.
+        base: Loaded in bf16 on a CPU, or fp32 (`model.computed_in`), in four bits (NF4, double quantisation) on a GPU.
         examples: What is learned.
         validation: What decides when to stop, and which checkpoint is kept.
         recipe: How.
         work: Folder of this run alone, for checkpoints and the adapter; made where it is missing.
         scale: Of the ratings whose error is wanted.
+        parent: Folder of the adapter to go on from, which has the recipe's rank and alpha; None begins a new one.
         told: Told of progress.
 
     Raises:
@@ -123,7 +125,7 @@ def train(
     """
     with quiet():
         from datasets import Dataset  # noqa: PLC0415 - seconds
-        from peft import LoraConfig  # noqa: PLC0415
+        from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict  # noqa: PLC0415
         from transformers import PrinterCallback, set_seed  # noqa: PLC0415
 
         from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
@@ -172,6 +174,9 @@ def train(
             callbacks=_callbacks(recipe, told),
         )
         trainer.remove_callback(PrinterCallback)
+        model: PeftModel = trainer.model  # type: ignore[assignment]
+        if parent:
+            set_peft_model_state_dict(model, load_peft_weights(str(parent), device="cpu"))
         with group.main_process_first():  # which removes what is broken
             last = _last_checkpoint(work / "checkpoints")
         trainer.train(resume_from_checkpoint=last)
@@ -180,7 +185,6 @@ def train(
             raise UsageError(f"the training diverged (validation loss {loss}); give a --rate below {recipe.rate:g}")
         group.wait_for_everyone()  # all have read the best checkpoint, which goes when the adapter is there
         folder = work / "adapter"
-        model: PeftModel = trainer.model  # type: ignore[assignment]
         for weight in model.parameters():
             if weight.requires_grad:  # learned in fp32, kept in half the bytes
                 weight.data = weight.data.bfloat16()
@@ -300,7 +304,7 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
 def _loaded(base: Base, longest: int, *, on_gpu: bool) -> PreTrainedModel:
     """The model to train on examples of at most so many tokens."""
     if not on_gpu:
-        model = base.load(torch.bfloat16)
+        model = base.load()
         if longest <= SHORT:
             model.set_attn_implementation("eager")
         return model

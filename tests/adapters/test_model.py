@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from whylike.adapters.engines import model as models
@@ -117,10 +118,11 @@ def test_the_packaged_model_is_converted_once_to_dense_bf16(packaged: Path, tmp_
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [NAME]
     base = models.find_base(Settings(cache=tmp_path))
     model, tokenizer = base.load(), base.tokenizer
-    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in model.parameters()} == {models.computed_in(torch.device("cpu"))}
     assert not model.training
     original = gguf.GGUFReader(packaged / models.PACKAGE / models.GGUF).tensors[0].data
-    assert torch.equal(model.get_input_embeddings().weight, torch.tensor(original).bfloat16())
+    assert torch.equal(model.get_input_embeddings().weight.bfloat16(), torch.tensor(original).bfloat16())
     assert tokenizer.encode("<|im_end|>") == [2]
 
 

@@ -204,3 +204,28 @@ def test_two_processes_that_train_together_learn_what_one_does(run: Callable[...
     assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-3)
     [added] = json.loads(run("adapters", "list", "--json", "--store", together).stdout)["adapters"]
     assert added["card"]["version"] == two["version"]
+
+
+def test_a_training_goes_on_from_a_version_of_the_registry(run: Callable[..., Result], reviewed: Path):
+    assert run("ingest", reviewed).exit_code == 0
+    few = ["--limit", 60, "--epochs", 1]
+    first = run("train", "reward", "--rank", 4, *few)
+    assert first.exit_code == 0, first.stderr
+    parent = first.stdout.partition(" ")[0]
+    more = run("train", "reward", "--from", parent, *few)
+    assert more.exit_code == 0, more.stderr
+    version = more.stdout.partition(" ")[0]
+    card = json.loads(run("adapters", "show", version, "--json").stdout)["card"]
+    assert card["parent"] == parent
+    assert card["command"] == f"whylike train reward --epochs 1 --seed 0 --limit 60 --from {parent}"
+    assert (card["rank"], card["settings"]["rank"], card["settings"]["alpha"]) == (4, 4, 8)
+    assert version != parent
+    assert run("train", "reward", "--from", parent, *few).stdout.partition(" ")[0] == version, "it is not done again"
+    for arguments, said in (
+        (["reward", "--from", parent, "--rank", 8], "leave out --rank"),
+        (["predictor", "--from", parent], "not of the predictor"),
+        (["reward", "--from", parent[:-1]], f"did you mean {parent}"),
+    ):
+        refused = run("train", *arguments, *few)
+        assert refused.exit_code in {1, 2}
+        assert said in " ".join(refused.stderr.split()), refused.stderr

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from whylike.adapters.engines.base import Message, Prompt
 from whylike.adapters.engines.model import Base, find_base
@@ -173,3 +174,32 @@ def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_p
     kill(tmp_path / "killed", tiny, wrong, soon, dies=undisturbed.steps)
     trained = train(base, wrong, CHECKED, soon, tmp_path / "killed")
     assert (trained.steps, trained.loss) == (undisturbed.steps, pytest.approx(undisturbed.loss, rel=1e-3))
+
+
+def test_a_training_goes_on_from_an_adapter(base: Base, whole: Whole, tmp_path: Path):
+    still = RECIPE.model_copy(update={"rate": 1e-8, "epochs": 1})
+    anew = train(base, LEARNED, CHECKED, still, tmp_path / "anew")
+    on = train(base, LEARNED, CHECKED, still, tmp_path / "on", parent=whole.trained.folder)
+    assert on.loss == pytest.approx(whole.trained.loss, abs=0.02)
+    assert anew.loss > on.loss + 0.05, "a new one has yet to learn what the other knows"
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_cpu_that_cannot_multiply_bf16_trains_in_fp32(
+    half: bool, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: half)
+    multiplied: set[torch.dtype] = set()
+    linear = torch.nn.functional.linear
+
+    def spied(given: torch.Tensor, *rest: torch.Tensor | None) -> torch.Tensor:
+        made = linear(given, *rest)
+        multiplied.add(made.dtype)
+        return made
+
+    monkeypatch.setattr(torch.nn.functional, "linear", spied)
+    once = RECIPE.model_copy(update={"epochs": 1})
+    trained = train(base, LEARNED, CHECKED, once, tmp_path / "work")
+    assert multiplied == {torch.bfloat16 if half else torch.float32}
+    kept = load_file(trained.folder / "adapter_model.safetensors")
+    assert {weight.dtype for weight in kept.values()} == {torch.bfloat16}, "the same file comes of both"
