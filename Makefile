@@ -70,7 +70,10 @@ adapters: setup ## train the adapters that come with whylike anew, from reviews 
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
 	@# The Predictor learns with reasons that rest on this Summarizer's summaries.
 	$(BIN)/whylike adapters promote --store $(SCHOOL) $$($(NAMED) $(TAUGHT)/summarizer.json)
-	$(BIN)/whylike train predictor --limit 2400 --reasons 400 --also-scale 1:10 --epochs 1 --store $(SCHOOL) --json \
+	$(BIN)/whylike train predictor --limit 2400 --reasons 600 --epochs 1 --store $(SCHOOL) --json > $(SCHOOL)/first.json
+	@# It comes to stores of many kinds: it goes on with another scale, and with profiles in place of reviews.
+	$(BIN)/whylike train predictor --from $$($(NAMED) $(SCHOOL)/first.json) --also-scale 1:10 --limit 600 --reasons 400 \
+		--epochs 1 --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014); for research only." > $(TAUGHT)/predictor.json
 	@# Of all that may lie in the school's store only what the trainings named.
 	for lesson in $(TAUGHT)/*.json; do \
