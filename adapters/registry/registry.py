@@ -120,7 +120,7 @@ class Registry:
 
     def card(self, version: str) -> AdapterCard:
         """The card of a version. Raises `NotFoundError` that offers the nearest."""
-        card = self._store.adapter(version) or self._shipped.get(version)
+        card = self._known(version)
         if card is None:
             known = [entry.card.version for entry in self.entries()]
             near = [name for name, *_ in process.extract(version, known, limit=3, score_cutoff=60)]
@@ -133,8 +133,11 @@ class Registry:
 
     def scales(self, version: str) -> tuple[RatingScale, ...]:
         """The rating scales that a version was taught on, as far as its card says so."""
-        card = self._store.adapter(version) or self._shipped.get(version)
+        card = self._known(version)
         return card.scales if card else ()
+
+    def _known(self, version: str) -> AdapterCard | None:
+        return self._store.adapter(version) or self._shipped.get(version)
 
     def entries(self) -> list[Entry]:
         """All versions, by expert and age."""

@@ -39,15 +39,15 @@ class Retelling:
     def rating(self, rating: float) -> float:
         """A rating on the other scale."""
         values = self._other.values
-        place = self._places[self._own.values.index(self._own.nearest(rating))] + self._chance.choice(3, p=SCATTER) - 1
-        return values[min(max(int(place), 0), len(values) - 1)]
+        level = self._places[self._own.values.index(self._own.nearest(rating))] + self._chance.choice(3, p=SCATTER) - 1
+        return values[min(max(int(level), 0), len(values) - 1)]
 
     def rated(self, known: Rated) -> Rated:
         """As many ratings, whose mean lies on the other scale where the map's line puts the mean."""
         if known.average is None:
             return known
-        place = float(np.interp(known.average, self._own.values, self._places))
-        return Rated(count=known.count, average=self._other.minimum + place * self._other.step)
+        level = float(np.interp(known.average, self._own.values, self._places))
+        return Rated(count=known.count, average=self._other.minimum + level * self._other.step)
 
 
 def retold(known: Dossier, told: Retelling) -> Dossier:
