@@ -262,6 +262,9 @@ class Provenance(Record):
     """Those whose labels it was taught to answer with; empty where that is not known, and of one that does not rate."""
     parent: str | None = None
     """The adapter version that its training went on from."""
+    made_with: dict[str, JsonValue] = {}
+    """What pairs that it learned from were asked about with: other experts' versions, limits, `learned_until` (seconds
+    since 1970, of the latest of them)."""
     settings: dict[str, JsonValue] = {}
     """Every setting of its training."""
     metrics: dict[str, float] = {}

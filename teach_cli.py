@@ -13,12 +13,15 @@ from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, messages, plain, results
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
     from rich.console import RenderableType
 
     from whylike.adapters.training.teach import Lesson
+    from whylike.graph.annotating import Annotated as Read
     from whylike.graph.filtering import Filtered
 
 IMPORT = "whylike annotate --import review_summaries.jsonl.gz"
+SUMMARIES_OF = "whylike annotate summaries --limit 500"
 REASONS_OF = "whylike annotate reasons --limit 100"
 TRAIN = "whylike train summarizer"
 RATINGS = ("predictor", "reward")
@@ -32,7 +35,7 @@ REASONS = 500
 annotate_app = typer.Typer(**PLAIN)
 
 
-@annotate_app.callback(invoke_without_command=True, epilog=examples(IMPORT, REASONS_OF))
+@annotate_app.callback(invoke_without_command=True, epilog=examples(IMPORT, SUMMARIES_OF, REASONS_OF))
 def annotate(
     context: typer.Context,
     file: Annotated[
@@ -42,14 +45,14 @@ def annotate(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Take in what a teacher wrote, for `whylike train`, or have reasons written.
+    """Take in what a teacher wrote, for `whylike train`, or have summaries or reasons written.
 
     With --import each row has either item_id, text, rating and summary, three lines that begin with Positive Aspects:,
     Negative Aspects: and User Preference Elements:, or title, user_history, item_history and reason, where the
     histories are such summaries one after another. A second run of a file changes nothing.
     """
     if (file is None) is (context.invoked_subcommand is None):
-        raise typer.BadParameter("give either --import FILE or the command reasons")
+        raise typer.BadParameter("give either --import FILE or one of the commands summaries and reasons")
     if file is None and (store or verbose):
         raise typer.BadParameter("give --store and -v after the command")
     if file is None:
@@ -63,6 +66,43 @@ def annotate(
     with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
         new, there = opened.add_annotations(read_annotations(file), str(file))
     results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.", highlight=False)
+
+
+@annotate_app.command(epilog=examples(SUMMARIES_OF))
+def summaries(
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most reviews.")] = 500,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of which reviews come first.")] = 0,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Have the teacher summarize reviews: what `whylike train summarizer` learns from, and is measured by.
+
+    The reviews are a sample of all but the newest fifth; a larger --limit adds to it. A run that was killed goes on
+    where it was, and a second one asks only about those whose answer could not be read.
+
+    The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
+    key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
+    """
+    from whylike.agents.teacher import Teacher
+    from whylike.graph.annotating import annotate_summaries
+    from whylike.graph.state import Event
+    from whylike.memory.store import Store as Opened
+    from whylike.progress import Watch
+    from whylike.settings import load
+
+    log(verbose)
+    settings = load({"store": store})
+    teacher = Teacher.open(settings)
+    with Opened.open(settings) as opened, Watch(messages(), "choosing reviews") as watch:
+        found = annotate_summaries(
+            opened,
+            teacher,
+            limit=limit,
+            seed=seed,
+            told=lambda done, total: watch.event(Event(node="having reviews summarized", done=done, total=total)),
+        )
+    show(found, None if as_json else summarized_card(found))
 
 
 @annotate_app.command(epilog=examples(REASONS_OF, "whylike annotate reasons --limit 20 --teacher openai"))
@@ -163,8 +203,8 @@ def train(
 
     Nothing answers with it until `whylike adapters promote`. A run that was killed goes on where it was when the same
     command is given again. Several GPUs share the steps where `accelerate launch -m whylike.cli train ...` starts it.
-    One in ten items is left out of all training, to be evaluated with. What is not given depends on the expert; the
-    adapter's card has it.
+    One in ten items (of imported pairs, users) is left out of all training, to be evaluated with. What is not given
+    depends on the expert; the adapter's card has it.
     """
     if (limit is not None and expert not in RATINGS) or (
         (reasons, also_scale) != (None, None) and expert != RATINGS[0]
@@ -201,14 +241,19 @@ def train(
         with Opened.open(settings) as opened:
             recipe = going_on(recipe, Registry(settings, opened), who, start)
     group = processes()
+    made_with: dict[str, JsonValue] = {}
     with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:
             with group.main_process_first(), Services.open(settings, told=watch.index) as services:
+                chosen = {
+                    "limit": PAIRS if limit is None else limit,
+                    "reasons": REASONS if reasons is None else reasons,
+                }
+                made_with = lessons.made_with(services, who, **chosen)
                 learned = lessons.examples(
                     services,
                     who,
-                    limit=PAIRS if limit is None else limit,
-                    reasons=REASONS if reasons is None else reasons,
+                    **chosen,
                     seed=seed,
                     other=other,
                     told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
@@ -217,10 +262,32 @@ def train(
             if expert not in RATINGS:
                 learned = examples_for(who, opened)
             lesson = teach(
-                who, settings, opened, learned, recipe, command=command, data=data, parent=start, told=watch.training
+                who,
+                settings,
+                opened,
+                learned,
+                recipe,
+                command=command,
+                data=data,
+                parent=start,
+                made_with=made_with,
+                told=watch.training,
             )
     if group.is_main_process:
         show(lesson, None if as_json else lesson_card(lesson))
+
+
+def summarized_card(found: Read) -> RenderableType:
+    """What a teacher made of reviews, for people."""
+    from rich.text import Text
+
+    failed = f", of {found.failed:,} no answer can be read, which the next run tries again" if found.failed else ""
+    return Text(
+        plain(
+            f"{found.summarized:,} of {found.reviews:,} reviews have a summary by {found.teacher}, {found.read_now:,} "
+            f"read now; in {found.empty:,} it found nothing liked or disliked{failed}."
+        )
+    )
 
 
 def filtered_card(found: Filtered) -> RenderableType:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from whylike.adapters.engines.base import Engine, Writing, Written
+from whylike.agents import matching, plans
 from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.plans import Stance, stance
-from whylike.agents.prompting import one_line, render
+from whylike.agents.prompting import one_line, prompt_file, render
+from whylike.agents.recipe import constants, recipe
 from whylike.records import Expert
 
 LONGEST = 160
@@ -94,6 +97,13 @@ class Reasoner:
     def version(self) -> str:
         """The adapter version that writes a reason now."""
         return self._engine.adapter_version(Expert.REASONER)
+
+    @property
+    def mark(self) -> str:
+        """The version and the recipe: a reason that was written by another recipe is stale."""
+        prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
+        modules = [constants(module) for module in (sys.modules[__name__], matching, plans)]
+        return f"{self.version}+{recipe(prompts, modules, _LEADS, _NEWCOMER, _TURNS, _PROFILED)}"
 
     @property
     def taught(self) -> bool:

@@ -1,25 +1,30 @@
-"""Who writes candidates for reasons: a stronger model behind an OpenAI-compatible endpoint, or the student itself.
+"""The teacher: a stronger model behind an OpenAI-compatible endpoint, which summarizes reviews and writes reasons.
 
-Method: reward-filtered reasons. A candidate is sampled at temperature 1, first without a hint, then with the true
-rating as one: a teacher is told it in words, the student gets it as the way that its reason has to go.
+Reasons are candidates of which the reward expert keeps some, so the student itself may write them too. Method:
+reward-filtered reasons. A candidate is sampled at temperature 1, first without a hint, then with the true rating as
+one: a teacher is told it in words, the student gets it as the way that its reason has to go.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from whylike.adapters.engines.base import Engine
+from whylike.adapters.engines.base import Engine, Prompt
 from whylike.agents import plans
-from whylike.agents.aspects import NONE
+from whylike.agents.aspects import NONE, Lists
 from whylike.agents.matching import Point
-from whylike.agents.prompting import one_line, render
+from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.reasoner import Reasoner
+from whylike.agents.recipe import constants, recipe
 from whylike.errors import EngineError, UsageError
-from whylike.records import AspectLists, Item, RatingScale, ReviewSummary
+from whylike.memory.importers.teacher import HEADS, aspects
+from whylike.records import AspectLists, Item, RatingScale, Review, ReviewSummary
 from whylike.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,10 +41,17 @@ TIMEOUT = 300.0
 MAX_TOKENS = 400
 TOLD = 60
 """Words of an item's description."""
+REASON, SUMMARY = "teacher_reason", "teacher_summary"
+"""The prompt files."""
+READ = 600
+"""Words of a review that a teacher summarizes: most that fits small teachers' contexts."""
 REVIEWS = 5
 """Newest reviews of either side that a teacher reads."""
 KEY = "WHYLIKE_TEACHER_KEY"
 """The variable with the teacher's key; no setting, so that it is never shown."""
+_BULLET = re.compile(rf"\s*\n\s*[-•*]\s+(?!{'|'.join(HEADS)})")
+"""Where a list goes on in a line of its own."""
+_MARKS = re.compile(r"^[\s#•*-]+", re.MULTILINE)
 LIKED, DISLIKED = 0.75, 0.25
 """Places on the scale from which on up a hint says that the user liked the item, and from which on down not."""
 
@@ -78,6 +90,11 @@ class Sampler(Protocol):
         """Who writes, for the record."""
         ...
 
+    @property
+    def mark(self) -> str:
+        """The same and by what recipe: what was decided of another recipe's candidates is stale."""
+        ...
+
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """A candidate; the `number` of it makes it another one. Empty where none came out whole.
 
@@ -97,6 +114,11 @@ class Student:
     def name(self) -> str:
         """`student:` and the version of the Reasoner."""
         return f"student:{self._reasoner.version}"
+
+    @property
+    def mark(self) -> str:
+        """`student:` and the mark of the Reasoner."""
+        return f"student:{self._reasoner.mark}"
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with."""
@@ -125,7 +147,7 @@ class Teacher:
         if not settings.teacher_base_url or not settings.teacher_model:
             raise UsageError(
                 "no teacher is set; set teacher_base_url to where an OpenAI-compatible one answers and teacher_model "
-                "to what it calls its model, or leave --teacher openai out to have the student write"
+                "to what it calls its model"
             )
         from openai import OpenAI  # noqa: PLC0415 - a second
 
@@ -139,8 +161,36 @@ class Teacher:
         """`openai:` and the model."""
         return f"openai:{self._model}"
 
+    @property
+    def mark(self) -> str:
+        """The name and a hash of what the model is asked by."""
+        prompts = [prompt_file(name).model_dump(mode="json") for name in (REASON, SUMMARY)]
+        return f"{self.name}+{recipe(prompts, constants(sys.modules[__name__]))}"
+
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
-        """As `Sampler.sample`; at temperature 1 all candidates differ. What may be gone another time is tried again."""
+        """As `Sampler.sample`; at temperature 1 all candidates differ."""
+        text = self._answer(_reason(case, hint=hint), temperature=1.0)
+        return " ".join(text.split()).strip("\"'“” ") if text else ""
+
+    def summarize(self, review: Review, scale: RatingScale, *, number: int = 0) -> Lists | None:
+        """What a review says; None where the answer is not of the form. The first asking is greedy, others are drawn.
+
+        Raises `EngineError`.
+        """
+        prompt = render(
+            SUMMARY,
+            rating=f"{review.rating:g}",
+            best=f"{scale.maximum:g}",
+            text=one_line(f"{review.title}. {review.text}" if review.title else review.text, READ),
+        )
+        text = _lines(self._answer(prompt, temperature=float(number > 0)) or "")
+        return Lists(**aspects(text)) if all(f"{head}:" in text for head in HEADS) else None
+
+    def _answer(self, prompt: Prompt, *, temperature: float) -> str | None:
+        """What the teacher says, None where it was cut off; what may be gone another time is tried again.
+
+        Raises `EngineError`.
+        """
         import openai  # noqa: PLC0415 - a second
 
         again = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
@@ -154,8 +204,8 @@ class Teacher:
             answer = attempts(
                 self._client.chat.completions.create,
                 model=self._model,
-                messages=_messages(case, hint=hint),
-                temperature=1.0,
+                messages=_messages(prompt),
+                temperature=temperature,
                 max_tokens=MAX_TOKENS,
             )
             choice = answer.choices[0]
@@ -170,7 +220,7 @@ class Teacher:
                 f"what answers at {self._client.base_url} is not like an OpenAI-compatible server; set "
                 f"teacher_base_url to one, which often ends with /v1"
             ) from error
-        return "" if choice.finish_reason == "length" else " ".join(text.split()).strip("\"'“” ")
+        return None if choice.finish_reason == "length" else text
 
 
 def _key(settings: Settings) -> str:
@@ -192,12 +242,29 @@ def _way(case: Case) -> float:
     return 1.0 if place >= LIKED else -1.0 if place <= DISLIKED else 0.0
 
 
-def _messages(case: Case, *, hint: bool) -> list[ChatCompletionMessageParam]:
-    """What a teacher is asked."""
+def _lines(text: str) -> str:
+    """A teacher's lists, each on the line of its head, without marks that teachers like to add."""
+    return _MARKS.sub("", _BULLET.sub(", ", text.replace("**", "")))
+
+
+def _messages(prompt: Prompt) -> list[ChatCompletionMessageParam]:
+    """The turns of a prompt as the endpoint takes them."""
+    return [
+        {"role": "system", "content": turn.content}
+        if turn.role == "system"
+        else {"role": "assistant", "content": turn.content}
+        if turn.role == "assistant"
+        else {"role": "user", "content": turn.content}
+        for turn in prompt.messages
+    ]
+
+
+def _reason(case: Case, *, hint: bool) -> Prompt:
+    """What a teacher is asked for a reason."""
     user, item = case.profiles
     given, best = f"{case.rating:g}", f"{case.scale.maximum:g}"
-    prompt = render(
-        "teacher_reason",
+    return render(
+        REASON,
         title=case.title or plans.NAMELESS,
         about=one_line(". ".join([*case.item.categories, case.item.description]), TOLD) or NONE if case.item else NONE,
         enjoys=_listed(user.likes),
@@ -210,12 +277,6 @@ def _messages(case: Case, *, hint: bool) -> list[ChatCompletionMessageParam]:
         if hint
         else "",
     )
-    return [
-        {"role": "system", "content": turn.content}
-        if turn.role == "system"
-        else {"role": "user", "content": turn.content}
-        for turn in prompt.messages
-    ]
 
 
 def _told(reviews: Iterable[str]) -> str:

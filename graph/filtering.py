@@ -105,11 +105,13 @@ def filter_reasons(
             )
         pairs = _pairs(services, limit, seed)
         asked = [
-            sampler.name,
+            sampler.mark,
             reward,
             services.summarizer.mark,
             prompt_file(dossier.PROMPT).model_dump(mode="json"),
             constants(dossier),
+            services.settings.history,
+            services.settings.item_profile,
             tau,
             tries,
         ]
@@ -117,6 +119,8 @@ def filter_reasons(
         decided = {
             key: each for key, each in services.store.decisions().items() if key in keys and each.outcome != "failed"
         }
+        for key, each in decided.items():
+            services.store.decide(key, each)  # again: the latest decision of a pair counts
         missing = [key for key in keys if key not in decided]
 
         def decide(key: str) -> ReasonDecision:
@@ -214,7 +218,7 @@ def _decision(
 def _known(services: Services, pair: Pair) -> _Known:
     """The pair's history as of just before its review, and the summaries of that."""
     store = services.store
-    known = history(store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    known = sides.recalled(services, pair.user_id, pair.item_id, pair.timestamp)
     reviews = (*known.user_reviews, *known.item_reviews)
     found = store.summaries([review.review_id for review in reviews], services.summarizer.mark)
     if missing := [review for review in reviews if review.review_id not in found]:

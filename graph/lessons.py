@@ -8,6 +8,8 @@ from contextlib import closing
 from contextvars import copy_context
 from typing import TypeVar
 
+from pydantic import JsonValue
+
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.ratings import (
     imported_examples,
@@ -22,7 +24,6 @@ from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
-from whylike.memory.history import history
 from whylike.records import Expert, RatingScale
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def examples(
         services.store,
         expert,
         pairs,
-        reasoner=services.reasoner.version,
+        reasoner=reasoner_of(services),
         mark=services.summarizer.mark,
         limit=services.settings.history,
         other=other,
@@ -72,6 +73,23 @@ def examples(
     if other:
         found += profile_examples(services, pairs[:reasons], other)
     return [*found, *imported_examples(services.store, expert, services.settings.history)]
+
+
+def made_with(services: Services, expert: Expert, *, limit: int | None, reasons: int) -> dict[str, JsonValue]:
+    """What an adapter's card says of how `examples` were made: versions, limits, and how late the latest of them are.
+
+    Args:
+        services: The store and the experts.
+        expert: The Predictor or the reward expert.
+        limit: Most pairs; None for all.
+        reasons: Pairs for which the Predictor shall have a reason.
+    """
+    told: dict[str, JsonValue] = {"limit": limit, "history": services.settings.history}
+    if expert is Expert.PREDICTOR:
+        told |= {"reasons": reasons, "reasoner": services.reasoner.mark, "summarizer": services.summarizer.mark}
+    if pairs := training_pairs(services.store, HELD_OUT, None, 0):
+        told["learned_until"] = max(pair.timestamp for pair in pairs)
+    return told
 
 
 def profile_examples(services: Services, pairs: Sequence[Pair], other: RatingScale) -> list[Example]:
@@ -82,8 +100,8 @@ def profile_examples(services: Services, pairs: Sequence[Pair], other: RatingSca
     limit, mark = services.settings.history, services.summarizer.mark
     made = []
     for pair in pairs:
-        reason = services.store.answer(reason_key(pair, services.reasoner.version, mark))
-        past = history(services.store, pair.user_id, pair.item_id, pair.timestamp, limit)
+        reason = services.store.answer(reason_key(pair, reasoner_of(services), mark))
+        past = sides.recalled(services, pair.user_id, pair.item_id, pair.timestamp)
         profiles = {}
         for side, _, reviews, _ in past.sides:
             kept = services.store.summaries([review.review_id for review in reviews], mark)
@@ -92,6 +110,11 @@ def profile_examples(services: Services, pairs: Sequence[Pair], other: RatingSca
         if reason and profiles:
             made.append(profile_example(services.store, pair, profiles, reason, limit=limit, other=other))
     return made
+
+
+def reasoner_of(services: Services) -> str:
+    """What tells a reason that was given in the same way: the Reasoner's mark, and what it was given to read."""
+    return f"{services.reasoner.mark}+{services.settings.history}+{services.settings.item_profile}"
 
 
 def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda *_: None) -> int:
@@ -105,7 +128,7 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
     Raises:
         EngineError: The model failed.
     """
-    keys = [reason_key(pair, services.reasoner.version, services.summarizer.mark) for pair in pairs]
+    keys = [reason_key(pair, reasoner_of(services), services.summarizer.mark) for pair in pairs]
     missing = [(pair, key) for pair, key in zip(pairs, keys, strict=True) if services.store.answer(key) is None]
 
     def give(wanted: tuple[Pair, str]) -> None:

@@ -87,7 +87,7 @@ class Services:
     @property
     def mark(self) -> str:
         """What a calibrator is kept for: the Predictor, and what the other experts and the settings give it to read."""
-        given = self.summarizer.mark, self.reasoner.version, self.settings.history, self.settings.item_profile
+        given = self.summarizer.mark, self.reasoner.mark, self.settings.history, self.settings.item_profile
         return f"{self.predictor.mark}+{digest(given)[:8]}"
 
     def calibrator(self) -> Calibrator | None:

@@ -136,6 +136,12 @@ class Registry:
         card = self._known(version)
         return card.scales if card else ()
 
+    def learned_until(self, version: str) -> int | None:
+        """When the latest review was written that a version learned from, as far as its card says so."""
+        card = self._known(version)
+        until = card.made_with.get("learned_until") if card else None
+        return until if isinstance(until, int) else None
+
     def _known(self, version: str) -> AdapterCard | None:
         return self._store.adapter(version) or self._shipped.get(version)
 

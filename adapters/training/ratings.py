@@ -53,7 +53,7 @@ def reason_key(pair: Pair, reasoner: str, mark: str) -> str:
 
     Args:
         pair: As of just before its review.
-        reasoner: The version of the Reasoner.
+        reasoner: What tells a reason that was given in the same way (`lessons.reasoner_of`).
         mark: That of the summaries that the reason rests on (`Summarizer.mark`).
     """
     return digest(["pair reason", pair.review_id, reasoner, mark])
@@ -75,7 +75,7 @@ def rating_examples(
         store: Has the reviews, the summaries and the reasons.
         expert: The Predictor reads reasons, the reward expert the reviews themselves.
         pairs: Of `training_pairs`.
-        reasoner: Whose reasons are read: a version of the Reasoner.
+        reasoner: Whose reasons are read (`lessons.reasoner_of`).
         mark: Whose summaries the Predictor reads (`Summarizer.mark`); the reward expert reads the reviews' words.
         limit: Most reviews of either side (`Settings.history`).
         other: A scale that some of the pairs without a reason are told on.

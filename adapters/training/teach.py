@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from filelock import FileLock, Timeout
+from pydantic import JsonValue
 
 from whylike.adapters.engines.model import find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
-from whylike.adapters.training.examples import Example, split
+from whylike.adapters.training.examples import Example, place, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, processes, train
@@ -80,6 +81,7 @@ def teach(
     command: str,
     data: str = "",
     parent: str | None = None,
+    made_with: dict[str, JsonValue] | None = None,
     told: Callable[[News], None] = lambda _: None,
 ) -> Lesson:
     """Train an adapter for an expert from examples and add it to the registry.
@@ -97,6 +99,7 @@ def teach(
         command: What the adapter's card says made it.
         data: What the card says of the examples' origin and terms of use.
         parent: The version to go on from (`going_on`); None begins a new adapter.
+        made_with: What the card says of how the examples were made (`graph.lessons`).
         told: Told of progress.
 
     Raises:
@@ -110,6 +113,9 @@ def teach(
     registry = Registry(settings, store)
     learned, _ = held_out(examples)
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
+    if not validation:  # so few groups that none was drawn
+        last = min({each.group for each in learned}, key=lambda group: place(group, 1 + recipe.seed), default="")
+        taken, validation = ([each for each in learned if (each.group == last) is side] for side in (False, True))
     base_hash = base_fingerprint(settings) or ""
     data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
     name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json'), parent])[:12]}"
@@ -136,6 +142,7 @@ def teach(
                     data_hash=data_hash,
                     data=data,
                     parent=parent,
+                    made_with=made_with or {},
                     scales=tuple(sorted({*known, *(each.scale for each in taken if each.scale)}, key=str)),
                     settings=recipe.model_dump(mode="json"),
                     metrics={

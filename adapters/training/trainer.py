@@ -179,8 +179,14 @@ def train(
             set_peft_model_state_dict(model, load_peft_weights(str(parent), device="cpu"))
         with group.main_process_first():  # which removes what is broken
             last = _last_checkpoint(work / "checkpoints")
-        trainer.train(resume_from_checkpoint=last)
-        loss = trainer.state.best_metric
+        if last and (ended := _out_of_patience(last, recipe)):
+            # The trainer would forget that it had come to its end, and go on.
+            trainer.state, best = ended
+            set_peft_model_state_dict(model, load_peft_weights(best, device="cpu"))
+        else:
+            trainer.train(resume_from_checkpoint=last)
+        state = trainer.state
+        loss = state.best_metric
         if loss is None or not math.isfinite(loss):
             raise UsageError(f"the training diverged (validation loss {loss}); give a --rate below {recipe.rate:g}")
         group.wait_for_everyone()  # all have read the best checkpoint, which goes when the adapter is there
@@ -194,7 +200,6 @@ def train(
             rmse = rating_error(model, rated, renderer, scale) if scale and rated else None
             model.save_pretrained(str(folder))
     give_back()
-    state = trainer.state
     return Trained(
         folder=folder,
         examples=len(fitting),
@@ -333,6 +338,17 @@ def _last_checkpoint(folder: Path) -> str | None:
         else:
             return str(checkpoint)
     return None
+
+
+def _out_of_patience(checkpoint: str, recipe: Recipe) -> tuple[TrainerState, str] | None:
+    """The state of a checkpoint after which a run had ended early, and its best one's folder; None where it had not."""
+    from transformers import TrainerState  # noqa: PLC0415 - seconds
+
+    state = TrainerState.load_from_json(str(Path(checkpoint, "trainer_state.json")))
+    told = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
+    if told.get("early_stopping_patience_counter", 0) < recipe.patience:
+        return None
+    return state, str(Path(checkpoint).with_name(Path(state.best_model_checkpoint or checkpoint).name))
 
 
 def _callbacks(recipe: Recipe, told: Callable[[News], None]) -> list[TrainerCallback]:

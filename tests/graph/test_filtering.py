@@ -36,7 +36,7 @@ def judge(request: Weighing) -> Sequence[float]:
 class Scripted:
     """Writes what it is told to, by number of the candidate."""
 
-    name = "test"
+    name = mark = "test"
 
     def __init__(self, *texts: str | Exception) -> None:
         self._texts = texts
@@ -164,6 +164,23 @@ def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(
         second = filter_reasons(services, sampler, limit=8)
         assert second == first.model_copy(update={"decided_now": 0})
         assert len(sampler.asked) == 8
+
+
+def test_of_a_pair_the_latest_decision_counts(store: Opened, monkeypatch: pytest.MonkeyPatch):
+    """What a lenient try let pass is not learned once a stricter one, or one made before and made again, drops it."""
+    times = iter(range(1000, 2000))
+    monkeypatch.setattr("whylike.memory.annotations.time.time", lambda: next(times))
+    with store() as services:
+
+        def learned(**settings: float) -> int:
+            filter_reasons(services, Scripted(BAD), limit=4, tries=0, **settings)
+            return len(examples_for(Expert.REASONER, services.store))
+
+        before = filter_reasons(services, Scripted(GOOD), limit=4, tries=0, tau=0.5)
+        assert (before.kept, len(examples_for(Expert.REASONER, services.store))) == (4, 4)
+        assert learned(tau=0.1) == 0
+        assert learned(tau=0.5) == 4, "decided before, and again the latest"
+        assert learned(tau=0.1) == 0
 
 
 def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened, monkeypatch: pytest.MonkeyPatch):

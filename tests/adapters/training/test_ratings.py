@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 
 def taught(services: Services, expert: Expert, pairs: list[Pair]) -> list[Example]:
-    versions = {"reasoner": services.reasoner.version, "mark": services.summarizer.mark}
+    versions = {"reasoner": lessons.reasoner_of(services), "mark": services.summarizer.mark}
     return rating_examples(services.store, expert, pairs, **versions, limit=10)
 
 
@@ -171,7 +172,7 @@ def test_the_reasoners_own_reasons_are_given_once_and_learned_with(opened: Servi
     assert news == [(0, 2), (1, 2), (2, 2)]
     assert lessons.give_reasons(opened, pairs) == 0
     assert len(engine.history) > asked
-    versions = opened.reasoner.version, opened.summarizer.mark
+    versions = lessons.reasoner_of(opened), opened.summarizer.mark
     for pair, example in zip(pairs, taught(opened, Expert.PREDICTOR, pairs), strict=True):
         answer = explain(opened, pair.user_id, pair.item_id, as_of=pair.timestamp)
         kept = opened.store.answer(reason_key(pair, *versions))
@@ -183,6 +184,8 @@ def test_the_reasoners_own_reasons_are_given_once_and_learned_with(opened: Servi
             assert served.labels == tuple("12345")
         else:
             assert shown(example).endswith("Reason: none")
+    fewer = replace(opened, settings=opened.settings.model_copy(update={"history": 3}))
+    assert lessons.give_reasons(fewer, pairs) == 6, "what was given with more to read is stale"
     other = rating_examples(
         opened.store, Expert.PREDICTOR, pairs, reasoner="reasoner-other", mark=versions[1], limit=10
     )

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import endpoint
 import pytest
 from lettered import Letters
 from readme import commands
@@ -57,12 +59,34 @@ def files(workplace: Path) -> Path:
     return workplace
 
 
-def test_the_readmes_commands_lead_from_a_teachers_files_to_an_adapter(
-    run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
+def answer(asked: Any) -> endpoint.Answer:
+    """What a teacher says of a review: of every tenth something, of the others nothing."""
+    review = asked["messages"][-1]["content"]
+    liked = "Warm sound" if review.endswith("0.") else "None"
+    return endpoint.said(f"Positive Aspects: {liked}\nNegative Aspects: None\nUser Preference Elements: sound")
+
+
+def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
+    run: Callable[..., Result], files: Path, reviewed: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(files)
+    assert run("ingest", reviewed).exit_code == 0
     lines = commands()
-    first = next(number for number, line in enumerate(lines) if line[0] == "annotate")
+    with endpoint.opened(answer) as server:
+        monkeypatch.setenv("WHYLIKE_TEACHER_BASE_URL", server.url)
+        monkeypatch.setenv("WHYLIKE_TEACHER_MODEL", "big")
+        assert lines[lines.index(["annotate", "summaries", "--limit", "500"]) + 1][0] == "annotate"
+        read = run("annotate", "summaries", "--limit", 500)
+        assert read.exit_code == 0, read.stderr
+        again = json.loads(run("annotate", "summaries", "--limit", 500, "--json").stdout)
+    assert len(server.asked) == again["reviews"] == 120
+    assert (again["read_now"], again["failed"]) == (0, 0)
+    assert again["summarized"] + again["empty"] == 120
+    assert again["summarized"] > 5
+    assert read.stdout.startswith(f"{again['summarized']} of 120 reviews have a summary by openai:big, 120 read now")
+    with Store.open(Settings()) as store:
+        assert len(examples_for(Expert.SUMMARIZER, store)) == again["summarized"]
+    first = next(number for number, line in enumerate(lines) if line[:2] == ["annotate", "--import"])
     last = next(number for number, line in enumerate(lines) if line[-1].startswith("summarizer-"))
     versions = {}
     for line in lines[first : last + 1]:
@@ -118,7 +142,7 @@ def reviewed(workplace: Path) -> Path:
             "user_id": f"u{user}",
             "item_id": f"i{chance.randrange(60)}",
             "rating": 1 + user % 5,
-            "text": f"Warm sound, number {number}.",
+            "text": f"Warm sound all through, number {number}.",
             "timestamp": 1_500_000_000 + number,
         }
         for number in range(150)
@@ -158,6 +182,11 @@ def test_the_readmes_commands_lead_from_reviews_to_adapters_and_reasons_that_wer
         assert 0 < card["metrics"]["examples"] < 60, "some decide when to stop"
         assert 0 < card["metrics"]["validation_rmse"] < 4
         assert card["scales"] == [{"minimum": 1, "maximum": 5, "step": 1}]
+        made_with = card["made_with"]
+        assert (made_with["limit"], made_with["history"]) == (60, 10)
+        assert 1_500_000_000 < made_with["learned_until"] < 1_500_000_120, "the newest fifth is not learned from"
+    assert made_with["reasons"] == 3
+    assert made_with["reasoner"].startswith("base:scripted+")
     assert found["pairs"] == found["decided_now"] == 3
     assert (found["sampler"], found["reward"]) == ("student:base:scripted", versions["reward"])
     assert found["kept"] + found["hinted"] + found["dropped"] == 3
@@ -173,6 +202,7 @@ def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
         (["train", "reward", "--also-scale", "1:10"], "--also-scale"),
         (["train", "predictor", "--also-scale", "10:1"], "10:1"),
         (["annotate", "reasons", "--teacher", "openai"], "teacher_base_url"),
+        (["annotate", "summaries"], "teacher_base_url"),
         (["annotate"], "--import"),
         (["annotate", "--import", "x", "reasons"], "--import"),
         (["annotate", "--store", "x", "reasons"], "--store"),
@@ -186,6 +216,24 @@ def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[...
     refused = run("train", "reward")
     assert refused.exit_code == 2
     assert "ingest more" in refused.stderr
+
+
+def test_with_few_items_one_of_them_validates(run: Callable[..., Result], workplace: Path):
+    rows = (
+        {
+            "item_id": f"i{number % 4}",
+            "rating": 5,
+            "text": f"Warm sound, number {number}.",
+            "summary": f"Positive Aspects: Warm sound, number {number}\nNegative Aspects: None",
+        }
+        for number in range(40)
+    )
+    (workplace / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("annotate", "--import", workplace / "few.jsonl").exit_code == 0
+    for seed in range(2):
+        done = run("train", "summarizer", "--epochs", 1, "--seed", seed, "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["examples"] in {10, 20, 30}
 
 
 def test_two_processes_that_train_together_learn_what_one_does(run: Callable[..., Result], files: Path):

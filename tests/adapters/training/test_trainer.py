@@ -176,6 +176,21 @@ def test_a_killed_run_goes_on_as_patient_as_it_was(base: Base, tiny: Path, tmp_p
     assert (trained.steps, trained.loss) == (undisturbed.steps, pytest.approx(undisturbed.loss, rel=1e-3))
 
 
+def test_a_run_killed_after_it_had_lost_its_patience_does_not_train_on(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wrong = [each.model_copy(update={"answer": "NO"}) for each in LEARNED]
+    soon = RECIPE.model_copy(update={"patience": 2, "epochs": 4, "rate": 0.05})
+    undisturbed = train(base, wrong, CHECKED, soon, tmp_path / "run")
+    made = fingerprint(undisturbed.folder)
+    shutil.rmtree(undisturbed.folder)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.setattr(AnswerTrainer, "train", None)
+    again = train(base, wrong, CHECKED, soon, tmp_path / "moved")
+    assert (again.steps, again.loss) == (undisturbed.steps, undisturbed.loss)
+    assert fingerprint(again.folder) == made
+
+
 def test_a_training_goes_on_from_an_adapter(base: Base, whole: Whole, tmp_path: Path):
     still = RECIPE.model_copy(update={"rate": 1e-8, "epochs": 1})
     anew = train(base, LEARNED, CHECKED, still, tmp_path / "anew")

@@ -1,0 +1,159 @@
+"""Reviews of the store as a teacher summarizes them, for `whylike train summarizer` and to measure it by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Protocol
+
+from pydantic import Field
+
+from whylike.adapters.training.examples import place
+from whylike.agents.aspects import Lists
+from whylike.agents.recipe import digest
+from whylike.errors import EngineError, UsageError
+from whylike.evaluation.splits import split
+from whylike.graph.lessons import at_once
+from whylike.memory.store import Store
+from whylike.records import RatingScale, Record, Review, SummaryAnnotation
+
+TRIES = 3
+"""How often a teacher is asked for a summary that can be read."""
+FEWEST = 5
+"""Words of a review that is worth a teacher's time, at least."""
+IN_A_ROW = 5
+"""Reviews in a row for which the teacher fails, after which the run ends: it is not there, or refuses."""
+
+KIND = "teacher summary"
+"""What the answers are called in the store."""
+
+Told = Callable[[int, int], None]
+"""Told how many reviews are read, and how many there are."""
+
+
+class Reads(Protocol):
+    """A teacher that summarizes. Safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Who writes, for the record."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """The same and by what recipe: an answer by another one is asked for anew."""
+        ...
+
+    def summarize(self, review: Review, scale: RatingScale, *, number: int = 0) -> Lists | None:
+        """What a review says, None where the answer cannot be read; the `number` of it makes it another one.
+
+        Raises `EngineError`.
+        """
+        ...
+
+
+class Annotated(Record):
+    """The document that `whylike annotate summaries --json` prints: of all chosen reviews, whenever they were read."""
+
+    teacher: str
+    reviews: int
+    read_now: int
+    summarized: int = Field(description="Reviews that have a summary by this teacher")
+    empty: int = Field(description="Reviews in which the teacher found nothing liked or disliked")
+    failed: int = Field(description="Reviews without an answer that can be read; another run tries them again")
+
+
+def annotate_summaries(
+    store: Store, teacher: Reads, *, limit: int, seed: int = 0, told: Told = lambda *_: None
+) -> Annotated:
+    """Have a teacher summarize reviews of the oldest eight tenths; each answer is kept as soon as it is there.
+
+    Reviews of items that no training learns from are among them: `whylike evaluate summaries` measures by these.
+
+    Args:
+        store: Has the reviews, and keeps the summaries.
+        teacher: Who reads.
+        limit: Most reviews, by chance; a larger one adds to those of a smaller one.
+        seed: Which reviews come first.
+        told: Told of progress.
+
+    Raises:
+        UsageError: There are too few reviews, or none says anything.
+        EngineError: The teacher failed several times in a row.
+    """
+    keys = {_key(review, teacher): review for review in _chosen(store, limit, seed)}
+    if not keys:
+        raise UsageError(
+            f"none of the older reviews in {store.database.name} has {FEWEST} words for a teacher to read; ingest "
+            "reviews with texts, or name another store with --store"
+        )
+    kept = {key: body for key in keys if (body := store.answer(key)) is not None}
+    missing = [key for key in keys if key not in kept]
+    if there := [SummaryAnnotation.model_validate_json(body) for body in kept.values() if body]:
+        store.add_annotations(there, teacher.name)  # again: a run may have been killed before it did
+
+    def read(key: str) -> str | EngineError | None:
+        review = keys[key]
+        try:
+            annotation = _annotation(teacher, review, store.scale)
+        except EngineError as error:
+            return error
+        if annotation is None:
+            return None
+        made = annotation.model_dump_json() if annotation.likes or annotation.dislikes else ""
+        body = store.keep_answer(key, KIND, made, review.user_id, review.item_id)
+        if body:
+            store.add_annotations([SummaryAnnotation.model_validate_json(body)], teacher.name)
+        return body
+
+    in_a_row = 0
+    if missing:
+        told(0, len(missing))
+    with closing(at_once(read, missing)) as answers:
+        for done, answer in enumerate(answers, start=1):
+            told(done, len(missing))
+            if isinstance(answer, str):
+                kept[missing[done - 1]] = answer
+            in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
+            if in_a_row == IN_A_ROW:
+                raise EngineError(f"{answer}; {IN_A_ROW} reviews in a row failed, the summaries made before are kept")
+    return Annotated(
+        teacher=teacher.name,
+        reviews=len(keys),
+        read_now=len(missing),
+        summarized=sum(map(bool, kept.values())),
+        empty=list(kept.values()).count(""),
+        failed=len(keys) - len(kept),
+    )
+
+
+def _chosen(store: Store, limit: int, seed: int) -> list[Review]:
+    """The first reviews of the training part that say anything."""
+    ordered = sorted(split(store).training, key=lambda pair: place(pair.review_id, seed))
+    found: list[Review] = []
+    for begin in range(0, len(ordered), limit):
+        ids = [pair.review_id for pair in ordered[begin : begin + limit]]
+        found += [review for review in store.reviews(ids) if len(review.text.split()) >= FEWEST]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _key(review: Review, teacher: Reads) -> str:
+    """What the answer about a review is kept under: all that it depends on."""
+    return digest([KIND, review.review_id, review.title, review.text, review.rating, teacher.mark])
+
+
+def _annotation(teacher: Reads, review: Review, scale: RatingScale) -> SummaryAnnotation | None:
+    """What the teacher says of a review, asked until it can be read."""
+    for number in range(TRIES):
+        if (lists := teacher.summarize(review, scale, number=number)) is not None:
+            return SummaryAnnotation(
+                item_id=review.item_id,
+                title=review.title,
+                text=review.text,
+                rating=review.rating,
+                scale=scale,
+                **lists._asdict(),
+            )
+    return None

@@ -1,0 +1,129 @@
+"""A teacher's summaries of the store's reviews: which are read, what is kept, and that a run goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from whylike.adapters.training.teach import examples_for
+from whylike.agents.aspects import Lists
+from whylike.errors import EngineError, UsageError
+from whylike.evaluation.splits import split
+from whylike.evaluation.summaries import held_annotations
+from whylike.graph.annotating import FEWEST, IN_A_ROW, TRIES, annotate_summaries
+from whylike.memory.store import Store
+from whylike.records import Expert, RatingScale, Review, SummaryAnnotation
+from whylike.settings import Settings
+
+REVIEWS = 100
+LISTS = Lists(("bright strings",), ("cheap covers",), ("sound",))
+
+
+class Reader:
+    """Answers in turn what it was told to, the last of it for ever."""
+
+    name = mark = "test"
+
+    def __init__(self, *answers: Lists | Exception | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, int]] = []
+
+    def summarize(self, review: Review, scale: RatingScale, *, number: int = 0) -> Lists | None:
+        assert scale == RatingScale()
+        self.asked.append((review.review_id, number))
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Of each ten reviews one says too little; they are read one after another."""
+    monkeypatch.setattr("whylike.graph.lessons.AT_ONCE", 1)
+    with Store.open(Settings(store=tmp_path / "store")) as opened:
+        opened.add_reviews(
+            Review(
+                review_id=f"r{number}",
+                user_id=f"u{number % 5}",
+                item_id=f"i{number % 30}",
+                rating=1 + number % 5,
+                title="Heard it",
+                text="Good." if number % 10 == 3 else f"Bright strings all through, {number}. Cheap covers tear.",
+                timestamp=number,
+            )
+            for number in range(REVIEWS)
+        )
+        yield opened
+
+
+def test_the_summarizer_learns_from_them_and_is_measured_by_those_of_other_items(store: Store):
+    reader = Reader(LISTS)
+    found = annotate_summaries(store, reader, limit=1000)
+    training = split(store).training
+    assert found.reviews == found.read_now == found.summarized == len(reader.asked) == len(training) * 9 // 10
+    assert (found.teacher, found.empty, found.failed) == ("test", 0, 0)
+    assert {review_id for review_id, _ in reader.asked} <= {pair.review_id for pair in training}
+    made = store.annotations(SummaryAnnotation)
+    [one] = [each for each in made if each.text.startswith("Bright strings all through, 41.")]
+    assert (one.item_id, one.title, one.rating, one.scale) == ("i11", "Heard it", 2, RatingScale())
+    assert (one.likes, one.dislikes, one.preferences) == LISTS
+    assert all(len(each.text.split()) >= FEWEST for each in made)
+    assert len(examples_for(Expert.SUMMARIZER, store)) == len(made)
+    assert held_annotations(store, None, 0), "some are of items that no training learns from"
+
+
+def test_a_larger_limit_adds_to_a_smaller_one_and_nothing_is_read_twice(store: Store):
+    reader = Reader(LISTS)
+    assert annotate_summaries(store, reader, limit=10).read_now == 10
+    assert annotate_summaries(store, reader, limit=25).read_now == 15
+    again = annotate_summaries(store, reader, limit=25)
+    assert (again.read_now, again.summarized, len(reader.asked)) == (0, 25, 25)
+    assert len(store.annotations(SummaryAnnotation)) == 25
+    other = Reader(LISTS)
+    annotate_summaries(store, other, limit=10, seed=1)
+    assert other.asked != reader.asked[:10]
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_again(store: Store):
+    reader = Reader(None, LISTS, *[None] * TRIES, LISTS._replace(likes=(), dislikes=()))
+    found = annotate_summaries(store, reader, limit=3)
+    assert (found.summarized, found.empty, found.failed) == (1, 1, 1)
+    assert [number for _, number in reader.asked] == [0, 1, *range(TRIES), 0]
+    again = Reader(LISTS)
+    found = annotate_summaries(store, again, limit=3)
+    assert (found.read_now, found.summarized, found.empty, found.failed) == (1, 2, 1, 0), "empty is an answer too"
+
+
+def test_what_a_killed_run_has_kept_is_added_by_the_next(store: Store, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(Store, "add_annotations", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        annotate_summaries(store, Reader(LISTS), limit=1)
+    assert not store.annotations(SummaryAnnotation)
+    reader = Reader(LISTS)
+    found = annotate_summaries(store, reader, limit=1)
+    assert (found.read_now, found.summarized, reader.asked) == (0, 1, [])
+    assert len(store.annotations(SummaryAnnotation)) == 1
+
+
+def test_a_teacher_that_fails_now_and_then_costs_these_reviews_and_one_that_is_gone_ends_the_run(store: Store):
+    tired = EngineError("it is tired")
+    found = annotate_summaries(store, Reader(LISTS, tired, LISTS, tired, LISTS), limit=10)
+    assert (found.summarized, found.failed) == (8, 2)
+    with pytest.raises(EngineError, match=rf"nobody; {IN_A_ROW} reviews in a row failed"):
+        annotate_summaries(store, Reader(EngineError("nobody")), limit=40)
+    assert len(store.annotations(SummaryAnnotation)) == 8
+
+
+def test_a_store_with_nothing_to_read_is_refused(tmp_path: Path):
+    with Store.open(Settings(store=tmp_path / "none")) as empty:
+        with pytest.raises(UsageError, match="ingest more"):
+            annotate_summaries(empty, Reader(LISTS), limit=1)
+        empty.add_reviews(
+            Review(review_id=f"r{n}", user_id="u", item_id=f"i{n}", rating=3, text="Good.", timestamp=n)
+            for n in range(REVIEWS)
+        )
+        with pytest.raises(UsageError, match="none of the older reviews"):
+            annotate_summaries(empty, Reader(LISTS), limit=1)
