@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from whylike.evaluation.ratings import RatingsEvaluation
 
 RATINGS = "whylike evaluate ratings"
-LIMIT = 500
-"""Test pairs, unless --limit says otherwise."""
+LIMIT, VALIDATION = 500, 1000
+"""Test pairs, and pairs that the calibrator is fitted on, unless --limit and --validation say otherwise."""
+FOLDS = 5
+"""Of EXP3RT's pairs, unless --folds says otherwise."""
 
 evaluate_app = typer.Typer(
     help="Measure how good the answers are, beside what they have to beat.",
@@ -44,8 +46,9 @@ def ratings(
         int | None, typer.Option(metavar="N", min=2, help="Most test pairs. Default: 500; with --exp3rt all.")
     ] = None,
     validation: Annotated[
-        int, typer.Option(metavar="N", min=2, help="Most pairs that the calibrator is fitted on.")
-    ] = 1000,
+        int | None,
+        typer.Option(metavar="N", min=2, help="Most pairs that the calibrator is fitted on. Default: 1,000."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is drawn at random.")] = 0,
     no_reason: Annotated[
         bool, typer.Option("--no-reason", help="Only the averages, without the model: a minute at most.")
@@ -68,7 +71,9 @@ def ratings(
     report: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write a report too: Markdown, plots and the JSON document.")
     ] = None,
-    folds: Annotated[int, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="With --exp3rt: folds by user. Default: 5.")
+    ] = None,
     finetune: Annotated[
         bool, typer.Option("--finetune", help="With --exp3rt: train a predictor for each fold on the others; hours.")
     ] = False,
@@ -88,8 +93,12 @@ def ratings(
 
     With --exp3rt the pairs are those of a file, with their profiles as given, split into folds by user.
     """
-    if exp3rt is not None and (ablation or keep):
-        raise typer.BadParameter("--ablation and --keep are about the store's reviews; leave them out with --exp3rt")
+    if exp3rt is not None and (ablation or keep or validation):
+        raise typer.BadParameter(
+            "--validation, --ablation and --keep are about the store's reviews; leave them out with --exp3rt"
+        )
+    if exp3rt is None and folds:
+        raise typer.BadParameter("--folds goes with --exp3rt")
     if (finetune and (exp3rt is None or no_reason)) or (epochs and not finetune):
         raise typer.BadParameter("--finetune goes with --exp3rt and without --no-reason, --epochs with --finetune")
     from whylike.adapters.training.teach import RECIPES
@@ -113,7 +122,7 @@ def ratings(
             found = evaluate_exp3rt(
                 services,
                 exp3rt,
-                count=folds,
+                count=folds or FOLDS,
                 limit=limit,
                 seed=seed,
                 with_reason=not no_reason,
@@ -125,7 +134,7 @@ def ratings(
             found = evaluate(
                 services,
                 limit=limit or LIMIT,
-                validation=validation,
+                validation=validation or VALIDATION,
                 seed=seed,
                 with_reason=not no_reason,
                 ablations=tuple(dict.fromkeys(ablation or ())),

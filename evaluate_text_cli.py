@@ -163,7 +163,8 @@ def summaries_card(evaluation: SummariesEvaluation) -> RenderableType:
     row("seconds", {name: f"{way.seconds:,.1f}" for name, way in ways.items()})
     said = (
         "Invented: without support in the review; held against that of another item, where nearly all should be, it "
-        "shows what the test finds. Adapter: lists that it writes. Base judged: phrases of the review, as the base "
+        "shows what the test finds. What is repeated or invented by these tests is not served, so that only what was "
+        "written can have any. Adapter: lists that it writes. Base judged: phrases of the review, as the base "
         "model is served. Base written: lists that it writes after two examples."
     )
     return Group(table, Text(said), ran_on(evaluation.machine, evaluation.settings))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from whylike.evaluation.exp3rt import Exp3rtEvaluation
-    from whylike.evaluation.ratings import RatingsEvaluation
+    from whylike.evaluation.ratings import Figures, RatingsEvaluation
 
 MAIN = ("bias", "matrix_factorisation")
 """The baselines that matter most."""
@@ -27,12 +27,14 @@ MAIN = ("bias", "matrix_factorisation")
 
 def ratings_card(found: RatingsEvaluation) -> RenderableType:
     """The tables of an evaluation."""
-    reasons = f"{found.reasons:,} with a reason" if found.with_reason else "no model asked"
+    reasons = f"{found.reasons:,} with a reason" if found.with_reason else "no reasons"
     said = [
         f"{found.validation_pairs:,} validation pairs, from the tenth before; {reasons}; "
-        f"{found.seconds_per_pair:.2f} seconds a test pair",
+        f"{found.seconds_per_pair:.2f} seconds a test pair, with what the store had kept",
+        heard_line(found),
         *calibrator_lines(found.calibrator),
         *interval_lines(found.interval, found.distributions),
+        *found.notes,
     ]
     if found.kept:
         said.append("The calibrator is kept in the store; whylike explain uses it from now on.")
@@ -49,11 +51,11 @@ def ratings_card(found: RatingsEvaluation) -> RenderableType:
 
 def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
     """The tables of an evaluation on EXP3RT's pairs."""
-    asked = "the model was asked" if found.with_reason else "no model asked"
     used = {group for groups in found.groups for group in groups}
     counts = ", ".join(f"{group} in {sum(group in each for each in found.groups)}" for group in GROUPS if group in used)
     said = [
-        f"{found.users:,} users in {found.folds} folds; {asked}; {found.seconds_per_pair:.2f} seconds a pair",
+        f"{found.users:,} users in {found.folds} folds; {found.seconds_per_pair:.2f} seconds a pair",
+        heard_line(found),
         f"Of the {found.folds} calibrators use: {counts}.",
         *interval_lines(found.interval, found.distributions),
         *found.notes,
@@ -92,27 +94,34 @@ def differences_table(differences: Mapping[str, Difference]) -> Table:
 
 def slices_table(found: RatingsEvaluation) -> Table:
     """RMSE by how much was known of the user."""
-    table = figures("RMSE by user", "pairs", "bias", "factorised", "calibrated", "in interval")
-    names = {"warm": "warm: over 3 reviews", "cold": "cold: 1 to 3", "unseen": "unseen: none"}
+    names = {"warm": "warm: over 3 before the test", "cold": "cold: 1 to 3", "unseen": "unseen: none"}
+    table = figures("RMSE by user", "pairs", "bias", "factorised", "calibrated", "less bias, 95%", "in interval")
     for name, part in found.slices.items():
         off = [part.baselines[each].rmse for each in MAIN] + [part.readouts["calibrated"].rmse]
-        table.add_row(names[name], f"{part.pairs:,}", *(f"{each:.3f}" for each in off), f"{part.covered:.0%}")
+        told = (*(f"{each:.3f}" for each in off), _less(part.difference)[1], f"{part.covered:.0%}")
+        table.add_row(names[name], f"{part.pairs:,}", *told)
     return table
 
 
 def ablations_table(found: RatingsEvaluation) -> Table:
     """What is left without a part, or with one done otherwise."""
-    table = figures("RMSE otherwise", "pairs changed", "model alone", "calibrated", "less the whole's", "95% interval")
+    table = figures("RMSE otherwise", "changed", "model alone", "less whole, 95%", "calibrated", "less whole, 95%")
     for name, part in found.ablations.items():
-        off = part.readouts
-        table.add_row(
-            name.replace("-", " "),
-            f"{part.changed:,}",
-            f"{off['expectation'].rmse:.3f}",
-            f"{off['calibrated'].rmse:.3f}",
-            *_less(part.difference),
-        )
+        alone = ("not heard", "")
+        if part.model_difference:
+            alone = f"{part.readouts['expectation'].rmse:.3f}", _less(part.model_difference)[1]
+        own = f"{part.readouts['calibrated'].rmse:.3f}", _less(part.difference)[1]
+        table.add_row(name.replace("-", " "), f"{part.changed:,}", *alone, *own)
     return table
+
+
+def heard_line(found: Figures) -> str:
+    """On how many pairs the model was heard."""
+    if not found.heard:
+        return "The model was not heard on any pair, so nothing is said of it alone."
+    if found.heard < found.pairs:
+        return f"The model was heard on {found.heard:,} of {found.pairs:,} pairs; the averages stand in on the others."
+    return "The model was heard on all of them."
 
 
 def calibrator_lines(calibrator: Calibrator) -> list[str]:
@@ -121,8 +130,8 @@ def calibrator_lines(calibrator: Calibrator) -> list[str]:
     for each in calibrator.tried[1:]:
         taken = "used" if set(each.groups) <= set(calibrator.groups) else "not used"
         verdict = taken if len(each.groups) > 1 else "always used"
-        before = f"changes the mean squared error by {each.gain:+.4f} (standard error {each.error:.4f})"
-        lines.append(f"Cross-validated, {each.groups[-1]} {before}: {verdict}.")
+        before = f"changes the mean squared error of {each.pairs:,} pairs by {each.gain:+.4f}"
+        lines.append(f"Cross-validated, {each.groups[-1]} {before} (standard error {each.error:.4f}): {verdict}.")
     lines.append(f"A further group is used where that lowers the error by more than {SURE:g} standard errors.")
     if MODEL not in calibrator.groups and any(MODEL in each.groups for each in calibrator.tried):
         lines.append("So the language model adds nothing certain to these ratings, and does not move them.")

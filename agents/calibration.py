@@ -2,9 +2,8 @@
 
 It begins at the damped bias, and moves it by a linear function of the averages and, where that was found to help, of
 what the language model says. Around its mean stands the corpus' own distribution, tilted; its interval covers as many
-ratings as it claims (split conformal, Vovk et al. 2005; Romano et al. 2019 for ends that differ), and `graph.lately`
-keeps it so as ratings come in. All is in shares of the scale, so that it serves any scale. `evaluation.calibrating`
-fits it.
+ratings as it claims (cross-conformal, Vovk 2015; Romano et al. 2019 for ends that differ), and `graph.lately` keeps it
+so as ratings come in. All is in shares of the scale, so that it serves any scale. `evaluation.calibrating` fits it.
 """
 
 from __future__ import annotations
@@ -137,13 +136,14 @@ class Term(Record):
 
 
 class Nested(Record):
-    """How a calibrator of some groups does on validation pairs that it was not fitted on."""
+    """How a calibrator of some groups does in cross-validation, on pairs that it was not fitted on."""
 
     groups: tuple[str, ...]
     penalty: float
     rmse: float = Field(description="In units of the rating scale")
-    gain: float = Field(description="Mean squared error less than that of the groups chosen before it")
-    error: float = Field(description="Standard error of the gain")
+    pairs: int = Field(description="Pairs of which something of the last group is known")
+    gain: float = Field(description="Mean squared error on these less that of the groups chosen before it")
+    error: float = Field(description="Standard error of the gain; the pairs of one user count as one")
 
 
 class Calibrator(Record):
@@ -158,7 +158,9 @@ class Calibrator(Record):
     lower: float = Field(description="Standard deviations from the mean to the interval's lower end")
     upper: float
     covered: float = Field(description="Share of the ratings that the interval claims to cover")
-    pairs: int = Field(description="Validation pairs that it was fitted on")
+    pairs: int = Field(
+        description="Pairs that it was fitted on; on those before the validation tenth the averages alone"
+    )
     tried: tuple[Nested, ...] = Field(description="What cross-validation found, the smallest first")
 
     def place(self, readout: Readout) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,19 +153,31 @@ def evaluate_exp3rt(
         "bias": [each.bias for each in known],
         "least_squares": list(np.clip(squares, EXP3RT.scale.minimum, EXP3RT.scale.maximum)),
     }
-    found = figures(known, real, [fitted[row][1] for row in range(len(rows))], others, seed)
-    notes = ["Every row counts its averages as of the same number of ratings: the file does not say of how many."]
+    found = figures(
+        known,
+        real,
+        [fitted[row][1] for row in range(len(rows))],
+        others,
+        users=[row.user for row in rows],
+        slices={},
+        seed=seed,
+    )
+    notes = [
+        "Every row counts its averages as of the same number of ratings: the file does not say of how many.",
+        "The published models had not seen these pairs; each calibrator was fitted on the other folds of the file.",
+    ]
     if finetune:
         notes.append(
-            f"For each fold a Predictor was taught on the others ({finetune.epochs} epochs); a fold's calibrator is "
-            "fitted on such answers to the other folds. The seconds per pair are with the training."
+            f"For each fold a Predictor was taught on the others ({finetune.epochs} epochs at rate {finetune.rate:g}); "
+            "computed by transformers it answered without reasons. A fold's calibrator is fitted on such answers to "
+            "the other folds, by Predictors that were taught on this one too. The seconds are with the training."
         )
     elif services.predictor.taught and services.store.rated_pairs(f"exp3rt:{file.name}"):
         notes.append("Pairs of a file of this name are in the store: the Predictor may have learned from these pairs.")
     if fewest < FEW:
         notes.append(f"The folds are small: a calibrator is fitted on {fewest} pairs, so these figures say little.")
     return Exp3rtEvaluation(
-        **dict(found.model_copy(update={"slices": {}, "by_history": []})),
+        **dict(found.model_copy(update={"by_history": []})),
         machine=ran_on,
         settings=engine_settings(services.settings, services.engine),
         seed=seed,
@@ -173,7 +186,7 @@ def evaluate_exp3rt(
         users=users,
         folds=count,
         fold_pairs=[len(part) for part in parts],
-        with_reason=with_reason,
+        with_reason=with_reason and not finetune,
         groups=list({number: own.groups for number, own in fitted.values()}.values()),
         notes=notes,
         seconds_per_pair=round(seconds, 3),
@@ -213,7 +226,9 @@ def _explained(services: Services, file: Path, rows: Sequence[Row], told: Told) 
     """What the rows' ratings are made from, the model's answers among it."""
     own = {"store": _aside(services, file), "database_url": None, "chroma_url": None}
     settings = Settings.model_construct(**{**services.settings.model_dump(), **own})
-    with Services.open(settings, engine=services.engine) as aside:
+    with Services.open(settings, engine=services.engine) as opened:
+        # The Predictor of the caller's store, whose registry knows what scales it was taught.
+        aside = replace(opened, predictor=services.predictor)
         aside.store.add_rated_pairs(
             [
                 RatedPair(user_id=row.item.item_id, item_id=row.item.item_id, rating=row.rating, source="")

@@ -26,7 +26,7 @@ class Difference(Record):
     """One prediction's RMSE less another's on the same pairs: below 0 the first is better."""
 
     rmse: float
-    low: float = Field(description="Lower end of the 95% interval of a paired bootstrap; beyond 0 it is no chance")
+    low: float = Field(description="Lower end of the 95% interval of a paired bootstrap; of 20 one misses 0 by chance")
     high: float
 
 
@@ -36,7 +36,13 @@ def error(predicted: Sequence[float], real: Sequence[float]) -> Error:
     return Error(rmse=round(float(_rmse(off)), 4), mae=round(float(np.abs(off).mean()), 4))
 
 
-def difference(first: Sequence[float], second: Sequence[float], real: Sequence[float], seed: int) -> Difference:
+def difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    real: Sequence[float],
+    seed: int,
+    users: Sequence[str] | None = None,
+) -> Difference:
     """How much the first prediction's RMSE is above the second's, with a paired bootstrap's percentile interval.
 
     Args:
@@ -44,9 +50,10 @@ def difference(first: Sequence[float], second: Sequence[float], real: Sequence[f
         second: Those of the prediction to compare with `[n]`.
         real: The ratings that were given `[n]`.
         seed: Seed of the resampling.
+        users: Whose ratings they are `[n]`: all of one user's are drawn together. None where each stands for itself.
     """
     ours, theirs = _off(first, real), _off(second, real)
-    found = estimate(len(ours), lambda rows: float(_rmse(ours[rows]) - _rmse(theirs[rows])), seed, RESAMPLES)
+    found = estimate(len(ours), lambda rows: float(_rmse(ours[rows]) - _rmse(theirs[rows])), seed, RESAMPLES, users)
     return Difference(rmse=found.value, low=found.low, high=found.high)
 
 

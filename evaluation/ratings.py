@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -30,12 +32,12 @@ from whylike.evaluation.calibrating import FEWEST, fit
 from whylike.evaluation.distributions import Bin, Coverage, Sharpness, coverage, reliability, sharpness
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.metrics import Difference, Error, difference, error
-from whylike.evaluation.splits import Pair, sample, split
+from whylike.evaluation.splits import Pair, Split, sample, split
 from whylike.graph import lessons
 from whylike.graph.lately import Lately
 from whylike.graph.nodes import heard
 from whylike.graph.pair import Services, explain_fully
-from whylike.graph.sides import dossier_of
+from whylike.graph.sides import dossier_of, recalled
 from whylike.memory.history import general, history
 from whylike.preparing import Told
 from whylike.records import History, ItemProfile, RatingScale, Record, Review
@@ -46,7 +48,7 @@ A = TypeVar("A")
 LENGTHS = (0, 1, 2, 4, 8, 16, 32)
 """Where the bins of users' counts begin."""
 COLD = 3
-"""Earlier reviews of a user who counts as cold, at most."""
+"""Reviews before the test of a user who counts as cold, at most."""
 QUOTED = 30
 """Words of each review that the one step reads."""
 TRAINED = 4000
@@ -80,6 +82,7 @@ class Slice(Record):
     pairs: int
     readouts: dict[str, Error]
     baselines: dict[str, Error]
+    difference: Difference = Field(description="RMSE of the calibrated answer less that of the damped bias")
     covered: float
 
 
@@ -95,6 +98,10 @@ class Ablated(Record):
     """What is left without a part, with a calibrator of its own."""
 
     readouts: dict[str, Error]
+    heard: int = Field(description="Test pairs on which the model was heard, with the part and without")
+    model_difference: Difference | None = Field(
+        description="On these: RMSE of what the model alone says less that of the whole's; None where there are none"
+    )
     difference: Difference = Field(description="RMSE of its calibrated answer less that of the whole")
     changed: int = Field(description="Test pairs whose rating is made from something else than in the whole")
 
@@ -103,12 +110,13 @@ class Figures(Record):
     """How near the answers come; the part of the document that does not depend on where the pairs are from."""
 
     pairs: int
-    readouts: dict[str, Error]
+    heard: int = Field(description="Pairs on which the model was heard; on the others the averages stand in its place")
+    readouts: dict[str, Error] = Field(description="What the model alone says is not among them where it was not heard")
     baselines: dict[str, Error]
     differences: dict[str, Difference] = Field(description="`A-B`: RMSE of A less that of B on the same pairs")
     distributions: dict[str, Sharpness]
     interval: Coverage
-    slices: dict[str, Slice]
+    slices: dict[str, Slice] = Field(description="By how many ratings the user had given before the test")
     reliability: list[Bin]
     by_history: list[HistoryBin] = Field(description="By how many ratings the user had given before")
 
@@ -127,7 +135,8 @@ class RatingsEvaluation(Figures):
     calibrator: Calibrator
     kept: bool = Field(description="Whether the calibrator stays in the store, for `whylike explain`")
     ablations: dict[str, Ablated]
-    seconds_per_pair: float
+    notes: list[str]
+    seconds_per_pair: float = Field(description="Of the test pairs; what the store had kept was not worked out again")
 
 
 def evaluate(
@@ -150,89 +159,114 @@ def evaluate(
         seed: Seed of the samples and of the bootstrap.
         with_reason: Whether the pairs are explained; otherwise only the averages speak, without the model.
         ablations: What to measure besides, each with a calibrator of its own.
-        keep: Whether to keep the calibrator in the store, so that explanations use it.
+        keep: Whether to keep the calibrator in the store, so that explanations by the adapters that were live at the
+            beginning use it.
         told: Told of progress.
 
     Raises:
-        UsageError: The store has too few reviews, or an adapter was promoted before the calibrator could be kept.
+        UsageError: The store has too few reviews.
         StoreError: The store failed.
         EngineError: The model failed.
     """
-    store = services.store
-    parts = split(store)
-    fitted, measured = (
-        sample(pairs, most, seed) for pairs, most in ((parts.validation, validation), (parts.test, limit))
-    )
-    if len(fitted) < FEWEST:
-        raise UsageError(
-            f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or give a "
-            "larger --validation"
+    with services.query():  # what is promoted meanwhile is not measured
+        store = services.store
+        parts = split(store)
+        fitted, measured = (
+            sample(pairs, most, seed) for pairs, most in ((parts.validation, validation), (parts.test, limit))
         )
-    ran_on, mark = machine(), services.mark
-    ask = partial(_explained if with_reason else _unexplained, services)
-    plain = at_once(
-        partial(_unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
-    )
-    before = at_once(ask, fitted, "asking about validation pairs", told)
-    began = time.perf_counter()
-    after = at_once(ask, measured, "asking about test pairs", told)
-    seconds = (time.perf_counter() - began) / len(measured)
-    histogram = counted([pair.rating for pair in parts.earlier], store.scale)
-    real = [pair.rating for pair in measured]
-    given = [pair.rating for pair in fitted]
-    trained, rated = [each.known for each in plain], [each.pair.rating for each in plain]
-    calibrator = fit(
-        trained + [each.known for each in before],
-        rated + given,
-        histogram,
-        predictor=mark,
-        newest=len(before),
-    )
-    if keep and services.mark != mark:
-        raise UsageError("another adapter was promoted meanwhile, so the calibrator is of no use; evaluate again")
-    if keep:
-        store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
-    factorised = baselines.factorise(store, parts, fitted, measured, told)
-    known = [each.known for each in after]
-    others = {
-        **baselines.of_readouts(known),
-        "matrix_factorisation": factorised.folded,
-        "matrix_factorisation_trained": factorised.trained,
-    }
-    lately = Lately(store, services.settings.history, calibrator)
-    follow = partial(_followed, lately)
-    found = figures(known, real, at_once(follow, measured, "following the newest ratings", told), others, seed)
-    whole = _expectations(known, calibrator)
-    ablated: dict[str, Ablated] = {}
-    for name in ablations:
-        one, other = (
-            at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
-            for part, asked in (("validation", before), ("test", after))
+        if len(fitted) < FEWEST:
+            raise UsageError(
+                f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or "
+                "give a larger --validation"
+            )
+        ran_on = machine()
+        ask = partial(_explained if with_reason else _unexplained, services)
+        plain = at_once(
+            partial(_unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
         )
-        earlier, of_earlier = (trained, rated) if AVERAGES in GROUPS_OF[name] else ([], [])
-        own = fit(earlier + one, of_earlier + given, histogram, groups=GROUPS_OF[name], newest=len(one))
-        answers = _expectations(other, own)
-        raw = [float(_raw(each) @ np.array(store.scale.values)) for each in other]
-        ablated[name] = Ablated(
-            readouts={"expectation": error(raw, real), "calibrated": error(answers, real)},
-            difference=difference(answers, whole, real, seed),
-            changed=sum(each != own for each, own in zip(other, known, strict=True)),
+        before = at_once(ask, fitted, "asking about validation pairs", told)
+        began = time.perf_counter()
+        after = at_once(ask, measured, "asking about test pairs", told)
+        seconds = (time.perf_counter() - began) / len(measured)
+        histogram = counted([pair.rating for pair in parts.earlier], store.scale)
+        real = [pair.rating for pair in measured]
+        given = [pair.rating for pair in fitted]
+        trained, rated = [each.known for each in plain], [each.pair.rating for each in plain]
+        calibrator = fit(
+            trained + [each.known for each in before],
+            rated + given,
+            histogram,
+            predictor=services.mark,
+            newest=len(before),
+            owners=[each.pair.user_id for each in (*plain, *before)],
         )
-    return RatingsEvaluation(
-        **dict(found),
-        machine=ran_on,
-        settings=engine_settings(services.settings, services.engine),
-        seed=seed,
-        parts={name: len(part) for name, part in parts._asdict().items()},
-        validation_pairs=len(fitted),
-        with_reason=with_reason,
-        reasons=sum(each.reason is not None for each in after),
-        matrix_factorisation={"features": factorised.features, "regularisation": factorised.regularisation},
-        calibrator=calibrator,
-        kept=keep,
-        ablations=ablated,
-        seconds_per_pair=round(seconds, 3),
-    )
+        if keep:
+            store.keep_calibration(calibrator.predictor, calibrator.model_dump_json())
+        factorised = baselines.factorise(store, parts, fitted, measured, told)
+        known = [each.known for each in after]
+        others = {
+            **baselines.of_readouts(known),
+            "matrix_factorisation": factorised.folded,
+            "matrix_factorisation_trained": factorised.trained,
+        }
+        lately = Lately(store, services.settings.history, calibrator)
+        follow = partial(_followed, lately)
+        given_before = Counter(pair.user_id for pair in parts.earlier)
+        users = [pair.user_id for pair in measured]
+        found = figures(
+            known,
+            real,
+            at_once(follow, measured, "following the newest ratings", told),
+            others,
+            users=users,
+            slices=sliced([given_before[user] for user in users]),
+            seed=seed,
+        )
+        whole = _expectations(known, calibrator)
+        ablated: dict[str, Ablated] = {}
+        for name in ablations:
+            one, other = (
+                at_once(partial(_ablated, services, name), asked, f"{name.value} of {part} pairs", told)
+                for part, asked in (("validation", before), ("test", after))
+            )
+            earlier, of_earlier = (trained, rated) if AVERAGES in GROUPS_OF[name] else ([], [])
+            own = fit(
+                earlier + one,
+                of_earlier + given,
+                histogram,
+                groups=GROUPS_OF[name],
+                newest=len(one),
+                owners=[each.pair.user_id for each in (*(plain if earlier else []), *before)],
+            )
+            answers = _expectations(other, own)
+            both = [row for row, (one, two) in enumerate(zip(other, known, strict=True)) if one.heard and two.heard]
+            raw, raw_whole = (_expected(_at(each, both)) for each in (other, known))
+            ablated[name] = Ablated(
+                readouts={
+                    **({"expectation": error(raw, _at(real, both))} if both else {}),
+                    "calibrated": error(answers, real),
+                },
+                heard=len(both),
+                model_difference=difference(raw, raw_whole, _at(real, both), seed, _at(users, both)) if both else None,
+                difference=difference(answers, whole, real, seed, users),
+                changed=sum(each != own for each, own in zip(other, known, strict=True)),
+            )
+        return RatingsEvaluation(
+            **dict(found),
+            machine=ran_on,
+            settings=engine_settings(services.settings, services.engine),
+            seed=seed,
+            parts={name: len(part) for name, part in parts._asdict().items()},
+            validation_pairs=len(fitted),
+            with_reason=with_reason,
+            reasons=sum(each.reason is not None for each in after),
+            matrix_factorisation={"features": factorised.features, "regularisation": factorised.regularisation},
+            calibrator=calibrator,
+            kept=keep,
+            ablations=ablated,
+            notes=_notes(services, parts),
+            seconds_per_pair=round(seconds, 3),
+        )
 
 
 def figures(
@@ -240,6 +274,9 @@ def figures(
     real: Sequence[float],
     calibrators: Sequence[Calibrator],
     others: dict[str, list[float]],
+    *,
+    users: Sequence[str],
+    slices: Mapping[str, list[int]],
     seed: int,
 ) -> Figures:
     """The figures of some pairs, at least one.
@@ -249,18 +286,25 @@ def figures(
         real: The ratings that were given.
         calibrators: What calibrates each.
         others: What the baselines foretell, by name.
+        users: Whose the pairs are.
+        slices: Positions of pairs to be looked at by themselves, by name.
         seed: Seed of the bootstrap.
     """
     scale = known[0].scale
     values = np.array(scale.values)
+    heard = sum(each.heard is not None for each in known)
     shares = {
-        "raw": np.array([_raw(each) for each in known]),
+        **({"raw": np.array([_raw(each) for each in known])} if heard else {}),
         "moved_averages": np.array([each.spoken(TRUST) for each in known]),
         "calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)]),
     }
-    readouts: dict[str, list[float]] = {
-        "expectation": list(shares["raw"] @ values),
-        "mode": [mode(values, each) for each in shares["raw"]],
+    readouts: dict[str, list[float]] = {}
+    if heard:
+        readouts = {
+            "expectation": list(shares["raw"] @ values),
+            "mode": [mode(values, each) for each in shares["raw"]],
+        }
+    readouts |= {
         "moved_averages": list(shares["moved_averages"] @ values),
         "calibrated": list(shares["calibrated"] @ values),
         "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
@@ -268,13 +312,13 @@ def figures(
     intervals = [own.interval(scale, each) for own, each in zip(calibrators, shares["calibrated"], strict=True)]
     claimed = calibrators[0].covered
     steps = [scale.values.index(scale.nearest(rating)) for rating in real]
-    slices = {name: rows for name, rows in sliced(known).items() if rows}
     return Figures(
         pairs=len(real),
+        heard=heard,
         readouts={name: error(foretold, real) for name, foretold in readouts.items()},
         baselines={name: error(foretold, real) for name, foretold in others.items()},
         differences={
-            f"{name}-{other}": difference(foretold, against, real, seed)
+            f"{name}-{other}": difference(foretold, against, real, seed, users)
             for name, foretold in readouts.items()
             if name in {"expectation", "calibrated"}
             for other, against in others.items()
@@ -286,9 +330,17 @@ def figures(
                 pairs=len(rows),
                 readouts={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in readouts.items()},
                 baselines={each: error(_at(foretold, rows), _at(real, rows)) for each, foretold in others.items()},
+                difference=difference(
+                    _at(readouts["calibrated"], rows),
+                    _at(others["bias"], rows),
+                    _at(real, rows),
+                    seed,
+                    _at(users, rows),
+                ),
                 covered=coverage(_at(intervals, rows), _at(real, rows), claimed).covered,
             )
             for name, rows in slices.items()
+            if rows
         },
         reliability=reliability(shares["calibrated"], steps),
         by_history=[
@@ -305,9 +357,8 @@ def figures(
     )
 
 
-def sliced(known: Sequence[Readout]) -> dict[str, list[int]]:
-    """Positions by how many ratings the user had given before: warm, cold (at most `COLD`) and unseen (none)."""
-    counts = [each.user.count for each in known]
+def sliced(counts: Sequence[int]) -> dict[str, list[int]]:
+    """Positions by how many ratings the user had given: warm, cold (at most `COLD`) and unseen (none)."""
     return {
         "warm": [row for row, count in enumerate(counts) if count > COLD],
         "cold": [row for row, count in enumerate(counts) if 0 < count <= COLD],
@@ -343,6 +394,19 @@ def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) ->
     return answers
 
 
+def _notes(services: Services, parts: Split) -> list[str]:
+    """What a reader of the figures has to know."""
+    version = services.predictor.version
+    until, first = services.registry.learned_until(version), parts.validation[0].timestamp
+    if until is None or until < first:
+        return []
+    days = [datetime.fromtimestamp(time, UTC).date().isoformat() for time in (until, first)]
+    return [
+        f"{version} learned from reviews up to {days[0]}, and the pairs that it is calibrated and measured with begin "
+        f"on {days[1]}: it may have learned some of them. Train one on this store as it is now."
+    ]
+
+
 def _followed(lately: Lately, pair: Pair) -> Calibrator:
     return lately.as_of(pair.user_id, pair.item_id, pair.timestamp)
 
@@ -365,7 +429,7 @@ def _ablated(services: Services, name: Ablation, asked: Asked) -> Readout:
     if name in PROFILES:
         settings = services.settings.model_copy(update={"item_profile": PROFILES[name]})
         return explain_fully(replace(services, settings=settings), pair.user_id, pair.item_id, as_of=pair.timestamp)[1]
-    known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, services.settings.history)
+    known = recalled(services, pair.user_id, pair.item_id, pair.timestamp)
     if name is Ablation.NO_AVERAGES:
         bare = History(user_id=known.user_id, item_id=known.item_id, before=known.before)
         return readout(
@@ -395,6 +459,11 @@ def _at_once(known: History, scale: RatingScale) -> str:
 
 def _expectations(known: Sequence[Readout], calibrator: Calibrator) -> list[float]:
     return [float(calibrator.distribution(each) @ np.array(each.scale.values)) for each in known]
+
+
+def _expected(known: Sequence[Readout]) -> list[float]:
+    """The mean of what the model alone says of each pair."""
+    return [float(_raw(each) @ np.array(each.scale.values)) for each in known]
 
 
 def _raw(known: Readout) -> Floats:

@@ -10,12 +10,12 @@ from whylike.agents import predictor
 from whylike.agents.calibration import Readout
 from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
+from whylike.errors import UsageError
 from whylike.evaluation.resampling import strangers
 from whylike.evaluation.splits import sample, split
 from whylike.graph import sides
 from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
-from whylike.memory.history import history
 from whylike.memory.store import Store
 from whylike.records import Expert, Explanation, Reason, Review
 
@@ -61,7 +61,7 @@ def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
     Left out are items of which the store has reasons that a Reasoner may learn from.
 
     Raises:
-        UsageError: The store has too few reviews.
+        UsageError: The store has too few reviews, or none is left.
     """
     learned = {example.group for example in held_out(examples_for(Expert.REASONER, store))[0]}
     told = [review for review in store.reviews([pair.review_id for pair in split(store).test]) if review.text]
@@ -69,6 +69,11 @@ def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
         items = {review.item_id: store.item(review.item_id) for review in told}
         titles = {item_id: item.title for item_id, item in items.items() if item}
         told = [each for each in told if not {each.item_id, titles.get(each.item_id)} & learned]
+    if not told:
+        raise UsageError(
+            f"among the newest tenth of the reviews in {store.database.name} none has a text and is of an item that no "
+            f"Reasoner may learn from ({len(learned)} items have reasons to learn from); ingest more reviews"
+        )
     return told if limit is None else sample(told, limit, seed)
 
 
@@ -132,7 +137,7 @@ def key(review: Review) -> tuple[str, str]:
 
 def _readouts(services: Services, each: Reasoned, reason: str) -> Readouts:
     review, scale = each.review, services.store.scale
-    known = history(services.store, review.user_id, review.item_id, review.timestamp, services.settings.history)
+    known = sides.recalled(services, review.user_id, review.item_id, review.timestamp)
     answered = services.predictor.ask(reason, sides.dossier_of(services, known, reason), scale)
     rating = predictor.rate(each.readout.model_copy(update={"heard": answered}), services.calibrator())
     return Readouts(rating.expectation, rating.uncalibrated_expectation)

@@ -28,7 +28,13 @@ class Estimate(Record):
     high: float
 
 
-def estimate(count: int, statistic: Callable[[Rows], float], seed: int, resamples: int = RESAMPLES) -> Estimate:
+def estimate(
+    count: int,
+    statistic: Callable[[Rows], float],
+    seed: int,
+    resamples: int = RESAMPLES,
+    groups: Sequence[str] | None = None,
+) -> Estimate:
     """A statistic of `count` rows, at least one, with the percentile interval of a bootstrap.
 
     Args:
@@ -36,9 +42,16 @@ def estimate(count: int, statistic: Callable[[Rows], float], seed: int, resample
         statistic: Of the rows with these numbers, among which some may come several times.
         seed: Seed of the resampling.
         resamples: How many.
+        groups: Whose each row is: all rows of one are drawn together, as they are no independent ones.
     """
     rng = np.random.default_rng(seed)
-    spread = [statistic(rng.integers(0, count, count)) for _ in range(resamples)]
+    owner = np.arange(count) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
+    together = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+
+    def drawn() -> Rows:
+        return np.concatenate([together[each] for each in rng.integers(0, len(together), len(together))])
+
+    spread = [statistic(drawn()) for _ in range(resamples)]
     low, high = np.quantile(spread, [(1 - COVERED) / 2, (1 + COVERED) / 2])
     value = statistic(np.arange(count))
     return Estimate(value=round(value, 4), low=round(float(low), 4), high=round(float(high), 4))

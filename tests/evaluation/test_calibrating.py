@@ -105,6 +105,32 @@ def test_the_interval_holds_what_it_claims(scale: str, covered: float, seed: int
         assert on.minimum <= low <= high <= on.maximum
 
 
+def test_the_interval_of_few_pairs_holds_what_it_claims_on_the_mean():
+    on = RatingScale.parse("1:10")
+    held = []
+    for seed in range(16):
+        calibrator = fit(*drawn(15, seed, on), [1] * 10, covered=0.8)
+        fresh, real = drawn(100, 9000 + seed, on)
+        intervals = [calibrator.interval(on, calibrator.distribution(each)) for each in fresh]
+        held.append(coverage(intervals, real, 0.8).covered)
+    assert 0.78 < np.mean(held) < 0.9
+
+
+def test_what_a_model_gains_is_told_of_the_pairs_that_it_was_asked_about_and_a_users_pairs_count_as_one():
+    older, newer = drawn(600, 21, speaks=0.7), drawn(200, 22, speaks=0.7)
+    readouts = [each.model_copy(update={"heard": None}) for each in older[0]] + newer[0]
+    real = older[1] + newer[1]
+    one = fit(readouts, real, FLAT, newest=200)
+    (averages, *_, model) = one.tried[1:]
+    assert (averages.pairs, model.pairs) == (800, 200)
+    alone = fit(*newer, FLAT).tried[-1]
+    assert model.gain == pytest.approx(alone.gain, abs=0.05)
+    doubled = fit(readouts * 2, real * 2, FLAT, owners=[f"u{number}" for number in range(800)] * 2).tried[-1]
+    apart = fit(readouts * 2, real * 2, FLAT).tried[-1]
+    assert doubled.error == pytest.approx(model.error, rel=0.2)
+    assert apart.error < 0.85 * doubled.error
+
+
 def test_it_serves_other_scales_and_pairs_of_which_less_is_known():
     calibrator = fit(*drawn(200, 5, speaks=0.7), FLAT)
     assert Calibrator.model_validate_json(calibrator.model_dump_json()) == calibrator

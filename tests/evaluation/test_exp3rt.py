@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from released import pair
 from typer.testing import CliRunner
 
 import whylike.cli
+from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.calibration import DIMENSIONS, GROUPS, PROFILES, TEXTS
+from whylike.agents.predictor import Predictor
 from whylike.errors import UsageError
 from whylike.evaluation.exp3rt import PUBLISHED, evaluate_exp3rt, rows_of
 from whylike.evaluation.meeting import meetings
 from whylike.graph.services import Services
-from whylike.records import Profile, Side
+from whylike.records import Expert, Profile, RatingScale, Side
 from whylike.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "exp3rt_format_sample.json"
@@ -137,6 +140,16 @@ def test_the_model_is_asked_about_each_pair_once(services: Services, file: Calla
     assert services.store.counts().items == 0, "the store itself takes nothing in"
 
 
+def test_a_predictor_that_was_not_taught_such_ratings_is_not_asked(services: Services, file: Callable[..., Path]):
+    """Of an adapter of the caller's store only that store's registry knows what it was taught."""
+    engine = ScriptedEngine(adapters={Expert.PREDICTOR: Adapter(version="predictor-01234567", folder=Path("nowhere"))})
+    path = file(*rows(20))
+    for scale, heard in (("1:5", 0), ("1:10", 20)):
+        predictor = Predictor(engine, lambda _, scale=scale: (RatingScale.parse(scale),))
+        own = replace(services, engine=engine, predictor=predictor)
+        assert evaluate_exp3rt(own, path, count=2).heard == heard
+
+
 def test_what_cannot_be_split_is_told(services: Services, file: Callable[..., Path]):
     with pytest.raises(UsageError, match=r"30 pairs of 3 users, too few for 5 folds"):
         evaluate_exp3rt(services, file(*rows(30, users=3)), with_reason=False)
@@ -146,6 +159,10 @@ def test_the_command_refuses_what_is_about_the_store(run: Any, file: Callable[..
     result = run("evaluate", "ratings", "--exp3rt", str(file()), "--keep")
     assert result.exit_code == 2
     assert "--keep" in result.stderr
+    for flags in (["--folds", "3"], ["--exp3rt", str(file()), "--validation", "50"]):
+        refused = run("evaluate", "ratings", *flags)
+        assert refused.exit_code == 2
+        assert "--exp3rt" in refused.stderr
     for flags in (["--finetune"], ["--exp3rt", str(file()), "--finetune", "--no-reason"], ["--epochs", "2"]):
         refused = run("evaluate", "ratings", *flags)
         assert refused.exit_code == 2

@@ -44,6 +44,19 @@ def test_a_difference_by_chance_has_zero_in_its_interval() -> None:
     assert found == difference(one.tolist(), other.tolist(), real.tolist(), seed=0)
 
 
+def test_ratings_of_one_user_are_no_independent_ones() -> None:
+    rng = np.random.default_rng(2)
+    real = np.repeat(rng.uniform(1, 5, 30), 10)
+    one, other = (real + np.repeat(rng.normal(0, off, 30), 10) for off in (0.8, 1.0))
+    users = np.repeat([f"u{number}" for number in range(30)], 10).tolist()
+    told = one.tolist(), other.tolist(), real.tolist()
+    alone, together = difference(*told, seed=0), difference(*told, seed=0, users=users)
+    assert together.rmse == alone.rmse
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    each_by_itself = [str(number) for number in range(300)]
+    assert difference(*told, seed=0, users=each_by_itself).high == pytest.approx(alone.high, abs=0.03)
+
+
 def test_latency_is_in_milliseconds() -> None:
     took = latency([n / 1000 for n in range(1, 101)])
     assert (took.lookups, took.median_ms, took.max_ms) == (100, 50.5, 100)

@@ -7,27 +7,32 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from readme import commands
 from released import pair
+from rich.console import Console
 from typer.testing import CliRunner
 
 import whylike.cli
 from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.predictor import Predictor
 from whylike.errors import UsageError
 from whylike.evaluation.ablation import Ablation
-from whylike.evaluation.ratings import RatingsEvaluation, evaluate
+from whylike.evaluation.ratings import RatingsEvaluation, evaluate, sliced
 from whylike.evaluation.report import write_report
+from whylike.evaluation.splits import split
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
 from whylike.memory.store import Store
 from whylike.ratings_card import ratings_card
-from whylike.records import Expert, Review
+from whylike.records import Expert, RatingScale, Review
 from whylike.settings import Settings
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -79,6 +84,7 @@ def test_the_document_has_what_it_promises(whole: RatingsEvaluation):
     assert set(document["baselines"]) >= {"global", "user_mean", "item_mean", "bias", "matrix_factorisation"}
     assert {"calibrated-bias", "calibrated-matrix_factorisation"} <= set(document["differences"])
     assert document["pairs"] == 12
+    assert document["heard"] == 12
     assert sum(part["pairs"] for part in document["slices"].values()) == 12
     assert document["parts"] == {"training": 128, "validation": 16, "test": 16}
     assert set(document["ablations"]) == {name.value for name in Ablation}
@@ -96,6 +102,17 @@ def test_the_figures_are_of_the_same_pairs(whole: RatingsEvaluation):
     for ablated in whole.ablations.values():
         gap = ablated.readouts["calibrated"].rmse - whole.readouts["calibrated"].rmse
         assert ablated.difference.rmse == pytest.approx(gap, abs=2e-4)
+    alone = whole.ablations[Ablation.ONE_STEP]
+    assert alone.heard == 12
+    assert alone.model_difference
+    gap = alone.readouts["expectation"].rmse - whole.readouts["expectation"].rmse
+    assert alone.model_difference.rmse == pytest.approx(gap, abs=2e-4)
+    unheard = whole.ablations[Ablation.NO_REASON]
+    assert (unheard.heard, unheard.model_difference) == (0, None), "untaught, it is not asked without a reason"
+    assert set(unheard.readouts) == {"calibrated"}
+    for part in whole.slices.values():
+        gap = part.readouts["calibrated"].rmse - part.baselines["bias"].rmse
+        assert part.difference.rmse == pytest.approx(gap, abs=2e-4)
 
 
 def test_a_second_run_says_the_same_and_asks_the_model_nothing(settings: Settings, whole: RatingsEvaluation):
@@ -154,6 +171,45 @@ def test_a_later_review_changes_nothing_about_an_earlier_pair(settings: Settings
             services.store.add_reviews(changed)
             calibrators.append(evaluate(services, limit=5, validation=14, with_reason=False).calibrator)
     assert calibrators[0] == calibrators[1]
+
+
+def test_of_a_model_that_was_not_heard_nothing_is_said(settings: Settings):
+    """As `--no-reason` has it; and a Predictor that does not know the scale."""
+    with Services.open(settings, engine=ScriptedEngine()) as services:
+        silent = evaluate(services, limit=12, validation=14, with_reason=False)
+    adapter = Adapter(version="predictor-01234567", folder=settings.store)
+    with Services.open(settings, engine=ScriptedEngine(adapters={Expert.PREDICTOR: adapter})) as services:
+        other = replace(services, predictor=Predictor(services.engine, lambda _: (RatingScale.parse("0:20"),)))
+        unfit = evaluate(other, limit=12, validation=14)
+    for found in (silent, unfit):
+        assert found.heard == 0
+        assert not {"expectation", "mode"} & set(found.readouts)
+        assert "raw" not in found.distributions
+        assert not any(name.startswith("expectation-") for name in found.differences)
+        assert "not heard on any pair" in printed(found)
+    assert unfit.reasons > 0
+
+
+def printed(found: RatingsEvaluation) -> str:
+    console = Console(width=120, file=StringIO())
+    console.print(ratings_card(found))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_warm_and_cold_are_by_what_a_user_had_given_before_the_test():
+    assert sliced([0, 1, 3, 4, 0]) == {"warm": [3], "cold": [1, 2], "unseen": [0, 4]}
+
+
+def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    adapter = Adapter(version="predictor-01234567", folder=settings.store)
+    told = []
+    with Services.open(settings, engine=ScriptedEngine(adapters={Expert.PREDICTOR: adapter})) as services:
+        first = split(services.store).validation[0].timestamp
+        for until in (None, first - 1, first):
+            monkeypatch.setattr(services.registry, "learned_until", {adapter.version: until}.get)
+            told.append(evaluate(services, limit=5, validation=14, with_reason=False))
+    assert [len(each.notes) for each in told] == [0, 0, 1]
+    assert "may have learned some of them" in " ".join(printed(told[-1]).split())
 
 
 def test_explanations_use_what_was_kept(settings: Settings):

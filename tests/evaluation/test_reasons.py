@@ -195,11 +195,19 @@ def test_items_of_which_reasons_are_learned_are_left_out(store: Store):
         item_likes=("soft songs",),
         text="The user enjoys loud guitars. It has soft songs.",
     )
-    store.add_annotations([told.model_copy(update={"title": title}) for title in titles.values()], "test")
+    spared, *others = sorted(set(titles.values()))
+    store.add_annotations([told.model_copy(update={"title": title}) for title in others], "test")
     left = newest(store, None, 0)
     held = held_out(examples_for(Expert.REASONER, store))[1]
-    assert {titles[each.review_id] for each in left} == {example.group for example in held}
+    assert {titles[each.review_id] for each in left} == {spared, *(example.group for example in held)}
     assert len(left) < len(every)
+
+
+def test_a_store_of_whose_newest_reviews_none_can_be_explained_is_refused(tmp_path: Path):
+    with Store.open(Settings(store=tmp_path / "mute")) as mute:
+        mute.add_reviews(review(number, text="Words." if number < 80 else "") for number in range(100))
+        with pytest.raises(UsageError, match="none has a text"):
+            newest(mute, 5, 0)
 
 
 def test_a_store_that_is_too_small_is_refused(store: Store):
@@ -266,6 +274,7 @@ def test_an_adapter_is_measured_beside_the_base_model(services: Services, tmp_pa
         assert way.polarity
     assert found.ways["base"].copied == 0
     assert {step for step, *_ in news} == {
+        "summarizing reviews",
         "explaining pairs, adapter",
         "explaining pairs, base",
         "swapping reasons, adapter",
