@@ -19,6 +19,7 @@ from whylike.adapters.training.ratings import (
     training_pairs,
 )
 from whylike.adapters.training.teach import HELD_OUT
+from whylike.errors import UsageError
 from whylike.evaluation.splits import Pair
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
@@ -55,9 +56,11 @@ def examples(
         told: Told of the reasons' progress.
 
     Raises:
-        UsageError: There are too few reviews.
+        UsageError: There are too few reviews, or the other scale is the store's own.
         EngineError: The Reasoner failed.
     """
+    if other == services.store.scale:
+        raise UsageError(f"{other} is the store's own scale, on which all pairs are told; name another one")
     pairs = training_pairs(services.store, HELD_OUT, limit, seed)
     if expert is Expert.PREDICTOR:
         give_reasons(services, pairs[:reasons], told)

@@ -201,6 +201,7 @@ def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
         (["train", "reward", "--reasons", 3], "--reasons"),
         (["train", "reward", "--also-scale", "1:10"], "--also-scale"),
         (["train", "predictor", "--also-scale", "10:1"], "10:1"),
+        (["train", "predictor", "--also-scale", "1:5"], "the store's own scale"),
         (["annotate", "reasons", "--teacher", "openai"], "teacher_base_url"),
         (["annotate", "summaries"], "teacher_base_url"),
         (["annotate"], "--import"),
