@@ -22,7 +22,7 @@ TRIES = 3
 FEWEST = 5
 """Words of a review that is worth a teacher's time, at least."""
 IN_A_ROW = 5
-"""Reviews in a row for which the teacher fails, after which the run ends: it is not there, or refuses."""
+"""Reviews in a row, or all, for which the teacher fails, after which the run ends: it is not there, or refuses."""
 
 KIND = "teacher summary"
 """What the answers are called in the store."""
@@ -115,8 +115,8 @@ def annotate_summaries(
             if isinstance(answer, str):
                 kept[missing[done - 1]] = answer
             in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
-            if in_a_row == IN_A_ROW:
-                raise EngineError(f"{answer}; {IN_A_ROW} reviews in a row failed, the summaries made before are kept")
+            if in_a_row == min(IN_A_ROW, len(missing)):
+                raise EngineError(f"{answer}; {in_a_row} reviews in a row failed, the summaries made before are kept")
     return Annotated(
         teacher=teacher.name,
         reviews=len(keys),

@@ -40,7 +40,7 @@ from whylike.records import (
 )
 
 IN_A_ROW = 5
-"""Pairs in a row for which the sampler fails, after which the run ends: it is not there, or refuses."""
+"""Pairs in a row, or all, for which the sampler fails, after which the run ends: it is not there, or refuses."""
 
 Told = Callable[[int, int], None]
 """Told how many pairs are decided, and how many there are."""
@@ -136,8 +136,8 @@ def filter_reasons(
                 decided[missing[done - 1]] = made
                 told(done, len(missing))
                 in_a_row = in_a_row + 1 if made.outcome == "failed" else 0
-                if in_a_row == IN_A_ROW:
-                    raise EngineError(f"{made.why}; {IN_A_ROW} pairs in a row failed, those decided before are kept")
+                if in_a_row == min(IN_A_ROW, len(missing)):
+                    raise EngineError(f"{made.why}; {in_a_row} pairs in a row failed, those decided before are kept")
     outcomes = [each.outcome for each in decided.values()]
     return Filtered(
         sampler=sampler.name,

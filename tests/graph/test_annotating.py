@@ -114,6 +114,8 @@ def test_a_teacher_that_fails_now_and_then_costs_these_reviews_and_one_that_is_g
     assert (found.summarized, found.failed) == (8, 2)
     with pytest.raises(EngineError, match=rf"nobody; {IN_A_ROW} reviews in a row failed"):
         annotate_summaries(store, Reader(EngineError("nobody")), limit=40)
+    with pytest.raises(EngineError, match="nobody; 2 reviews in a row failed"):
+        annotate_summaries(store, Reader(EngineError("nobody")), limit=2, seed=1)
     assert len(store.annotations(SummaryAnnotation)) == 8
 
 

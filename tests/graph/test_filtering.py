@@ -202,6 +202,8 @@ def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened
         with pytest.raises(EngineError, match=r"nobody; 5 pairs in a row failed"):
             filter_reasons(services, Scripted(EngineError("nobody")), limit=9, tau=0.2)
         assert len(decisions(services)) <= 6 + filtering.IN_A_ROW + 1
+        with pytest.raises(EngineError, match="nobody; 2 pairs in a row failed"):
+            filter_reasons(services, Scripted(EngineError("nobody")), limit=2, tau=0.3)
 
 
 def test_without_a_reward_expert_nothing_is_judged(store: Opened):
