@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Reviews that the card lists where the reason cites none."""
+UNHEARD = 0.002
+"""How far what the model alone would say is from the averages' rating at most, where it said nothing: by rounding."""
 LONGEST_NAME = 60
 """Characters of a title or an id that the card shows."""
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -98,7 +100,7 @@ def card(
     if why:
         parts.append(_indented(Text(plain(why), style="italic")))
     parts += [
-        _rating(explanation.rating, by_reason=explanation.reason is not None),
+        _rating(explanation.rating),
     ]
     if with_reason:
         parts += _section("Why", _reason(explanation.reason, cited))
@@ -164,7 +166,7 @@ def _file(file: FileReport) -> str:
     return plain("\n".join(lines), lines=True)
 
 
-def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
+def _rating(rating: Rating) -> RenderableType:
     low, high = rating.interval
     lowest, highest, *step = rating.scale
     steps = f" in steps of {step[0]:g}" if step else ""
@@ -189,11 +191,11 @@ def _rating(rating: Rating, *, by_reason: bool) -> RenderableType:
     for label, share in sorted(rating.distribution.items(), key=lambda entry: -float(entry[0])):
         style = "cyan" if share == most else "blue"
         rows.add_row(Text(label), Bar(share, style), Text(f"{share:4.0%}"))
-    if by_reason:
-        alone, bias = rating.uncalibrated_expectation, rating.bias_baseline
+    alone, bias = rating.uncalibrated_expectation, rating.bias_baseline
+    if abs(alone - bias) > UNHEARD:
         made = f"The model alone would say {alone:.1f}, the averages {bias:.1f}."
     else:
-        made = "Without a reason it rests on the averages alone."
+        made = "It rests on the averages alone."
     without = Text(made, style="dim")
     return _indented(Group(Text(""), head, Text(""), rows, Text(""), without))
 

@@ -94,24 +94,24 @@ def differences_table(differences: Mapping[str, Difference]) -> Table:
 
 def slices_table(found: RatingsEvaluation) -> Table:
     """RMSE by how much was known of the user."""
-    names = {"warm": "warm: over 3 before the test", "cold": "cold: 1 to 3", "unseen": "unseen: none"}
-    table = figures("RMSE by user", "pairs", "bias", "factorised", "calibrated", "less bias, 95%", "in interval")
+    names = {"warm": "over 3 (warm)", "cold": "1 to 3 (cold)", "unseen": "none (unseen)"}
+    table = figures("RMSE by earlier reviews", "pairs", "bias", "calibrated", "less bias, 95%", "covered")
     for name, part in found.slices.items():
-        off = [part.baselines[each].rmse for each in MAIN] + [part.readouts["calibrated"].rmse]
+        off = part.baselines["bias"].rmse, part.readouts["calibrated"].rmse
         told = (*(f"{each:.3f}" for each in off), _less(part.difference)[1], f"{part.covered:.0%}")
         table.add_row(names[name], f"{part.pairs:,}", *told)
     return table
 
 
 def ablations_table(found: RatingsEvaluation) -> Table:
-    """What is left without a part, or with one done otherwise."""
-    table = figures("RMSE otherwise", "changed", "model alone", "less whole, 95%", "calibrated", "less whole, 95%")
+    """What is left without a part, or reading other reviews of the item."""
+    table = figures("RMSE without", "alone", "less whole, 95%", "calibrated", "less whole, 95%")
     for name, part in found.ablations.items():
-        alone = ("not heard", "")
+        alone = ("", "not heard")
         if part.model_difference:
             alone = f"{part.readouts['expectation'].rmse:.3f}", _less(part.model_difference)[1]
         own = f"{part.readouts['calibrated'].rmse:.3f}", _less(part.difference)[1]
-        table.add_row(name.replace("-", " "), f"{part.changed:,}", *alone, *own)
+        table.add_row(name.replace("-", " ").replace("item profile ", "read: "), *alone, *own)
     return table
 
 

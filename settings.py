@@ -100,7 +100,7 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
         name = ".".join(str(part) for part in problem["loc"])
         raise UsageError(
             f"setting {name} = {hidden(repr(problem['input']))} from {origin(name, given)} is not allowed: "
-            f"{problem['msg'].lower()}; "
+            f"{problem['msg'][0].lower()}{problem['msg'][1:]}; "
             f"mend it there, or run `whylike doctor` to see every setting"
         ) from None
     except (ValueError, OSError) as error:

@@ -63,9 +63,11 @@ def annotate(
     from whylike.settings import load
 
     log(verbose)
+    passed: list[int] = []
     with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
-        new, there = opened.add_annotations(read_annotations(file), str(file))
-    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.", highlight=False)
+        new, there = opened.add_annotations(read_annotations(file, passed.append), str(file))
+    left = f" Left out: {len(passed):,} rows that name nothing, or are joined badly." if passed else ""
+    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.{left}", highlight=False)
 
 
 @annotate_app.command(epilog=examples(SUMMARIES_OF))
@@ -281,11 +283,12 @@ def summarized_card(found: Read) -> RenderableType:
     """What a teacher made of reviews, for people."""
     from rich.text import Text
 
-    failed = f", of {found.failed:,} no answer can be read, which the next run tries again" if found.failed else ""
+    failed = f" Of {found.failed:,} no answer could be read: the next run asks again." if found.failed else ""
+    empty = f" In {found.empty:,} it found nothing liked or disliked." if found.empty else ""
     return Text(
         plain(
-            f"{found.summarized:,} of {found.reviews:,} reviews have a summary by {found.teacher}, {found.read_now:,} "
-            f"read now; in {found.empty:,} it found nothing liked or disliked{failed}."
+            f"{found.summarized:,} of {found.reviews:,} chosen reviews have a summary by {found.teacher}; it was asked "
+            f"about {found.read_now:,} of them now.{empty}{failed}"
         )
     )
 

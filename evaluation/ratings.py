@@ -176,8 +176,9 @@ def evaluate(
         )
         if len(fitted) < FEWEST:
             raise UsageError(
-                f"there are {len(fitted)} validation pairs and a calibrator needs {FEWEST}; ingest more reviews, or "
-                "give a larger --validation"
+                f"there are {len(fitted)} validation pairs, of {len(parts.validation)} reviews in the tenth before the "
+                f"newest, and a calibrator needs {FEWEST}; "
+                + ("give a larger --validation" if len(parts.validation) >= FEWEST else "ingest more reviews")
             )
         ran_on = machine()
         ask = partial(_explained if with_reason else _unexplained, services)

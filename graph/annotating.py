@@ -79,7 +79,7 @@ def annotate_summaries(
 
     Raises:
         UsageError: There are too few reviews, or none says anything.
-        EngineError: The teacher failed several times in a row.
+        EngineError: The teacher failed several times in a row, or no answer can be read.
     """
     keys = {_key(review, teacher): review for review in _chosen(store, limit, seed)}
     if not keys:
@@ -117,6 +117,11 @@ def annotate_summaries(
             in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
             if in_a_row == min(IN_A_ROW, len(missing)):
                 raise EngineError(f"{answer}; {in_a_row} reviews in a row failed, the summaries made before are kept")
+    if missing and not kept:
+        raise EngineError(
+            f"no answer by {teacher.name} has the three lists that it was asked for, of {len(missing)} reviews; set "
+            "teacher_model to another model"
+        )
     return Annotated(
         teacher=teacher.name,
         reviews=len(keys),

@@ -50,8 +50,13 @@ _INLINE = (
     "label|mark|object|param|q|s|samp|script|small|source|span|strike|strong|style|sub|sup|tbody|tfoot|thead|tt|u|var|"
     "video|wbr"
 )
-# Only real tags: a known name, then nothing or attributes. `<3`, `<sarcasm>` and `a <b and c> d` are not tags.
-_TAG = re.compile(rf"</?({'|'.join(_BREAKS)}|{_INLINE})(?:\s*/?|\s[^<>=]*=[^<>]*)>|<!--[^<>]*-->", re.IGNORECASE)
+# Only real tags: a known name, then nothing or attributes. `<3`, `<sarcasm>` and `a <b and c> d` are not tags. What a
+# script or a style holds goes with it, and so do marks by which chat templates tell who speaks (`<|im_start|>`).
+_TAG = re.compile(
+    r"<(?:script|style)(?:\s[^<>]*)?>[^<]*</(?:script|style)\s*>"
+    rf"|</?({'|'.join(_BREAKS)}|{_INLINE})(?:\s*/?|\s[^<>=]*=[^<>]*)>|<!--[^<>]*-->|(<\|[^\s|<>]{{1,32}}\|>)",
+    re.IGNORECASE,
+)
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
@@ -64,7 +69,8 @@ _NO_MARKUP = str.maketrans("", "", "<&")
 def clean_text(text: str) -> str:
     """Clean a text of one or more paragraphs.
 
-    Removed: HTML tags (line and paragraph tags become line breaks), HTML entities (replaced by what they stand for),
+    Removed: HTML tags (line and paragraph tags become line breaks) and what scripts and styles hold, chat templates'
+    marks (a space takes their place), HTML entities (replaced by what they stand for),
     control characters, terminal escape sequences, zero-width and bidirectional control characters, lone surrogates.
     The result is in Unicode form NFC, has single spaces, at most one blank line in a row, and no space around it.
 
@@ -120,7 +126,7 @@ def _fewer_marks(run: re.Match[str]) -> str:
 
 
 def _break(tag: re.Match[str]) -> str:
-    return _BREAKS.get((tag[1] or "").lower(), "")
+    return " " if tag[2] else _BREAKS.get((tag[1] or "").lower(), "")
 
 
 def _character(entity: re.Match[str]) -> str:

@@ -72,7 +72,8 @@ def _lenient(line: bytes) -> object:
 
 def _plain(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}"
+        said = error.msg.removesuffix(" at")
+        return f"{said[0].lower()}{said[1:]} at character {error.pos + 1}"
     return "a number has too many digits"
 
 

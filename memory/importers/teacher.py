@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,8 +43,12 @@ _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, A
 """What comes of a file that is damaged, or of a row that is not of either shape."""
 
 
-def read_annotations(file: Path) -> Iterator[Annotation]:
+def read_annotations(file: Path, passed: Callable[[int], object] = lambda _: None) -> Iterator[Annotation]:
     """The annotations of a file; rows that are joined badly, or say nothing, are left out.
+
+    Args:
+        file: JSON Lines, plain or gzip.
+        passed: Told the line of each row that is left out.
 
     Raises:
         InputError: It cannot be read, or a row is not of this shape; the error names the line.
@@ -57,10 +61,14 @@ def read_annotations(file: Path) -> Iterator[Annotation]:
                 if not line.strip():
                     continue
                 row = json.loads(line)
-                read = _reason(row) if "reason" in row else _summary(row)
-                if read is not None:
+                read = _reason(row) if {"reason", "user_history"} & row.keys() else _summary(row)
+                if read is None:
+                    passed(number)
+                else:
                     read.model_dump_json().encode()  # what cannot be kept, such as half a character, is told here
                     yield read
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist; check the name") from None
     except _UNREADABLE as error:
         place = f"line {number} of {file}" if number else str(file)
         raise InputError(

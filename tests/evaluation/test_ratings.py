@@ -237,7 +237,10 @@ def test_too_few_reviews_are_told(tmp_path: Path):
         with pytest.raises(UsageError, match="0 reviews, of too few different times"):
             evaluate(services, limit=5, validation=5)
         services.store.add_reviews(list(reviews())[:50])
-        with pytest.raises(UsageError, match=r"4 validation pairs and a calibrator needs 10.*--validation"):
+        with pytest.raises(UsageError, match=r"4 validation pairs, of 4 reviews .* needs 10; ingest more reviews"):
+            evaluate(services, limit=5, validation=50)
+        services.store.add_reviews(list(reviews())[50:])
+        with pytest.raises(UsageError, match=r"5 validation pairs, of 16 reviews .* give a larger --validation"):
             evaluate(services, limit=5, validation=5)
 
 

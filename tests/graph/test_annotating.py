@@ -97,6 +97,11 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(store: Store):
     assert (found.read_now, found.summarized, found.empty, found.failed) == (1, 2, 1, 0), "empty is an answer too"
 
 
+def test_a_teacher_of_whose_answers_none_can_be_read_is_told_of(store: Store):
+    with pytest.raises(EngineError, match=r"no answer by test has the three lists .* of 3 reviews"):
+        annotate_summaries(store, Reader(None), limit=3)
+
+
 def test_what_a_killed_run_has_kept_is_added_by_the_next(store: Store, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(Store, "add_annotations", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

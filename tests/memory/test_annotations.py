@@ -97,6 +97,8 @@ def test_aspects_are_parted(told: str, expected: tuple[str, ...]):
         ("5", "line 2 of .* cannot be read"),
         ({key: TOLD[key] for key in TOLD if key != "item_history"}, "line 2 of .*no 'item_history'"),
         ({**TOLD, "reason": None}, "line 2 of .* cannot be read"),
+        ({key: TOLD[key] for key in TOLD if key != "reason"}, "line 2 of .*no 'reason'"),
+        ({key: ROW[key] for key in ROW if key != "summary"}, "line 2 of .*no 'summary'"),
         ({**ROW, "rating": 5.5}, r"line 2 of .*the rating 5\.5 is not from 1 to 5"),
         ({**ROW, "rating": float("nan")}, "line 2 of .*the rating nan is not"),
         ({**ROW, "item_id": 7}, "line 2 of .*item_id: Input should be a valid string"),
@@ -124,8 +126,16 @@ def test_a_damaged_archive_is_named(tmp_path: Path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(InputError, match="nowhere"):
+    with pytest.raises(InputError, match="nowhere does not exist"):
         list(read_annotations(tmp_path / "nowhere"))
+
+
+def test_rows_that_are_left_out_are_told(tmp_path: Path):
+    empty = {**ROW, "summary": "Positive Aspects: None\nNegative Aspects: None"}
+    passed: list[int] = []
+    path = file(tmp_path, empty, ROW, {**ROW, "match": 0.01}, {**ROW, "summary": "It is good."})
+    assert len(list(read_annotations(path, passed.append))) == 1
+    assert passed == [1, 3, 4]
 
 
 def test_annotations_are_kept_once_and_in_an_order_of_their_own(store: Store):
