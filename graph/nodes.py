@@ -165,8 +165,6 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
             asked, chosen = plans.request(plan), ()
     if asked is None:
         chosen, weight, _ = sides.meeting(services, known, *sides.quoted_of(state))
-        if not chosen:
-            return {"written": "", "told": "", "free": False, "points": []}
         newcomer = state["route"] == Route.NEW_USER
         asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
     free = asked.grammar is None

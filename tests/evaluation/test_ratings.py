@@ -253,7 +253,7 @@ def test_the_command(settings: Settings, whole: RatingsEvaluation, monkeypatch: 
     for words in (
         "matrix factorisation (baseline)",
         "calibrated less bias",
-        "RMSE by user",
+        "RMSE by earlier reviews",
         "one step",
         "The interval claims",
     ):

@@ -276,13 +276,6 @@ def test_where_nothing_is_known_no_others_are_named(services: Services):
     assert "what others say" in explain(services, "stranger", "waltz").notes[0]
 
 
-def test_where_nothing_meets_there_is_no_reason_rather_than_an_empty_one(services: Services):
-    """Of an item that nobody knows there is nothing to say, however much the user wrote."""
-    answer = explain(services, *PAIRS["unknown item"])
-    assert answer.profiles.user.likes
-    assert answer.reason is None or all(sentence.supported for sentence in answer.reason.sentences)
-
-
 def test_without_a_reason_no_evidence_is_shown_that_was_not_used(services: Services):
     explain(services, "dee", "waltz")
     assert explain(services, "dee", "waltz", with_reason=False).evidence == []

@@ -83,7 +83,7 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
     assert (again["read_now"], again["failed"]) == (0, 0)
     assert again["summarized"] + again["empty"] == 120
     assert again["summarized"] > 5
-    assert read.stdout.startswith(f"{again['summarized']} of 120 reviews have a summary by openai:big, 120 read now")
+    assert read.stdout.startswith(f"{again['summarized']} of 120 chosen reviews have a summary by openai:big")
     with Store.open(Settings()) as store:
         assert len(examples_for(Expert.SUMMARIZER, store)) == again["summarized"]
     first = next(number for number, line in enumerate(lines) if line[:2] == ["annotate", "--import"])
