@@ -1,37 +1,26 @@
-"""A plugin of vLLM, loaded by each of the server's processes: makes LoRA on a CPU right, and the server faster.
+"""A plugin of vLLM, loaded by each of the server's processes: makes LoRA on a CPU right, and faster.
 
 vLLM marks a token that no adapter is for with the index -1. Its operations for the CPU take that for the last of the
 adapters' slots, so that the base model's answers are another adapter's as soon as that slot is filled. They also copy
 an adapter's weights once for each token. Those below multiply the tokens of each adapter with its weights, and leave
 the others alone. On a GPU other operations run, which are right.
-
-Its processes ask for messages of one another without a pause for a second after each, so that under load one of them
-keeps a core busy that the model would compute on. With this plugin they wait until they are told of one.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 import torch
-from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
 from vllm.lora.ops.torch_ops import lora_ops
 from vllm.lora.punica_wrapper import punica_cpu
-from vllm.platforms import current_platform
 
 
 def mend() -> None:
-    """Put the operations in the place of vLLM's, whose names and parameters they have, and on a CPU end the polling."""
+    """Put the operations in the place of vLLM's, whose names and parameters they have."""
     for module in (lora_ops, punica_cpu):
         for operation in (bgmv_shrink, bgmv_expand, bgmv_expand_slice):
             assert hasattr(module, operation.__name__)
             setattr(module, operation.__name__, operation)
-    if current_platform.is_cpu():
-        *others, busy = inspect.signature(SpinCondition).parameters.values()
-        assert busy.name == "busy_loop_s"
-        assert all(each.default is each.empty for each in others)
-        SpinCondition.__init__.__defaults__ = (0.0,)
 
 
 def bgmv_shrink(
