@@ -121,16 +121,18 @@ def listing_card(listing: Listing) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("version", "live", "created", "base model"):
+    for name in ("version", "live", "created"):
         table.add_column(name, no_wrap=True)
-    table.add_column("metrics")
+    table.add_column("metrics", overflow="fold")
     for entry in listing.adapters:
         card = entry.card
         live = "live" if entry.live else ""
-        shown = (card.version, live, _day(card.created_at), card.base_model, _metrics(card.metrics))
+        shown = (card.version, live, _day(card.created_at), _metrics(card.metrics))
         table.add_row(*(Text(plain(each), style="bold" if entry.live else "") for each in shown))
     bare = [expert for expert, version in listing.live.items() if version is None]
     parts: list[RenderableType] = [table] if listing.adapters else [Text("There are no adapters yet.")]
+    if bases := sorted({entry.card.base_model for entry in listing.adapters}):
+        parts.append(Text(f"Trained on {plain(', '.join(bases))}", style="dim"))
     if bare:
         parts.append(Text(f"With {ALONE}: {', '.join(bare)}", style="dim"))
     return Group(*parts)

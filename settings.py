@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from rapidfuzz import process
 
 from whylike.errors import UsageError
 from whylike.records import ItemProfile
@@ -22,6 +24,9 @@ PACKAGED_MODEL = "smollm2-135m-instruct"
 """The base model that comes as a package, so that whylike runs without a download."""
 
 TOML = Path("whylike.toml")
+PREFIX = "WHYLIKE_"
+TEACHER_KEY = f"{PREFIX}TEACHER_KEY"
+"""The variable with the teacher's key; no setting, so that it is never shown."""
 
 _PASSWORD = re.compile(r"((?:^|://)[^:/@]*:)(?!//).*@|(?<=[?&])([^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE | re.DOTALL)
 """A password in a URL, with what is before it: before the last @, whatever is in it, or among the options."""
@@ -30,7 +35,7 @@ _PASSWORD = re.compile(r"((?:^|://)[^:/@]*:)(?!//).*@|(?<=[?&])([^=&]*pass[^=&]*
 class Settings(BaseSettings):
     """Everything that can be set; `whylike doctor` shows each value and where it came from."""
 
-    model_config = SettingsConfigDict(env_prefix="WHYLIKE_", toml_file=TOML, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=TOML, extra="forbid", frozen=True)
 
     store: Path = Field(default_factory=lambda: Path.home() / ".local" / "share" / "whylike")
     """Folder of the store: the SQLite file, the Chroma index, the rejects."""
@@ -90,8 +95,13 @@ class Settings(BaseSettings):
 def load(flags: dict[str, Any] | None = None) -> Settings:
     """Read the settings; `flags` holds what the command line gave.
 
-    Raises `UsageError` that names the setting, what it was and what is allowed.
+    Raises `UsageError` that names the setting, what it was and what is allowed, and for a variable that sets nothing.
     """
+    known = [TEACHER_KEY, *(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)]
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            near = process.extractOne(variable.upper(), known)[0]
+            raise UsageError(f"the variable {variable} is no setting; did you mean {near}? Rename it or unset it")
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
         return Settings(**given)
@@ -118,7 +128,7 @@ def origin(name: str, flags: dict[str, Any]) -> str:
     if flags.get(name) is not None:
         return f"--{name.replace('_', '-')}"
     if name in EnvSettingsSource(Settings)():
-        return f"WHYLIKE_{name.upper()}"
+        return f"{PREFIX}{name.upper()}"
     if name in TomlConfigSettingsSource(Settings)():
         return str(TOML)
     return "default"

@@ -25,7 +25,7 @@ from whylike.agents.recipe import constants, recipe
 from whylike.errors import EngineError, UsageError
 from whylike.memory.importers.teacher import HEADS, aspects
 from whylike.records import AspectLists, Item, RatingScale, Review, ReviewSummary
-from whylike.settings import Settings
+from whylike.settings import TEACHER_KEY, Settings
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -47,8 +47,6 @@ READ = 600
 """Words of a review that a teacher summarizes: most that fits small teachers' contexts."""
 REVIEWS = 5
 """Newest reviews of either side that a teacher reads."""
-KEY = "WHYLIKE_TEACHER_KEY"
-"""The variable with the teacher's key; no setting, so that it is never shown."""
 _BULLET = re.compile(rf"\s*\n\s*[-•*]\s+(?!{'|'.join(HEADS)})")
 """Where a list goes on in a line of its own."""
 _MARKS = re.compile(r"^[\s#•*-]+", re.MULTILINE)
@@ -226,13 +224,13 @@ class Teacher:
 def _key(settings: Settings) -> str:
     """The teacher's key; the client wants one, whether or not the teacher does."""
     if settings.teacher_key_file is None:
-        return os.environ.get(KEY, "").strip() or "none"
+        return os.environ.get(TEACHER_KEY, "").strip() or "none"
     try:
         return settings.teacher_key_file.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise UsageError(
             f"teacher_key_file {settings.teacher_key_file} cannot be read ({error}); give a file with the key, or set "
-            f"{KEY}"
+            f"{TEACHER_KEY}"
         ) from None
 
 

@@ -69,6 +69,14 @@ def test_bad_settings_end_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> N
     assert "WHYLIKE_BATCH" in result.stderr
 
 
+def test_a_misspelt_variable_ends_with_2(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYLIKE_STOER", "elsewhere")
+    result = run("explain", "--user", "ann", "--item", "i1")
+    assert result.exit_code == 2
+    assert "WHYLIKE_STOER" in result.stderr
+    assert "did you mean WHYLIKE_STORE?" in result.stderr
+
+
 SLOW = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background

@@ -73,6 +73,15 @@ def test_a_setting_that_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "batch" in check("settings").found
 
 
+def test_a_variable_that_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYLIKE_TEACHER_KEY", "secret")
+    assert examine({}).ok
+    monkeypatch.setenv("WHYLIKE_TEACHER_URL", "http://127.0.0.1:8012/v1")
+    diagnosis = examine({})
+    assert not diagnosis.ok
+    assert "WHYLIKE_TEACHER_BASE_URL" in check("settings").found
+
+
 def test_a_settings_file_that_cannot_be_read(workplace: Path) -> None:
     (workplace / "whylike.toml").write_text("history = = 5\n")
     with pytest.raises(UsageError, match=r"whylike\.toml"):

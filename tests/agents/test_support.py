@@ -71,12 +71,19 @@ def test_an_aspect_repeats_what_came_before_it(aspects: list[str], new: list[boo
 
 def test_what_the_review_does_not_say_or_was_said_is_left_out():
     lists = Lists(
-        ("warm sound", "gold leaf", "warmest sounds"), ("torn cover", "sound, warm"), ("price", "pricing", "joy")
+        ("warm sound", "gold leaf", "warmest sounds"), ("torn cover", "sound, warm"), ("the cover", "covers", "joy")
     )
     assert sound(lists, "A warm sound; the cover tore, torn.", Apart()) == Lists(
-        ("warm sound",), ("torn cover",), ("price", "joy")
+        ("warm sound",), ("torn cover",), ("the cover",)
     )
     assert sound(Lists((), (), ()), "", Apart()) == Lists((), (), ())
+
+
+def test_what_somebody_cares_about_is_near_to_what_is_supported():
+    lists = Lists(("warm sound", "gold leaf"), ("thin paper",), ("waves", "tales", "glory", "zest"))
+    assert sound(lists, "A warm sound, but thin paper.", Letters()) == Lists(
+        ("warm sound",), ("thin paper",), ("waves", "tales")
+    )
 
 
 @settings(max_examples=30)
