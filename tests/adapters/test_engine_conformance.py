@@ -389,7 +389,7 @@ def same(one: Written | Weighed, other: Written | Weighed) -> bool:
 def test_twenty_adoptions_under_a_steady_load_fail_no_request_and_mix_no_versions(
     swapped: Engine, prompt, mixed: list[Writing], live: dict[Expert, Adapter], later: dict[Expert, Adapter]
 ):
-    brief = [request.model_copy(update={"max_tokens": 3 + number}) for number, request in enumerate(mixed)]
+    brief = [request.model_copy(update={"max_tokens": 2 + number % 3}) for number, request in enumerate(mixed)]
     weighings = [weighing(prompt(review), expert) for review, expert in zip(REVIEWS, EXPERTS, strict=True)]
     expected = {}
     for chosen in (later, live):
