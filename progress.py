@@ -32,6 +32,8 @@ LOOK_EVERY = 0.25
 """Seconds between looks at whether a line is due, as no news may come for long."""
 RATED_AFTER = 0.5
 """Seconds of a step from which its rate means something."""
+SLOW = 0.1
+"""Rate, a second, below which the time of each is told."""
 REASON, DRAFT = "reason", "draft"
 """The node whose text is shown as it is written."""
 LABELS = {
@@ -78,7 +80,10 @@ class Step:
         took = self.news - began
         if took >= RATED_AFTER and self._done > ready:
             rate = (self._count - counted) / took
-            parts.append(f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second")  # noqa: PLR2004
+            if 0 < rate < SLOW:
+                parts.append(f"{_duration(1 / rate)} each")
+            else:
+                parts.append(f"{rate:,.0f} a second" if rate >= 10 else f"{rate:.1f} a second")  # noqa: PLR2004
             if self._done < self._total:
                 parts.append(f"{_duration((self._total - self._done) * took / (self._done - ready))} left")
         return ", ".join([*parts, self._more] if self._more else parts)

@@ -22,9 +22,10 @@ from whylike.agents.matching import Point
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import constants, recipe
+from whylike.agents.support import standing
 from whylike.errors import EngineError, UsageError
 from whylike.memory.importers.teacher import HEADS, aspects
-from whylike.records import AspectLists, Item, RatingScale, Review, ReviewSummary
+from whylike.records import AspectLists, Aspects, Item, RatingScale, Review, ReviewSummary
 from whylike.settings import TEACHER_KEY, Settings
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ class Teacher:
             text=one_line(f"{review.title}. {review.text}" if review.title else review.text, READ),
         )
         text = _lines(self._answer(prompt, temperature=float(number > 0)) or "")
-        return Lists(**aspects(text)) if all(f"{head}:" in text for head in HEADS) else None
+        if not all(f"{head}:" in text for head in HEADS):
+            return None
+        return Lists(**{name: _own(told, f"{review.title} {review.text}") for name, told in aspects(text).items()})
 
     def _answer(self, prompt: Prompt, *, temperature: float) -> str | None:
         """What the teacher says, None where it was cut off; what may be gone another time is tried again.
@@ -219,6 +222,14 @@ class Teacher:
                 f"teacher_base_url to one, which often ends with /v1"
             ) from error
         return None if choice.finish_reason == "length" else text
+
+
+def _own(told: Sequence[str], text: str) -> Aspects:
+    """Aspects of a review but for those of the prompt's examples, which small teachers repeat of any review."""
+    examples = [aspects(example.assistant).values() for example in prompt_file(SUMMARY).examples]
+    shown = {aspect.lower() for lists in examples for listed in lists for aspect in listed}
+    stand = standing(told, text)
+    return tuple(aspect for aspect, stands in zip(told, stand, strict=True) if stands or aspect.lower() not in shown)
 
 
 def _key(settings: Settings) -> str:

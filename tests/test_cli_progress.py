@@ -112,7 +112,7 @@ def test_a_step_that_goes_on_after_another_is_the_one_that_is_told(clock: Clock)
         for news in (("summarize", 0, 4), ("preparing the model", 5, 5), ("summarize", 2, 4)):
             clock.now += 12
             watch.event(event(*news))
-    assert file.getvalue().splitlines()[-1] == "whylike: summarizing reviews 50%, 2 of 4, 0.1 a second, 24 s left"
+    assert file.getvalue().splitlines()[-1] == "whylike: summarizing reviews 50%, 2 of 4, 12 s each, 24 s left"
 
 
 def test_a_display_that_fails_keeps_nothing_from_being_prepared(caplog: pytest.LogCaptureFixture) -> None:

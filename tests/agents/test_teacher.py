@@ -171,6 +171,14 @@ def test_a_summary_that_is_not_of_the_form_or_cut_off_is_none_and_asking_again_d
     assert [each["temperature"] for _, _, each in server.asked] == [0, 1, 1]
 
 
+def test_what_a_teacher_repeats_of_the_examples_is_left_out_unless_the_review_says_it(server: Endpoint):
+    server.answers = [
+        said("Positive Aspects: Gentle guitars, feels soft\nNegative Aspects: None\nUser Preference Elements: Voice")
+    ]
+    review = REVIEW.model_copy(update={"text": "It feels so soft."})
+    assert opened(server).summarize(review, RatingScale()) == Lists(("feels soft",), (), ())
+
+
 @pytest.mark.parametrize(
     ("rating", "stance"), [(5, "likely to enjoy"), (4, "likely to enjoy"), (3, "mixed"), (2, "unlikely to enjoy")]
 )
