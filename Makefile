@@ -65,7 +65,8 @@ adapters: setup ## train the adapters that come with whylike anew, from reviews 
 	@test -d $(CORPUS) || { echo "the reviews are missing: put them in $(CORPUS), or name their folder with make adapters CORPUS=..." >&2; exit 1; }
 	$(BIN)/whylike ingest --store $(SCHOOL) $(CORPUS)/reviews.jsonl.gz --items $(CORPUS)/items.jsonl.gz
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
-	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters
+	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/reasons.jsonl.gz
+	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters/optional
 	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
 	@# The Predictor learns with reasons that rest on this Summarizer's summaries.
@@ -75,6 +76,10 @@ adapters: setup ## train the adapters that come with whylike anew, from reviews 
 	$(BIN)/whylike train predictor --from $$($(NAMED) $(SCHOOL)/first.json) --also-scale 1:10 --limit 600 --reasons 400 \
 		--epochs 1 --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014); for research only." > $(TAUGHT)/predictor.json
+	@# The base model is the better Reasoner, so a taught one comes along for those who promote it.
+	$(BIN)/whylike train reasoner --epochs 3 --store $(SCHOOL) --json \
+		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(SCHOOL)/reasoner.json
+	cp -R $(SCHOOL)/adapters/$$($(NAMED) $(SCHOOL)/reasoner.json) $(TAUGHT)/adapters/optional/
 	@# Of all that may lie in the school's store only what the trainings named.
 	for lesson in $(TAUGHT)/*.json; do \
 		cp -R $(SCHOOL)/adapters/$$($(NAMED) $$lesson) $(TAUGHT)/adapters/ || exit 1; done

@@ -291,7 +291,7 @@ def _version(version: str) -> str:
     """What a version says about itself, plainly where nothing has been trained; a recipe is not for readers."""
     version = version.rsplit("+", 1)[0]
     if version.startswith(BASE):
-        return f"base model {plain(version.removeprefix(BASE))} with few-shot prompts, no adapter trained yet"
+        return f"base model {plain(version.removeprefix(BASE))} with few-shot prompts, no adapter"
     return f"adapter {plain(version)}"
 
 

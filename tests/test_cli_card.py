@@ -199,7 +199,7 @@ def test_what_it_says() -> None:
         "liked “text”, “slow”; disliked “text”; cares about text",
         "[2] text on this item",
         "Read too: 2 more reviews",
-        "base model text with few-shot prompts, no adapter trained yet",
+        "base model text with few-shot prompts, no adapter",
         "summarize 1.5, reason 0.2, predict 0.0",
         "- text",
     ):
@@ -302,5 +302,5 @@ def test_a_profile_says_from_which_reviews_it_is_and_who_wrote_it() -> None:
     file = io.StringIO()
     Console(file=file, width=120).print(profile_card(profile, "ann"))
     said = " ".join(file.getvalue().split())
-    written = "from reviews up to 1 October 2020 by base model tiny with few-shot prompts, no adapter trained yet."
+    written = "from reviews up to 1 October 2020 by base model tiny with few-shot prompts, no adapter."
     assert said.endswith(f"Written {written}")

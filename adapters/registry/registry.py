@@ -27,6 +27,8 @@ from whylike.settings import PACKAGED_MODEL, Settings
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 """The adapters that come with whylike."""
+OPTIONAL = "optional"
+"""The folder among them of those that answer only where they are promoted."""
 PARTIAL = ".partial"
 """Where an adapter is until it is whole; the name begins with a point, which no version does."""
 
@@ -239,18 +241,27 @@ class Registry:
         return None if self.settings.engine == "scripted" else base_fingerprint(self.settings)
 
     @cached_property
+    def _shipped_folders(self) -> dict[str, Path]:
+        """Where the adapters are that come with whylike, by version."""
+        cards = [*self._shipped_folder.glob(f"*/{CARD}"), *self._shipped_folder.glob(f"{OPTIONAL}/*/{CARD}")]
+        return {path.parent.name: path.parent for path in sorted(cards)}
+
+    @cached_property
     def _shipped(self) -> dict[str, AdapterCard]:
-        """The cards of the adapters that come with whylike, by version."""
-        cards = (
-            AdapterCard.model_validate_json(path.read_bytes())
-            for path in sorted(self._shipped_folder.glob(f"*/{CARD}"))
-        )
-        return {card.version: card for card in cards}
+        """Their cards, by version."""
+        return {
+            version: AdapterCard.model_validate_json((folder / CARD).read_bytes())
+            for version, folder in self._shipped_folders.items()
+        }
 
     @cached_property
     def _shipped_live(self) -> dict[Expert, str]:
         """Which of them answer where nothing has been promoted: the newest of each expert, on their own base model."""
-        fitting = (card for card in self._shipped.values() if self._base and card.base_hash == self._base)
+        fitting = (
+            card
+            for version, card in self._shipped.items()
+            if self._shipped_folders[version].parent.name != OPTIONAL and self._base and card.base_hash == self._base
+        )
         return {card.expert: card.version for card in sorted(fitting, key=lambda card: card.created_at)}
 
     def _usable(self, card: AdapterCard) -> Adapter:
@@ -263,7 +274,7 @@ class Registry:
             )
         folder = self.folder / card.version
         if card.version in self._shipped and not folder.is_dir():
-            folder = self._shipped_folder / card.version
+            folder = self._shipped_folders[card.version]
         problem = _problem(folder, card.content_hash)
         if problem:
             raise StoreError(

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.adapters.registry.identity import CARD, CONFIG, PARTS, WEIGHTS, base_fingerprint, fingerprint
-from whylike.adapters.registry.registry import PARTIAL, Moved, Registry, card_of
+from whylike.adapters.registry.registry import OPTIONAL, PARTIAL, Moved, Registry, card_of
 from whylike.errors import EngineError, InputError, NotFoundError, StoreError, UsageError
 from whylike.memory.store import Store
 from whylike.records import AdapterCard, Expert, Provenance
@@ -242,6 +242,24 @@ def test_an_adapter_that_comes_with_whylike_can_be_turned_off_and_on(
     assert registry.live() == {}
     assert registry.promote(version, "ann").before is None
     assert registry.live_versions() == {Expert.REASONER: version}
+
+
+def test_an_optional_adapter_that_comes_with_whylike_answers_only_when_it_is_promoted(
+    settings: Settings, store: Store, shipped: tuple[Path, str], tmp_path: Path
+) -> None:
+    _, version = shipped
+    folder = tmp_path / "shipped" / OPTIONAL
+    folder.mkdir()
+    (tmp_path / "shipped" / version).rename(folder / version)
+    registry = Registry(settings, store, tmp_path / "shipped")
+    assert [(entry.live, entry.shipped) for entry in registry.entries()] == [(False, True)]
+    assert registry.live() == {}
+    with pytest.raises(UsageError, match="the base model alone"):
+        registry.roll_back(Expert.REASONER, "ann")
+    assert registry.promote(version, "ann") == Moved(expert=Expert.REASONER, before=None, now=version)
+    shutil.rmtree(folder)
+    assert Registry(settings, store, tmp_path / "shipped").live_versions() == {Expert.REASONER: version}
+    assert registry.roll_back(Expert.REASONER, "ann").now is None
 
 
 def test_an_adapter_that_comes_with_whylike_is_for_its_own_base_model_only(
