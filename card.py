@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Reviews that the card lists where the reason cites none."""
-UNHEARD = 0.002
-"""How far what the model alone would say is from the averages' rating at most, where it said nothing: by rounding."""
 LONGEST_NAME = 60
 """Characters of a title or an id that the card shows."""
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -192,7 +190,7 @@ def _rating(rating: Rating) -> RenderableType:
         style = "cyan" if share == most else "blue"
         rows.add_row(Text(label), Bar(share, style), Text(f"{share:4.0%}"))
     alone, bias = rating.uncalibrated_expectation, rating.bias_baseline
-    if abs(alone - bias) > UNHEARD:
+    if alone != bias:
         made = f"The model alone would say {alone:.1f}, the averages {bias:.1f}."
     else:
         made = "It rests on the averages alone."

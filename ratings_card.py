@@ -154,7 +154,7 @@ def _figures(off: Error) -> tuple[str, str]:
 
 
 def _less(found: Difference) -> tuple[str, str]:
-    return f"{found.rmse:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
+    return f"{found.rmse:+.3f}", found.between(3)
 
 
 def _spoken(name: str) -> str:

@@ -97,10 +97,10 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
 
     Raises `UsageError` that names the setting, what it was and what is allowed, and for a variable that sets nothing.
     """
-    known = [TEACHER_KEY, *(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)]
+    settable = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     for variable in sorted(os.environ):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            near = process.extractOne(variable.upper(), known)[0]
+        if variable.upper().startswith(PREFIX) and variable != TEACHER_KEY and variable.upper() not in settable:
+            near = process.extractOne(variable.upper(), [TEACHER_KEY, *settable])[0]
             raise UsageError(f"the variable {variable} is no setting; did you mean {near}? Rename it or unset it")
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:

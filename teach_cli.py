@@ -251,7 +251,7 @@ def train(
                     "limit": PAIRS if limit is None else limit,
                     "reasons": REASONS if reasons is None else reasons,
                 }
-                made_with = lessons.made_with(services, who, **chosen)
+                made_with = lessons.made_with(services, who, **chosen, start=start)
                 learned = lessons.examples(
                     services,
                     who,

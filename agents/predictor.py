@@ -23,7 +23,7 @@ import yaml
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
 from whylike.agents import calibration, dossier
 from whylike.agents.calibration import Calibrator, Heard, Readout
-from whylike.agents.distributions import interval, log, mode, tilted
+from whylike.agents.distributions import interval, log, mode
 from whylike.agents.dossier import Dossier, label
 from whylike.agents.prompting import inert, prompt_file
 from whylike.agents.recipe import constants, recipe
@@ -127,8 +127,7 @@ def rate(known: Readout, calibrator: Calibrator | None = None) -> Rating:
     """The rating that a user would give. Without a calibrator the model's evidence moves the averages a little."""
     scale = known.scale
     values = np.array(scale.values)
-    prior = tilted(scale, known.bias)
-    heard = np.array(known.heard.probabilities) if known.heard else prior
+    alone = float(np.array(known.heard.probabilities) @ values) if known.heard else known.bias
     if calibrator:
         shares = calibrator.distribution(known)
         ends = calibrator.interval(scale, shares)
@@ -141,7 +140,7 @@ def rate(known: Readout, calibrator: Calibrator | None = None) -> Rating:
         mode=plain(mode(values, shares)),
         distribution={f"{value:g}": round(float(share), 4) for value, share in zip(values, shares, strict=True)},
         interval=[plain(round(end, 3)) for end in ends],
-        uncalibrated_expectation=round(float(heard @ values), 3),
+        uncalibrated_expectation=round(alone, 3),
         bias_baseline=round(known.bias, 3),
     )
 

@@ -37,9 +37,11 @@ def leaks(text: str, scale: RatingScale, titles: Collection[str] = ()) -> bool:
         text: A candidate for a reason.
         scale: Of the ratings.
         titles: What items are called: an item may be called “Five Stars”. In quotation marks a title gives nothing
-            away; without, an item called “4” would hide a rating.
+            away; without, one that is a number or states a rating might hide one.
     """
     for title in sorted(filter(None, titles), key=len, reverse=True):
         text = re.sub(rf"[“‘\"']{re.escape(title)}[”’\"']", "“”", text)
+        if not (states_rating(title) or re.fullmatch(_ANY, title, re.IGNORECASE)):
+            text = re.sub(rf"(?<!\w){re.escape(title)}(?!\w)", "“”", text)
     numbers = (float(found[0].replace(",", ".")) for found in _NUMBER.finditer(text))
     return states_rating(text) or bool(_WORDS.search(text)) or any(number in scale for number in numbers)

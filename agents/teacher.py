@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,7 +20,7 @@ from whylike.agents.aspects import NONE, Lists
 from whylike.agents.matching import Point
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.reasoner import Reasoner
-from whylike.agents.recipe import constants, recipe
+from whylike.agents.recipe import recipe
 from whylike.agents.support import standing
 from whylike.errors import EngineError, UsageError
 from whylike.memory.importers.teacher import HEADS, aspects
@@ -48,9 +47,9 @@ READ = 600
 """Words of a review that a teacher summarizes: most that fits small teachers' contexts."""
 REVIEWS = 5
 """Newest reviews of either side that a teacher reads."""
-_BULLET = re.compile(rf"\s*\n\s*[-•*]\s+(?!{'|'.join(HEADS)})")
+_BULLET = re.compile(rf"\s*\n\s*(?:[-•*]|\d+[.)])\s++(?!{'|'.join(HEADS)})")
 """Where a list goes on in a line of its own."""
-_MARKS = re.compile(r"^[\s#•*-]+", re.MULTILINE)
+_MARKS = re.compile(r"^(?:[\s#•*-]|\d+[.)])+", re.MULTILINE)
 LIKED, DISLIKED = 0.75, 0.25
 """Places on the scale from which on up a hint says that the user liked the item, and from which on down not."""
 
@@ -162,9 +161,13 @@ class Teacher:
 
     @property
     def mark(self) -> str:
-        """The name and a hash of what the model is asked by."""
-        prompts = [prompt_file(name).model_dump(mode="json") for name in (REASON, SUMMARY)]
-        return f"{self.name}+{recipe(prompts, constants(sys.modules[__name__]))}"
+        """The name and a hash of what the model is asked for a reason by."""
+        return f"{self.name}+{recipe(prompt_file(REASON).model_dump(mode='json'), TOLD, REVIEWS, LIKED, DISLIKED)}"
+
+    @property
+    def summary_mark(self) -> str:
+        """The name and a hash of what it is asked for a summary by."""
+        return f"{self.name}+{recipe(prompt_file(SUMMARY).model_dump(mode='json'), READ)}"
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; at temperature 1 all candidates differ."""
@@ -183,7 +186,7 @@ class Teacher:
             text=one_line(f"{review.title}. {review.text}" if review.title else review.text, READ),
         )
         text = _lines(self._answer(prompt, temperature=float(number > 0)) or "")
-        if not all(f"{head}:" in text for head in HEADS):
+        if not all(re.search(rf"^{head}\s*:", text, re.MULTILINE) for head in HEADS):
             return None
         return Lists(**{name: _own(told, f"{review.title} {review.text}") for name, told in aspects(text).items()})
 

@@ -83,17 +83,20 @@ def factorise(
     told("tuning matrix factorisation", len(grid), len(grid))
     features, regularisation = min(errors, key=lambda each: errors[each])
     folded: list[float] = []
+    first = scorer = _trained(parts.earlier, features, regularisation)
     for number in range(TRAININGS):
+        told("training matrix factorisation", number, TRAININGS)
         begin = parts.test[number * len(parts.test) // TRAININGS].timestamp
         end = parts.test[(number + 1) * len(parts.test) // TRAININGS].timestamp if number + 1 < TRAININGS else math.inf
         some = [row for row, pair in enumerate(test) if begin <= pair.timestamp < end]
-        known = [*parts.earlier, *(pair for pair in parts.test if pair.timestamp < begin)]
-        scorer = _trained(known, features, regularisation)
+        if number and some:
+            known = [*parts.earlier, *(pair for pair in parts.test if pair.timestamp < begin)]
+            scorer = _trained(known, features, regularisation)
         folded += _foretold(scorer, [test[row] for row in some], [at_test[row] for row in some], scale)
-    scorer = _trained(parts.earlier, features, regularisation)
+    told("training matrix factorisation", TRAININGS, TRAININGS)
     return Factorised(
         folded=folded,
-        trained=_foretold(scorer, test, [{}] * len(test), scale),
+        trained=_foretold(first, test, [{}] * len(test), scale),
         features=features,
         regularisation=regularisation,
     )

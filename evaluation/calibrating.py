@@ -102,7 +102,7 @@ def fit(
     shares = tuple((counts / counts.sum()).tolist())
     first = 0 if newest is None else len(given) - newest
     whose = np.unique(table.owner[first:], return_inverse=True)[1]
-    if whose.max() + 1 < SHAPED:
+    if np.bincount(whose).max() > len(whose) / SHAPED:  # without these few pairs would be left to shape intervals
         whose = np.arange(len(whose))
     around = _Around(shares, foretold[first:], given[first:], whose)
     sharpness, lower, upper = around.shape(covered)
@@ -141,7 +141,8 @@ def _choose(
         gains = off**2 - ((foretold - table.given) * span) ** 2
         nested = _nested(wanted, best, off, gains[said], table.owner[said])
         tried.append(nested)
-        if group == groups[0] or nested.gain < -SURE * nested.error:
+        several = len(np.unique(table.owner[said])) >= FOLDS  # of fewer the error says nothing
+        if group == groups[0] or (several and nested.gain < -SURE * nested.error):
             chosen, penalty, foretold = wanted, best, crossed
     return chosen, penalty, foretold, tuple(tried)
 
@@ -149,13 +150,14 @@ def _choose(
 def _nested(groups: tuple[str, ...], penalty: float, off: Floats, gains: Floats, owner: NDArray[np.intp]) -> Nested:
     """What came of some groups: how far off all pairs are, and what the last group gains on those that it knows."""
     of_each = np.bincount(owner, weights=gains - gains.mean())
+    owners = len(np.unique(owner))
     return Nested(
         groups=groups,
         penalty=penalty,
         rmse=round(float(np.sqrt((off**2).mean())), 4),
         pairs=len(gains),
         gain=round(float(gains.mean()), 6),
-        error=round(float(np.sqrt((of_each**2).sum()) / len(gains)), 6),
+        error=round(float(np.sqrt((of_each**2).sum() * owners / max(owners - 1, 1)) / len(gains)), 6),
     )
 
 

@@ -13,6 +13,8 @@ from whylike.records import Record
 
 RESAMPLES = 1000
 """Resamples of a bootstrap."""
+FEW = 5
+"""Users from which a bootstrap that draws them says how far a difference may be chance."""
 
 
 class Error(Record):
@@ -26,8 +28,16 @@ class Difference(Record):
     """One prediction's RMSE less another's on the same pairs: below 0 the first is better."""
 
     rmse: float
-    low: float = Field(description="Lower end of the 95% interval of a paired bootstrap; of 20 one misses 0 by chance")
-    high: float
+    low: float | None = Field(
+        description=f"Lower end of the 95% interval of a paired bootstrap; None for the pairs of fewer than {FEW} users"
+    )
+    high: float | None
+
+    def between(self, digits: int) -> str:
+        """The interval, for people."""
+        if self.low is None or self.high is None:
+            return "too few users"
+        return f"{self.low:+.{digits}f} to {self.high:+.{digits}f}"
 
 
 def error(predicted: Sequence[float], real: Sequence[float]) -> Error:
@@ -54,7 +64,8 @@ def difference(
     """
     ours, theirs = _off(first, real), _off(second, real)
     found = estimate(len(ours), lambda rows: float(_rmse(ours[rows]) - _rmse(theirs[rows])), seed, RESAMPLES, users)
-    return Difference(rmse=found.value, low=found.low, high=found.high)
+    few = len(ours if users is None else set(users)) < FEW
+    return Difference(rmse=found.value, low=None if few else found.low, high=None if few else found.high)
 
 
 def _off(predicted: ArrayLike, real: ArrayLike) -> NDArray[np.float64]:

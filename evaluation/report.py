@@ -70,7 +70,7 @@ def _differences(differences: Mapping[str, Difference]) -> list[str]:
     lines = ["| RMSE of one less that of the other | difference | 95% interval |", "|---|---|---|"]
     for name, each in differences.items():
         pair = name.replace("-", " less ").replace("_", " ")
-        lines.append(f"| {pair} | {each.rmse:+.4f} | {each.low:+.4f} to {each.high:+.4f} |")
+        lines.append(f"| {pair} | {each.rmse:+.4f} | {each.between(4)} |")
     return lines
 
 
@@ -104,11 +104,12 @@ def _ablations(found: RatingsEvaluation) -> Figure:
     figure, axes = _plot("RMSE of the calibrated answer less that of the whole", "")
     names: Sequence[str] = list(found.ablations)
     offs = [found.ablations[name].difference for name in names]
+    sides = ([(each, each.low) for each in offs], [(each, each.high) for each in offs])
     axes.axvline(0, color="grey", linewidth=1)
     axes.errorbar(
         [each.rmse for each in offs],
         names,
-        xerr=[[each.rmse - each.low for each in offs], [each.high - each.rmse for each in offs]],
+        xerr=[[abs((end if end is not None else each.rmse) - each.rmse) for each, end in ends] for ends in sides],
         fmt="o",
         capsize=4,
     )

@@ -22,7 +22,7 @@ TRIES = 3
 FEWEST = 5
 """Words of a review that is worth a teacher's time, at least."""
 IN_A_ROW = 5
-"""Reviews in a row, or all, for which the teacher fails, after which the run ends: it is not there, or refuses."""
+"""Reviews in a row, or all there are, for which the teacher fails and the run ends: it is not there, or refuses."""
 
 KIND = "teacher summary"
 """What the answers are called in the store."""
@@ -40,7 +40,7 @@ class Reads(Protocol):
         ...
 
     @property
-    def mark(self) -> str:
+    def summary_mark(self) -> str:
         """The same and by what recipe: an answer by another one is asked for anew."""
         ...
 
@@ -89,8 +89,9 @@ def annotate_summaries(
         )
     kept = {key: body for key in keys if (body := store.answer(key)) is not None}
     missing = [key for key in keys if key not in kept]
-    if there := [SummaryAnnotation.model_validate_json(body) for body in kept.values() if body]:
-        store.add_annotations(there, teacher.name)  # again: a run may have been killed before it did
+    there = {keys[key].review_id: SummaryAnnotation.model_validate_json(body) for key, body in kept.items() if body}
+    if there:
+        store.keep_summaries(there, teacher.name)  # again: a run may have been killed before, or asked another teacher
 
     def read(key: str) -> str | EngineError | None:
         review = keys[key]
@@ -103,7 +104,7 @@ def annotate_summaries(
         made = annotation.model_dump_json() if annotation.likes or annotation.dislikes else ""
         body = store.keep_answer(key, KIND, made, review.user_id, review.item_id)
         if body:
-            store.add_annotations([SummaryAnnotation.model_validate_json(body)], teacher.name)
+            store.keep_summaries({review.review_id: SummaryAnnotation.model_validate_json(body)}, teacher.name)
         return body
 
     in_a_row = 0
@@ -115,8 +116,8 @@ def annotate_summaries(
             if isinstance(answer, str):
                 kept[missing[done - 1]] = answer
             in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
-            if in_a_row == min(IN_A_ROW, len(missing)):
-                raise EngineError(f"{answer}; {in_a_row} reviews in a row failed, the summaries made before are kept")
+            if in_a_row == IN_A_ROW or (in_a_row == len(missing) and not kept):
+                raise EngineError(f"{answer}; {in_a_row} in a row failed, the summaries made before are kept")
     if missing and not kept:
         raise EngineError(
             f"no answer by {teacher.name} has the three lists that it was asked for, of {len(missing)} reviews; set "
@@ -146,7 +147,7 @@ def _chosen(store: Store, limit: int, seed: int) -> list[Review]:
 
 def _key(review: Review, teacher: Reads) -> str:
     """What the answer about a review is kept under: all that it depends on."""
-    return digest([KIND, review.review_id, review.title, review.text, review.rating, teacher.mark])
+    return digest([KIND, review.review_id, review.title, review.text, review.rating, teacher.summary_mark])
 
 
 def _annotation(teacher: Reads, review: Review, scale: RatingScale) -> SummaryAnnotation | None:

@@ -136,8 +136,8 @@ def filter_reasons(
                 decided[missing[done - 1]] = made
                 told(done, len(missing))
                 in_a_row = in_a_row + 1 if made.outcome == "failed" else 0
-                if in_a_row == min(IN_A_ROW, len(missing)):
-                    raise EngineError(f"{made.why}; {in_a_row} pairs in a row failed, those decided before are kept")
+                if in_a_row == IN_A_ROW or in_a_row == len(keys):
+                    raise EngineError(f"{made.why}; {in_a_row} in a row failed, the pairs decided before are kept")
     outcomes = [each.outcome for each in decided.values()]
     return Filtered(
         sampler=sampler.name,

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.ratings import (
+    EVER,
     imported_examples,
     profile_example,
     rating_examples,
@@ -71,6 +72,7 @@ def examples(
         reasoner=reasoner_of(services),
         mark=services.summarizer.mark,
         limit=services.settings.history,
+        profile=services.settings.item_profile,
         other=other,
     )
     if other:
@@ -78,7 +80,9 @@ def examples(
     return [*found, *imported_examples(services.store, expert, services.settings.history)]
 
 
-def made_with(services: Services, expert: Expert, *, limit: int | None, reasons: int) -> dict[str, JsonValue]:
+def made_with(
+    services: Services, expert: Expert, *, limit: int | None, reasons: int, start: str | None = None
+) -> dict[str, JsonValue]:
     """What an adapter's card says of how `examples` were made: versions, limits, and how late the latest of them are.
 
     Args:
@@ -86,12 +90,17 @@ def made_with(services: Services, expert: Expert, *, limit: int | None, reasons:
         expert: The Predictor or the reward expert.
         limit: Most pairs; None for all.
         reasons: Pairs for which the Predictor shall have a reason.
+        start: The adapter that the training goes on from: what it learned counts too.
     """
-    told: dict[str, JsonValue] = {"limit": limit, "history": services.settings.history}
+    settings = services.settings
+    told: dict[str, JsonValue] = {"limit": limit, "history": settings.history, "item_profile": settings.item_profile}
     if expert is Expert.PREDICTOR:
         told |= {"reasons": reasons, "reasoner": services.reasoner.mark, "summarizer": services.summarizer.mark}
-    if pairs := training_pairs(services.store, HELD_OUT, None, 0):
-        told["learned_until"] = max(pair.timestamp for pair in pairs)
+    times = [pair.timestamp for pair in training_pairs(services.store, HELD_OUT, None, 0)]
+    if start:
+        times.append(services.registry.learned_until(start) or EVER)
+    if times and (until := max(times)) < EVER:  # or nobody knows
+        told["learned_until"] = until
     return told
 
 
@@ -111,7 +120,7 @@ def profile_examples(services: Services, pairs: Sequence[Pair], other: RatingSca
             if kept:
                 profiles[side] = sides.profile_of(services, past, side, list(kept.values()), keep=False)
         if reason and profiles:
-            made.append(profile_example(services.store, pair, profiles, reason, limit=limit, other=other))
+            made.append(profile_example(services.store, pair, past, profiles, reason, limit=limit, other=other))
     return made
 
 

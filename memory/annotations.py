@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from sqlalchemy import insert, select
@@ -53,8 +53,22 @@ class Annotations:
                 connection.execute(insert(table), list(rows.values()))
         return len(rows), count - len(rows)
 
+    def keep_summaries(self, made: Mapping[str, SummaryAnnotation], source: str) -> None:
+        """Keep what a teacher wrote of reviews of the store, by their ids; what was kept of them before goes.
+
+        Args:
+            made: The newest of each review.
+            source: The teacher's name.
+        """
+        with self.database.write() as connection:
+            for review_id, annotation in made.items():
+                key = hashlib.sha256(f"summary of {review_id}".encode("utf-8", "surrogatepass")).hexdigest()
+                values = {"body": annotation.model_dump_json(), "source": source, "created_at": int(time.time())}
+                upsert = self.database.insert(table).values(annotation_id=key, kind=KINDS[SummaryAnnotation], **values)
+                connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+
     def annotations(self, kind: type[A]) -> list[A]:
-        """All annotations of a kind, in an order that depends on nothing but what they are."""
+        """All annotations of a kind, in an order that depends on nothing but what they are and what they are of."""
         query = select(table.c.body).where(table.c.kind == KINDS[kind]).order_by(table.c.annotation_id)
         with self.database.read() as connection:
             return [kind.model_validate_json(body) for body in connection.execute(query).scalars()]

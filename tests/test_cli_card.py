@@ -245,7 +245,7 @@ def test_without_a_reason_or_evidence() -> None:
     text = shown(card(explanation(reason=None, evidence=[]), {}.get))
     assert "Nothing is known that a reason could rest on." in text
     assert "The model alone would say 4.4, the averages 4.1." in text, "one that was taught speaks without a reason"
-    silent = explanation().rating.model_copy(update={"uncalibrated_expectation": 4.101})
+    silent = explanation().rating.model_copy(update={"uncalibrated_expectation": 4.1})
     assert "It rests on the averages alone." in shown(card(explanation(rating=silent, reason=None), {}.get))
     assert "No review was read for this answer." in text
     assert "Made by" not in text, "no expert was asked"

@@ -75,6 +75,11 @@ def test_a_misspelt_variable_ends_with_2(run: Any, monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 2
     assert "WHYLIKE_STOER" in result.stderr
     assert "did you mean WHYLIKE_STORE?" in result.stderr
+    monkeypatch.delenv("WHYLIKE_STOER")
+    monkeypatch.setenv("whylike_teacher_key", "secret")
+    result = run("explain", "--user", "ann", "--item", "i1")
+    assert "did you mean WHYLIKE_TEACHER_KEY?" in result.stderr
+    assert "secret" not in result.stderr
 
 
 SLOW = """

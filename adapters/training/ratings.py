@@ -20,7 +20,7 @@ from whylike.agents.standins import imported, rated
 from whylike.evaluation.splits import Pair, split
 from whylike.memory.history import history
 from whylike.memory.store import Store
-from whylike.records import Expert, Profile, RatingScale, Side
+from whylike.records import Expert, History, ItemProfile, Profile, RatingScale, Side
 
 PLAIN = 0.25
 """Share of the pairs that are learned without a reason, though there is one: it may be missing when rating, too."""
@@ -67,6 +67,7 @@ def rating_examples(
     reasoner: str,
     mark: str,
     limit: int,
+    profile: ItemProfile = ItemProfile.ALL,
     other: RatingScale | None = None,
 ) -> list[Example]:
     """What pairs teach the Predictor, or the reward expert; pairs of one item form a group.
@@ -78,11 +79,12 @@ def rating_examples(
         reasoner: Whose reasons are read (`lessons.reasoner_of`).
         mark: Whose summaries the Predictor reads (`Summarizer.mark`); the reward expert reads the reviews' words.
         limit: Most reviews of either side (`Settings.history`).
+        profile: Which reviews of the item are read (`Settings.item_profile`).
         other: A scale that some of the pairs without a reason are told on.
     """
     made = []
     for pair in pairs:
-        past = history(store, pair.user_id, pair.item_id, pair.timestamp, limit)
+        past = history(store, pair.user_id, pair.item_id, pair.timestamp, limit, item_profile=profile)
         reason: str | None = None
         if place(pair.review_id, -1) >= PLAIN:
             if expert is Expert.REWARD:
@@ -102,20 +104,27 @@ def rating_examples(
 
 
 def profile_example(
-    store: Store, pair: Pair, profiles: Mapping[Side, Profile], reason: str, *, limit: int, other: RatingScale
+    store: Store,
+    pair: Pair,
+    past: History,
+    profiles: Mapping[Side, Profile],
+    reason: str,
+    *,
+    limit: int,
+    other: RatingScale,
 ) -> Example:
     """What a pair teaches the Predictor as one of a store that has profiles, no reviews, and another scale.
 
     Args:
         store: Has the reviews.
         pair: Of `training_pairs`.
-        profiles: What the summaries of its history add up to, of the sides that have any.
+        past: Its history.
+        profiles: What the summaries of that add up to, of the sides that have any.
         reason: The Reasoner's.
         limit: Most reviews of either side (`Settings.history`).
         other: The scale.
     """
     told = Retelling(store.scale, other, pair.review_id)
-    past = history(store, pair.user_id, pair.item_id, pair.timestamp, limit)
     known = by_profiles(retold(dossier.dossier(store, past, ""), told), profiles, limit)
     heard = reason if place(pair.review_id, -1) >= PLAIN else None
     return _example(Expert.PREDICTOR, known, heard, told.rating(pair.rating), other, group=pair.item_id)

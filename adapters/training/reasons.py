@@ -56,13 +56,13 @@ def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
 def decided_examples(decisions: Iterable[ReasonDecision]) -> list[Example]:
     """What reasons teach that the reward expert let pass; those of one item form a group.
 
-    Of each pair the latest decision counts, so that what another reward expert or tau let pass and the latest did not
-    is not learned.
+    Of what one writer wrote of a pair the latest decision counts, so that what another reward expert or tau let pass
+    and the latest did not is not learned.
 
     Args:
         decisions: The oldest first.
     """
-    latest = {each.review_id: each for each in decisions if each.outcome != "failed"}
+    latest = {(each.review_id, each.sampler): each for each in decisions if each.outcome != "failed"}
     made = ((each.item_id, _example(each.annotation)) for _, each in sorted(latest.items()) if each.annotation)
     return [example.model_copy(update={"group": item_id}) for item_id, example in made if example]
 

@@ -53,8 +53,8 @@ _INLINE = (
 # Only real tags: a known name, then nothing or attributes. `<3`, `<sarcasm>` and `a <b and c> d` are not tags. What a
 # script or a style holds goes with it, and so do marks by which chat templates tell who speaks (`<|im_start|>`).
 _TAG = re.compile(
-    r"<(?:script|style)(?:\s[^<>]*)?>[^<]*</(?:script|style)\s*>"
-    rf"|</?({'|'.join(_BREAKS)}|{_INLINE})(?:\s*/?|\s[^<>=]*=[^<>]*)>|<!--[^<>]*-->|(<\|[^\s|<>]{{1,32}}\|>)",
+    r"<(?P<held>script|style)(?:\s[^<>]*)?>(?:[^<]*+(?:<(?!/(?P=held))[^<]*+){0,99}+)</(?P=held)\s*>"
+    rf"|</?(?P<name>{'|'.join(_BREAKS)}|{_INLINE})(?:\s*/?|\s[^<>=]*=[^<>]*)>|<!--[^<>]*-->|(?P<mark><\|[^\s|<>]{{1,32}}\|>)",
     re.IGNORECASE,
 )
 
@@ -126,7 +126,7 @@ def _fewer_marks(run: re.Match[str]) -> str:
 
 
 def _break(tag: re.Match[str]) -> str:
-    return " " if tag[2] else _BREAKS.get((tag[1] or "").lower(), "")
+    return " " if tag["mark"] else _BREAKS.get((tag["name"] or "").lower(), "")
 
 
 def _character(entity: re.Match[str]) -> str:

@@ -172,6 +172,11 @@ def test_without_a_reason_the_averages_alone_speak(scale: RatingScale, reason: s
     assert not engine.history, "no model is needed, so none is loaded"
 
 
+def test_where_the_model_says_nothing_the_averages_stand_in_its_place_to_the_digit():
+    rating = predict(ScriptedEngine(), None, known(5, 5), Rated(count=9, average=4.5), RatingScale())
+    assert rating.uncalibrated_expectation == rating.bias_baseline == 5
+
+
 def leaning(good: Sequence[float], bad: Sequence[float], otherwise: Sequence[float]) -> ScriptedEngine:
     def weights(request: Weighing) -> Sequence[float]:
         told = request.prompt.prefill

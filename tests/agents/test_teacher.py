@@ -144,6 +144,10 @@ REVIEW = Review(
         "- **User Preference Elements:** sound\n",
         "Positive Aspects:\n- soft strings\n- warm tone\n\nNegative Aspects:\n* None\n\nUser Preference Elements:\n"
         "• sound\n\nI hope this helps: ask for more.",
+        "*   **Positive Aspects:** soft strings, warm tone\n*   **Negative Aspects:** None\n"
+        "*   **User Preference Elements:** sound",
+        "1. Positive Aspects:\n  1. soft strings\n  2) warm tone\n2. Negative Aspects: None\n"
+        "3. User Preference Elements: sound",
     ],
 )
 def test_a_teacher_is_asked_for_three_lists_and_read_however_it_marks_them(server: Endpoint, answer: str):
@@ -161,14 +165,16 @@ def test_a_teacher_is_asked_for_three_lists_and_read_however_it_marks_them(serve
 
 def test_a_summary_that_is_not_of_the_form_or_cut_off_is_none_and_asking_again_differs(server: Endpoint):
     whole = "Positive Aspects: a\nNegative Aspects: b\nUser Preference Elements: c"
-    server.answers = [said("I liked it."), said(whole, "length"), said(whole)]
+    loose = "They are Positive Aspects: a, Negative Aspects: b and User Preference Elements: c"
+    server.answers = [said("I liked it."), said(loose), said(whole, "length"), said(whole)]
     asked = opened(server)
-    assert [asked.summarize(REVIEW, RatingScale(), number=number) for number in range(3)] == [
+    assert [asked.summarize(REVIEW, RatingScale(), number=number) for number in range(4)] == [
+        None,
         None,
         None,
         Lists(("a",), ("b",), ("c",)),
     ]
-    assert [each["temperature"] for _, _, each in server.asked] == [0, 1, 1]
+    assert [each["temperature"] for _, _, each in server.asked] == [0, 1, 1, 1]
 
 
 def test_what_a_teacher_repeats_of_the_examples_is_left_out_unless_the_review_says_it(server: Endpoint):
@@ -226,7 +232,15 @@ def test_what_may_give_the_rating_away(text: str, leaking: bool):
 
 
 @pytest.mark.parametrize(
-    ("text", "leaking"), [("Close to “4” and '4'.", False), ("The user would rank it 4 overall.", True)]
+    ("text", "leaking"),
+    [
+        ("Close to “4” and '4'.", False),
+        ("The user would rank it 4 overall.", True),
+        ("The user would give it a four.", True),
+        ("Of Greatest Hits 2 the user wrote “catchy hooks”.", False),
+        ("Of Rock Star the user wrote “catchy hooks”.", False),
+        ("Of Greatest Hits 24 it would be a 2.", True),
+    ],
 )
-def test_a_title_hides_no_rating(text: str, leaking: bool):
-    assert leaks(text, RatingScale(), ["4"]) is leaking
+def test_a_title_gives_nothing_away_and_hides_no_rating(text: str, leaking: bool):
+    assert leaks(text, RatingScale(), ["4", "Four", "Greatest Hits 2", "Rock Star"]) is leaking

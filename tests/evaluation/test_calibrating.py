@@ -8,7 +8,7 @@ import pytest
 from whylike.agents.calibration import Calibrator, Heard, Readout
 from whylike.agents.distributions import tilted
 from whylike.agents.predictor import rate
-from whylike.evaluation.calibrating import fit
+from whylike.evaluation.calibrating import FOLDS, fit
 from whylike.evaluation.distributions import coverage
 from whylike.records import Rated, RatingScale
 
@@ -129,6 +129,31 @@ def test_what_a_model_gains_is_told_of_the_pairs_that_it_was_asked_about_and_a_u
     apart = fit(readouts * 2, real * 2, FLAT).tried[-1]
     assert doubled.error == pytest.approx(model.error, rel=0.2)
     assert apart.error < 0.85 * doubled.error
+
+
+def test_a_model_that_was_heard_on_few_users_pairs_is_not_weighed():
+    older, newer = drawn(120, 31), drawn(60, 32, speaks=1.0)
+    readouts = [each.model_copy(update={"heard": None}) for each in older[0]] + newer[0]
+    real = older[1] + newer[1]
+    known = [f"u{number}" for number in range(120)]
+    few, many = (
+        fit(readouts, real, FLAT, newest=60, owners=[*known, *(f"v{number % count}" for number in range(60))])
+        for count in (FOLDS - 1, 60)
+    )
+    assert "model" not in few.groups
+    assert "model" in many.groups
+
+
+def test_one_user_with_most_of_the_pairs_does_not_leave_the_interval_to_the_few_others():
+    held = []
+    for seed in range(8):
+        readouts, real = drawn(100, 60 + seed)
+        calibrator = fit(readouts, real, FLAT, covered=0.8, owners=["most"] * 88 + list("abcdefghijkl"))
+        fresh, given = drawn(200, 7000 + seed)
+        intervals = [calibrator.interval(FIVE, calibrator.distribution(each)) for each in fresh]
+        held.append(coverage(intervals, given, 0.8).covered)
+    assert 0.76 < np.mean(held) < 0.88
+    assert max(held) - min(held) < 0.15, "the intervals of ten pairs would differ more from fit to fit"
 
 
 def test_it_serves_other_scales_and_pairs_of_which_less_is_known():

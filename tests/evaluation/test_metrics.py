@@ -8,7 +8,7 @@ import pytest
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.evaluation.ingesting import latency
 from whylike.evaluation.machine import engine_settings, machine
-from whylike.evaluation.metrics import Difference, difference, error
+from whylike.evaluation.metrics import FEW, Difference, difference, error
 from whylike.records import Expert
 from whylike.settings import Settings
 
@@ -23,7 +23,7 @@ def test_errors_are_those_worked_out_by_hand() -> None:
 
 
 def test_the_same_prediction_makes_no_difference() -> None:
-    assert difference([3, 3, 3, 3], [3, 3, 3, 3], REAL, seed=0) == Difference(rmse=0, low=0, high=0)
+    assert difference([3] * 8, [3] * 8, REAL * 2, seed=0) == Difference(rmse=0, low=0, high=0)
 
 
 def test_a_better_prediction_is_below_zero_with_all_of_its_interval() -> None:
@@ -55,6 +55,14 @@ def test_ratings_of_one_user_are_no_independent_ones() -> None:
     assert together.high - together.low > 2 * (alone.high - alone.low)
     each_by_itself = [str(number) for number in range(300)]
     assert difference(*told, seed=0, users=each_by_itself).high == pytest.approx(alone.high, abs=0.03)
+
+
+def test_of_few_users_no_interval_is_told() -> None:
+    told = [4.0] * 20, [3.0] * 20, [float(3 + number % 2) for number in range(20)]
+    for count, interval in ((FEW - 1, "too few users"), (FEW, "+0.0000 to +0.0000")):
+        found = difference(*told, seed=0, users=[f"u{number % count}" for number in range(20)])
+        assert found.rmse == 0
+        assert found.between(4) == interval
 
 
 def test_latency_is_in_milliseconds() -> None:

@@ -24,7 +24,7 @@ LISTS = Lists(("bright strings",), ("cheap covers",), ("sound",))
 class Reader:
     """Answers in turn what it was told to, the last of it for ever."""
 
-    name = mark = "test"
+    name = summary_mark = "test"
 
     def __init__(self, *answers: Lists | Exception | None) -> None:
         self._answers = list(answers)
@@ -87,6 +87,18 @@ def test_a_larger_limit_adds_to_a_smaller_one_and_nothing_is_read_twice(store: S
     assert other.asked != reader.asked[:10]
 
 
+def test_what_another_teacher_writes_takes_the_place_of_what_one_wrote(store: Store):
+    annotate_summaries(store, Reader(LISTS), limit=10)
+    other = Reader(LISTS._replace(likes=("strings all through",)))
+    other.name = other.summary_mark = "other"
+    annotate_summaries(store, other, limit=10)
+    assert {each.likes for each in store.annotations(SummaryAnnotation)} == {("strings all through",)}
+    assert len(store.annotations(SummaryAnnotation)) == 10
+    annotate_summaries(store, Reader(LISTS), limit=5)
+    likes = [each.likes for each in store.annotations(SummaryAnnotation)]
+    assert likes.count(LISTS.likes) == likes.count(("strings all through",)) == 5
+
+
 def test_an_answer_that_cannot_be_read_is_asked_for_again(store: Store):
     reader = Reader(None, LISTS, *[None] * TRIES, LISTS._replace(likes=(), dislikes=()))
     found = annotate_summaries(store, reader, limit=3)
@@ -104,7 +116,7 @@ def test_a_teacher_of_whose_answers_none_can_be_read_is_told_of(store: Store):
 
 def test_what_a_killed_run_has_kept_is_added_by_the_next(store: Store, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(Store, "add_annotations", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(Store, "keep_summaries", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         annotate_summaries(store, Reader(LISTS), limit=1)
     assert not store.annotations(SummaryAnnotation)
     reader = Reader(LISTS)
@@ -117,11 +129,13 @@ def test_a_teacher_that_fails_now_and_then_costs_these_reviews_and_one_that_is_g
     tired = EngineError("it is tired")
     found = annotate_summaries(store, Reader(LISTS, tired, LISTS, tired, LISTS), limit=10)
     assert (found.summarized, found.failed) == (8, 2)
-    with pytest.raises(EngineError, match=rf"nobody; {IN_A_ROW} reviews in a row failed"):
+    with pytest.raises(EngineError, match=rf"nobody; {IN_A_ROW} in a row failed"):
         annotate_summaries(store, Reader(EngineError("nobody")), limit=40)
-    with pytest.raises(EngineError, match="nobody; 2 reviews in a row failed"):
+    with pytest.raises(EngineError, match="nobody; 2 in a row failed"):
         annotate_summaries(store, Reader(EngineError("nobody")), limit=2, seed=1)
     assert len(store.annotations(SummaryAnnotation)) == 8
+    found = annotate_summaries(store, Reader(EngineError("not that one")), limit=10)
+    assert (found.read_now, found.failed) == (2, 2), "a few that always fail leave the others what they are"
 
 
 def test_a_store_with_nothing_to_read_is_refused(tmp_path: Path):

@@ -183,6 +183,16 @@ def test_of_a_pair_the_latest_decision_counts(store: Opened, monkeypatch: pytest
         assert learned(tau=0.1) == 0
 
 
+def test_what_one_writer_could_not_do_takes_nothing_from_another(store: Opened):
+    class Another(Scripted):
+        name = mark = "another"
+
+    with store() as services:
+        filter_reasons(services, Scripted(GOOD), limit=4, tries=0)
+        assert filter_reasons(services, Another(BAD), limit=4, tries=0).dropped == 4
+        assert len(examples_for(Expert.REASONER, services.store)) == 4
+
+
 def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("whylike.graph.lessons.AT_ONCE", 1)
     calls = iter(range(100))
@@ -199,10 +209,10 @@ def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened
         assert {each.why for each in decisions(services)} == {"", "it is tired"}
         found = filter_reasons(services, Scripted(GOOD), limit=6)
         assert (found.kept, found.failed, found.decided_now, len(decisions(services))) == (6, 0, 2, 6)
-        with pytest.raises(EngineError, match=r"nobody; 5 pairs in a row failed"):
+        with pytest.raises(EngineError, match=r"nobody; 5 in a row failed"):
             filter_reasons(services, Scripted(EngineError("nobody")), limit=9, tau=0.2)
         assert len(decisions(services)) <= 6 + filtering.IN_A_ROW + 1
-        with pytest.raises(EngineError, match="nobody; 2 pairs in a row failed"):
+        with pytest.raises(EngineError, match="nobody; 2 in a row failed"):
             filter_reasons(services, Scripted(EngineError("nobody")), limit=2, tau=0.3)
 
 

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from whylike.records import (
     Expert,
     History,
     Item,
+    ItemProfile,
     Profile,
     Rated,
     RatedPair,
@@ -91,6 +93,35 @@ def taught(services: Services, expert: Expert, pairs: list[Pair]) -> list[Exampl
 
 def shown(example: Example) -> str:
     return example.prompt.messages[-1].content
+
+
+def test_what_is_learned_rests_on_the_reviews_that_answers_rest_on(opened: Services):
+    pairs = training_pairs(opened.store, HELD_OUT, 40, 0)
+    for profile in ItemProfile:
+        settings = opened.settings.model_copy(update={"item_profile": profile})
+        made = lessons.examples(replace(opened, settings=settings), Expert.REWARD, limit=40, reasons=0, seed=0)
+        read = {
+            review.title
+            for pair in pairs
+            for review in history(
+                opened.store, pair.user_id, pair.item_id, pair.timestamp, 10, item_profile=profile
+            ).item_reviews
+        }
+        assert read
+        asked = "\n".join(map(shown, made))
+        assert all(title.rstrip(".") in asked for title in read)
+        if profile is ItemProfile.NEIGHBOURS:
+            assert made != taught(opened, Expert.REWARD, pairs)
+
+
+def test_what_an_adapter_had_learned_before_counts_too(opened: Services, monkeypatch: pytest.MonkeyPatch):
+    told = partial(lessons.made_with, opened, Expert.REWARD, limit=None, reasons=0)
+    until = told()["learned_until"]
+    assert isinstance(until, int)
+    for before, after in ((until + 5, until + 5), (until - 5, until), (None, None)):
+        monkeypatch.setattr(type(opened.registry), "learned_until", lambda *_, before=before: before)
+        assert told(start="reward-01234567").get("learned_until") == after
+        assert told()["learned_until"] == until
 
 
 def test_nothing_of_the_pairs_own_review_nor_anything_later_is_shown(opened: Services):
