@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from whylike.evaluation.exp3rt import Exp3rtEvaluation
-    from whylike.evaluation.ratings import Figures, RatingsEvaluation
+    from whylike.evaluation.figures import Figures
+    from whylike.evaluation.ratings import RatingsEvaluation
 
 MAIN = ("bias", "matrix_factorisation")
 """The baselines that matter most."""

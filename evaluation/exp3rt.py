@@ -24,12 +24,13 @@ from whylike.agents.distributions import Floats
 from whylike.agents.dossier import Dossier
 from whylike.agents.standins import rated
 from whylike.errors import UsageError
+from whylike.evaluation.asking import at_once
 from whylike.evaluation.calibrating import FEWEST, fit
+from whylike.evaluation.figures import Figures, counted, figures
 from whylike.evaluation.finetuning import Question, finetuned
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.meeting import meetings
 from whylike.evaluation.metrics import Error
-from whylike.evaluation.ratings import Figures, at_once, counted, figures
 from whylike.evaluation.splits import folds, sample
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.importers import Kind, Levels, Reject, Source, read, recognise

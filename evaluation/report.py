@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from whylike.errors import UsageError
+from whylike.evaluation.figures import Figures
 from whylike.evaluation.metrics import Difference, Error
-from whylike.evaluation.ratings import Figures, RatingsEvaluation
+from whylike.evaluation.ratings import RatingsEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,8 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.predictor import Predictor
 from whylike.errors import UsageError
 from whylike.evaluation.ablation import Ablation
-from whylike.evaluation.ratings import RatingsEvaluation, evaluate, sliced
+from whylike.evaluation.figures import sliced
+from whylike.evaluation.ratings import RatingsEvaluation, evaluate
 from whylike.evaluation.report import write_report
 from whylike.evaluation.splits import split
 from whylike.graph.pair import explain
