@@ -45,10 +45,7 @@ def not_found(store: Store, side: Side, text: str, n: int = 3) -> NotFoundError:
             for item in nearest_items(store, text, n)
         ]
     if not near:
-        return NotFoundError(
-            f"no {side} {text!r} in the store {store.database.name}, nor one like it; add reviews with `whylike "
-            "ingest`, or name another store with --store"
-        )
+        return NotFoundError(f"no {side} {text!r} in the store and none like it; add reviews with `whylike ingest`")
     *others, last = near
     offered = f"{', '.join(others)} or {last}" if others else last
     return NotFoundError(f"no {side} {text!r} in the store; did you mean {offered}?")
