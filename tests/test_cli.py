@@ -344,5 +344,5 @@ def test_all_of_it_for_real(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert explanation.reason is not None
     assert explanation.evidence
     assert run("profile", "show", "--item", "mamma-mia-2008").exit_code == 0
-    assert "11 vectors" in run("index", "rebuild").stdout
+    assert "8 vectors" in run("index", "rebuild").stdout
     assert run("doctor").exit_code == 0
