@@ -41,7 +41,7 @@ def saying(text: str, engine: Callable[..., ScriptedEngine] = ScriptedEngine) ->
 
 def test_a_taught_answer_is_served_without_repeats_and_noted_with_them():
     text = "Liked: warm sound; Warm sound; five stars\nDisliked: bad odour\nCares about: price"
-    (draft,) = taught(saying(text), Letters(), [annotation("Warm sound.")], quiet, 8)
+    (draft,) = taught(saying(text), Letters(), [annotation("Warm sound for the price.")], quiet, 8)
     assert draft.lists == Lists(("warm sound",), (), ("price",))
     assert draft.written == Lists(("warm sound", "Warm sound", "five stars"), ("bad odour",), ("price",))
     assert draft.whole is True
