@@ -124,13 +124,13 @@ def _without(services: Services, name: Ablation, asked: Asked) -> Readout:
             heard(services, asked.reason, dossier_of(services, bare, asked.reason)),
             asked.known.balance,
         )
-    text = _at_once(known, asked.known.scale) if name is Ablation.ONE_STEP else None
+    text = _in_one_step(known, asked.known.scale) if name is Ablation.ONE_STEP else None
     # Asked for without a reason, the dossier has the reviews' words and no summaries, whatever stands for the reason.
     answered = heard(services, text, dossier_of(services, known, None))
     return asked.known.model_copy(update={"heard": answered, "balance": None})
 
 
-def _at_once(known: History, scale: RatingScale) -> str:
+def _in_one_step(known: History, scale: RatingScale) -> str:
     """The rated reviews of either side as they are, where a reason stands otherwise."""
 
     def said(review: Review) -> str:

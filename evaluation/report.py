@@ -105,12 +105,14 @@ def _ablations(found: RatingsEvaluation) -> Figure:
     figure, axes = _plot("RMSE of the calibrated answer less that of the whole", "")
     names: Sequence[str] = list(found.ablations)
     offs = [found.ablations[name].difference for name in names]
-    sides = ([(each, each.low) for each in offs], [(each, each.high) for each in offs])
     axes.axvline(0, color="grey", linewidth=1)
     axes.errorbar(
         [each.rmse for each in offs],
         names,
-        xerr=[[abs((end if end is not None else each.rmse) - each.rmse) for each, end in ends] for ends in sides],
+        xerr=[
+            [0.0 if each.low is None else each.rmse - each.low for each in offs],
+            [0.0 if each.high is None else each.high - each.rmse for each in offs],
+        ],
         fmt="o",
         capsize=4,
     )

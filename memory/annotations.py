@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.schema import teacher_annotations as table
@@ -42,7 +42,7 @@ class Annotations:
         rows, count = {}, 0
         for count, annotation in enumerate(new, start=1):  # noqa: B007 - how many there were
             kind, body = KINDS[type(annotation)], annotation.model_dump_json()
-            key = hashlib.sha256(f"{kind}:{body}".encode("utf-8", "surrogatepass")).hexdigest()
+            key = _hash(f"{kind}:{body}")
             rows[key] = {"annotation_id": key, "kind": kind, "body": body, "source": source, "created_at": now}
         with self.database.write() as connection:
             for keys in chunks(tuple(rows)):
@@ -62,10 +62,8 @@ class Annotations:
         """
         with self.database.write() as connection:
             for review_id, annotation in made.items():
-                key = hashlib.sha256(f"summary of {review_id}".encode("utf-8", "surrogatepass")).hexdigest()
-                values = {"body": annotation.model_dump_json(), "source": source, "created_at": int(time.time())}
-                upsert = self.database.insert(table).values(annotation_id=key, kind=KINDS[SummaryAnnotation], **values)
-                connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+                key = _hash(f"summary of {review_id}")
+                self._put(connection, key, KINDS[SummaryAnnotation], annotation.model_dump_json(), source)
 
     def annotations(self, kind: type[A]) -> list[A]:
         """All annotations of a kind, in an order that depends on nothing but what they are and what they are of."""
@@ -80,10 +78,8 @@ class Annotations:
             key: The hash of all that it was asked with.
             decision: What came of it.
         """
-        values = {"body": decision.model_dump_json(), "source": decision.sampler, "created_at": int(time.time())}
-        upsert = self.database.insert(table).values(annotation_id=key, kind=DECISION, **values)
         with self.database.write() as connection:
-            connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+            self._put(connection, key, DECISION, decision.model_dump_json(), decision.sampler)
 
     def decisions(self) -> dict[str, ReasonDecision]:
         """All decisions about reasons by key, the oldest first."""
@@ -91,3 +87,13 @@ class Annotations:
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(table.c.created_at, table.c.annotation_id)).all()
         return {key: ReasonDecision.model_validate_json(body) for key, body in rows}
+
+    def _put(self, connection: Connection, key: str, kind: str, body: str, source: str) -> None:
+        """Write a row as of now, in the place of the one with this key."""
+        values = {"body": body, "source": source, "created_at": int(time.time())}
+        upsert = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
+        connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
