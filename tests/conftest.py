@@ -214,7 +214,7 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
 
 @dataclass(frozen=True)
 class RealVllm:
-    """A vLLM server on the packaged base model, with an adapter for each of three experts."""
+    """A vLLM server, with an adapter for each of three experts."""
 
     settings: Settings
     adapters: dict[Expert, Adapter]
@@ -233,20 +233,24 @@ class RealVllm:
         return server.up(self.settings, serving.launch(self.settings, self.adapters, dtype="float32", kv_mib=512)).pid
 
 
-@pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
-    """The real server, one for all tests; whoever kills it starts it again."""
+@contextmanager
+def served(base: Path, strength: float, folders: pytest.TempPathFactory) -> Generator[RealVllm]:
+    """The real server on a base model; whoever kills it starts it again.
+
+    Args:
+        base: Where the model is.
+        strength: How far the adapters move its answers: the standard deviation of their random weights.
+        folders: Makes folders.
+    """
     # Not above: seconds, which tests of other parts need not wait.
     import torch  # noqa: PLC0415
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415
     from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
     from whylike.adapters import server, serving  # noqa: PLC0415
-    from whylike.adapters.engines.model import packaged_folder  # noqa: PLC0415
 
     if not serving.installed(Settings().vllm_env):
         pytest.skip("there is no vLLM environment; `make vllm-env` makes it")
-    base = packaged_folder(Settings().cache)
 
     def trained(expert: Expert, seed: int, rank: int, modules: str | list[str] = "all-linear") -> Adapter:
         torch.manual_seed(seed)
@@ -255,8 +259,8 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
         model = get_peft_model(model, config)
         for name, weight in model.named_parameters():
             if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=0.05)
-        folder = tmp_path_factory.mktemp(expert.value)
+                torch.nn.init.normal_(weight, std=strength)
+        folder = folders.mktemp(expert.value)
         model.save_pretrained(folder)
         return Adapter(version=f"{expert}-{seed:08x}", folder=folder)
 
@@ -269,7 +273,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    settings = Settings(cache=tmp_path_factory.mktemp("vllm"), model=str(base), vllm_url=url, engine="vllm")
+    settings = Settings(cache=folders.mktemp("vllm"), model=str(base), vllm_url=url, engine="vllm")
     # The server outlives whoever started it, so this process must not end without a word.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     real = RealVllm(settings, adapters, others, trained(Expert.PREDICTOR, 13, 32))
@@ -279,3 +283,43 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
     finally:
         server.down(settings)
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def packaged_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
+    """The real server on the packaged base model, one for all tests."""
+    from whylike.adapters.engines.model import packaged_folder  # noqa: PLC0415 - as above
+
+    with served(packaged_folder(Settings().cache), 0.05, tmp_path_factory) as real:
+        yield real
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
+    """The real server on a random model with the real tokenizer, one for all tests; a step of it takes next to nothing.
+
+    Of the least head size that vLLM computes on a CPU.
+    """
+    import torch  # noqa: PLC0415 - as above
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+
+    from whylike.adapters.engines.model import packaged_folder  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(packaged_folder(Settings().cache))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=8192,
+        initializer_range=0.2,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    folder = tmp_path_factory.mktemp("small")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with served(folder, 0.3, tmp_path_factory) as real:
+        yield real

@@ -45,12 +45,12 @@ def model(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def at_real(vllm, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def at_real(packaged_vllm, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The commands' settings are those of the real server."""
     for name in ("cache", "model", "vllm_url"):
-        monkeypatch.setenv(f"WHYLIKE_{name.upper()}", str(getattr(vllm.settings, name)))
-    vllm.up()
-    return vllm.settings
+        monkeypatch.setenv(f"WHYLIKE_{name.upper()}", str(getattr(packaged_vllm.settings, name)))
+    packaged_vllm.up()
+    return packaged_vllm.settings
 
 
 def test_without_a_server(workplace: Path, monkeypatch: pytest.MonkeyPatch):

@@ -45,7 +45,7 @@ def copied(adapter: Adapter, to: Path, version: str) -> Adapter:
     return Adapter(version=version, folder=shutil.copytree(adapter.folder, to))
 
 
-def test_it_answers_as_the_local_engine_does(vllm, engine: VllmEngine, prompt, weighings: list[Weighing]):
+def test_with_the_packaged_model_it_answers_as_the_local_engine_does(packaged_vllm, prompt, weighings: list[Weighing]):
     writings = [
         Writing(
             expert=expert,
@@ -57,12 +57,15 @@ def test_it_answers_as_the_local_engine_does(vllm, engine: VllmEngine, prompt, w
         for expert in (Expert.SUMMARIZER, Expert.REASONER, Expert.REWARD)
         for grammar in (None, r"start: / is (good|bad|warm|slow), and [a-z ]{5,30}\\./")
     ]
-    with closing(LocalEngine(vllm.settings, vllm.adapters, dtype=torch.float32)) as local:
-        written, weighed = local.write(writings), local.weigh(weighings)
-    assert engine.write(writings) == written
-    for one, other in zip(engine.weigh(weighings), weighed, strict=True):
-        assert one.adapter_version == other.adapter_version
-        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    settings, adapters = packaged_vllm.settings, packaged_vllm.adapters
+    with (
+        closing(VllmEngine(settings, adapters)) as served,
+        closing(LocalEngine(settings, adapters, dtype=torch.float32)) as local,
+    ):
+        assert served.write(writings) == local.write(writings)
+        for one, other in zip(served.weigh(weighings), local.weigh(weighings), strict=True):
+            assert one.adapter_version == other.adapter_version
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
 def test_the_base_model_stays_itself_when_every_place_for_an_adapter_is_taken(
