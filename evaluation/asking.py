@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import NamedTuple, TypeVar
 
@@ -30,12 +30,21 @@ class Asked(NamedTuple):
 
 def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) -> list[A]:
     """The answers to some questions, in order; some are asked at once, so that the engine has batches."""
-    answers: list[A] = []
-    told(what, 0, len(asked))
     with closing(lessons.at_once(ask, asked)) as given:
-        for answer in given:
-            answers.append(answer)
-            told(what, len(answers), len(asked))
+        return _counted(given, len(asked), what, told)
+
+
+def in_turn(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) -> list[A]:
+    """The same, one by one, for questions to the store alone: threads would wait for one another all the time."""
+    return _counted(map(ask, asked), len(asked), what, told)
+
+
+def _counted(given: Iterable[A], count: int, what: str, told: Told) -> list[A]:
+    answers: list[A] = []
+    told(what, 0, count)
+    for answer in given:
+        answers.append(answer)
+        told(what, len(answers), count)
     return answers
 
 

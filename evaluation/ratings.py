@@ -20,7 +20,7 @@ from whylike.errors import UsageError
 from whylike.evaluation import baselines
 from whylike.evaluation.ablating import Ablated, ablate
 from whylike.evaluation.ablation import Ablation
-from whylike.evaluation.asking import at_once, expectations, explained, unexplained
+from whylike.evaluation.asking import at_once, expectations, explained, in_turn, unexplained
 from whylike.evaluation.calibrating import FEWEST, fit
 from whylike.evaluation.figures import Figures, counted, figures, sliced
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
@@ -93,13 +93,12 @@ def evaluate(
                 + ("give a larger --validation" if len(parts.validation) >= FEWEST else "ingest more reviews")
             )
         ran_on = machine()
-        ask = partial(explained if with_reason else unexplained, services)
-        plain = at_once(
-            partial(unexplained, services), sample(parts.training, TRAINED, seed), "looking up training pairs", told
-        )
-        before = at_once(ask, fitted, "asking about validation pairs", told)
+        look_up = partial(unexplained, services)
+        plain = in_turn(look_up, sample(parts.training, TRAINED, seed), "looking up training pairs", told)
+        ask = partial(at_once, partial(explained, services)) if with_reason else partial(in_turn, look_up)
+        before = ask(fitted, "asking about validation pairs", told)
         began = time.perf_counter()
-        after = at_once(ask, measured, "asking about test pairs", told)
+        after = ask(measured, "asking about test pairs", told)
         seconds = (time.perf_counter() - began) / len(measured)
         histogram = counted([pair.rating for pair in parts.earlier], store.scale)
         real = [pair.rating for pair in measured]
@@ -128,7 +127,7 @@ def evaluate(
         found = figures(
             known,
             real,
-            at_once(follow, measured, "following the newest ratings", told),
+            in_turn(follow, measured, "following the newest ratings", told),
             others,
             users=users,
             slices=sliced([given_before[user] for user in users]),

@@ -33,6 +33,8 @@ from whylike.settings import Settings
 
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+# As many workers run tests as there are cores, so threads would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("whylike", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("whylike")

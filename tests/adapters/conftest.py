@@ -14,7 +14,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from whylike.adapters.engines import paged
 from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt
 from whylike.adapters.engines.local import LocalEngine
 from whylike.adapters.engines.model import packaged_folder
@@ -30,18 +29,6 @@ CONTEXT = 512
 TRAINED = (Expert.SUMMARIZER, Expert.PREDICTOR)
 """The experts that have an adapter; the others answer with the base model."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from threads, which wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(paged.SETTINGS, "INFERENCE_NUM_THREADS", "1")
-        patch.setitem(paged.SETTINGS, "COMPILATION_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
