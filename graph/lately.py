@@ -13,7 +13,7 @@ from whylike.memory.store import Store
 
 WINDOW = 200
 """Newest ratings that count: of 200, 350 and 700 the one whose intervals came nearest to what they claim on earlier
-tenths of two corpora (`README.md`, Measured)."""
+tenths of two corpora."""
 FEWEST = 50
 """Earlier ratings below which the interval stays as it was fitted."""
 REMEMBERED = 100_000

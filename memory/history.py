@@ -76,11 +76,8 @@ def general(store: Store, user_id: str, item_id: str, before: int) -> Rated:
         StoreError: The database failed.
     """
     rated = store.mean_rating(before)
-    own = select(func.count(), func.coalesce(func.sum(reviews.c.rating), 0.0)).where(
-        reviews.c.user_id == user_id, reviews.c.item_id == item_id, reviews.c.timestamp < before
-    )
     with store.database.read() as connection:
-        count, total = connection.execute(own).one()
+        count, total = connection.execute(_OWN, {"user": user_id, "item": item_id, "before": before}).one()
     left = rated.count - count
     if rated.average is None or left <= 0:
         return Rated()
@@ -129,6 +126,11 @@ class _Side:
 
 _USER = _Side(reviews.c.user_id, reviews.c.item_id)
 _ITEM = _Side(reviews.c.item_id, reviews.c.user_id)
+_OWN = select(func.count(), func.coalesce(func.sum(reviews.c.rating), 0.0)).where(
+    reviews.c.user_id == bindparam("user"),
+    reviews.c.item_id == bindparam("item"),
+    reviews.c.timestamp < bindparam("before"),
+)
 _HELPFUL = _ITEM.earlier.order_by(reviews.c.helpful.desc(), *NEWEST)
 _OF_SOME = _ITEM.newest.where(reviews.c.user_id.in_(bindparam("users", expanding=True)))
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 
-from sqlalchemy import Connection, RowMapping, exists, func, insert, literal, select
+from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, literal, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.scales import settle
@@ -26,6 +26,12 @@ from whylike.records import Item, Rated, RatedPair, RatingScale, Review
 
 DAY = 86_400
 """Seconds of the days by which the ratings are totalled."""
+_WHOLE_DAYS = select(func.sum(rating_totals.c["count"]), func.sum(rating_totals.c.total)).where(
+    rating_totals.c.day < bindparam("day")
+)
+_REST = select(func.count(), func.sum(reviews.c.rating)).where(
+    reviews.c.timestamp >= bindparam("midnight"), reviews.c.timestamp < bindparam("before")
+)
 
 
 class Reviewed:
@@ -165,14 +171,9 @@ class Reviewed:
     def mean_rating(self, before: int) -> Rated:
         """Count and mean of all ratings strictly earlier than `before` (seconds since 1970)."""
         day = before // DAY
-        days = select(func.sum(rating_totals.c["count"]), func.sum(rating_totals.c.total)).where(
-            rating_totals.c.day < day
-        )
-        rest = select(func.count(), func.sum(reviews.c.rating)).where(
-            reviews.c.timestamp >= day * DAY, reviews.c.timestamp < before
-        )
+        asked = {"day": day, "midnight": day * DAY, "before": before}
         with self.database.read() as connection:
-            parts = [connection.execute(query).one() for query in (days, rest)]
+            parts = [connection.execute(query, asked).one() for query in (_WHOLE_DAYS, _REST)]
         count = int(sum(part[0] or 0 for part in parts))  # PostgreSQL sums whole numbers as decimals
         return Rated(count=count, average=sum(part[1] or 0.0 for part in parts) / count if count else None)
 

@@ -46,6 +46,7 @@ def copied(adapter: Adapter, to: Path, version: str) -> Adapter:
 
 
 def test_with_the_packaged_model_it_answers_as_the_local_engine_does(packaged_vllm, prompt, weighings: list[Weighing]):
+    """With an adapter and without; for each the local engine makes a graph, which takes long."""
     writings = [
         Writing(
             expert=expert,
@@ -57,7 +58,7 @@ def test_with_the_packaged_model_it_answers_as_the_local_engine_does(packaged_vl
         for expert in (Expert.SUMMARIZER, Expert.REASONER, Expert.REWARD)
         for grammar in (None, r"start: / is (good|bad|warm|slow), and [a-z ]{5,30}\\./")
     ]
-    settings, adapters = packaged_vllm.settings, packaged_vllm.adapters
+    settings, adapters = packaged_vllm.settings, {Expert.SUMMARIZER: packaged_vllm.adapters[Expert.SUMMARIZER]}
     with (
         closing(VllmEngine(settings, adapters)) as served,
         closing(LocalEngine(settings, adapters, dtype=torch.float32)) as local,
