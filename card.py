@@ -33,7 +33,10 @@ LONGEST_NAME = 60
 """Characters of a title or an id that the card shows."""
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Nothing to a whole character in eighths."""
-DEMO = "Twenty real films; the people and all 382 of their reviews are invented for this demo."
+DEMO = (
+    "Twenty real films; the people and all 382 of their reviews are invented for this demo. The sentence under each "
+    "title says what whoever invented them expects."
+)
 """What the demo says before its first card."""
 BASE = "base:"
 """What the version of an expert begins with where no adapter has been trained."""

@@ -108,6 +108,11 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = process.extractOne(name.lower().removeprefix(PREFIX.lower()), list(Settings.model_fields))[0]
+            raise UsageError(
+                f"{origin(name, given)} sets {name}, which is no setting; did you mean {near}? Rename it or take it out"
+            ) from None
         raise UsageError(
             f"setting {name} = {hidden(repr(problem['input']))} from {origin(name, given)} is not allowed: "
             f"{problem['msg'][0].lower()}{problem['msg'][1:]}; "

@@ -82,6 +82,15 @@ def test_a_misspelt_variable_ends_with_2(run: Any, monkeypatch: pytest.MonkeyPat
     assert "secret" not in result.stderr
 
 
+@pytest.mark.parametrize(("line", "meant"), [("stroe = 'there'", "store"), ("WHYLIKE_ENGINE = 'local'", "engine")])
+def test_a_misspelt_line_of_the_file_ends_with_2(run: Any, workplace: Path, line: str, meant: str) -> None:
+    (workplace / "whylike.toml").write_text(line)
+    result = run("explain", "--user", "ann", "--item", "i1")
+    assert result.exit_code == 2
+    key = line.partition(" ")[0]
+    assert f"whylike.toml sets {key}, which is no setting; did you mean {meant}?" in result.stderr
+
+
 SLOW = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
