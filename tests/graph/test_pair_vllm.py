@@ -44,8 +44,8 @@ def kept(services: Services) -> list[str]:
         return sorted(rows.execute(text("SELECT kind FROM answers")).scalars())
 
 
-def test_a_server_killed_within_the_reason_costs_no_more_than_the_reason(vllm, opened: Opened):
-    pid = vllm.up()
+def test_a_server_killed_within_the_reason_costs_no_more_than_the_reason(packaged_vllm, opened: Opened):
+    pid = packaged_vllm.up()
     pieces: list[str] = []
     killed = 0.0
 
@@ -57,10 +57,10 @@ def test_a_server_killed_within_the_reason_costs_no_more_than_the_reason(vllm, o
             os.kill(pid, signal.SIGKILL)
 
     try:
-        with closing(Recorded(vllm)) as engine, opened(engine) as services:
+        with closing(Recorded(packaged_vllm)) as engine, opened(engine) as services:
             with pytest.raises(EngineError, match=r"broke off in the middle.*run the same command again") as failure:
                 explain(services, "ann", "ice", on_event=kill)
-            assert time.monotonic() - killed < vllm.settings.vllm_deadline
+            assert time.monotonic() - killed < packaged_vllm.settings.vllm_deadline
             assert "\n" not in str(failure.value)
             assert len(pieces) == 1
             assert kept(services) == []
@@ -69,8 +69,8 @@ def test_a_server_killed_within_the_reason_costs_no_more_than_the_reason(vllm, o
             with pytest.raises(EngineError, match="cannot be reached"):
                 explain(services, "ann", "ice")
     finally:
-        assert vllm.up() != pid
-    with closing(Recorded(vllm)) as engine, opened(engine) as services:
+        assert packaged_vllm.up() != pid
+    with closing(Recorded(packaged_vllm)) as engine, opened(engine) as services:
         explanation = explain(services, "ann", "ice")
         assert kept(services) == ["readout", "reason"]
         assert services.store.counts().summaries == summaries
