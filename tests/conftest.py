@@ -302,15 +302,10 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
 
     Of the least head size that vLLM computes on a CPU.
     """
-    import torch  # noqa: PLC0415 - as above
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+    from random_model import random_model  # noqa: PLC0415 - as above
 
-    from whylike.adapters.engines.model import packaged_folder  # noqa: PLC0415
-
-    tokenizer = AutoTokenizer.from_pretrained(packaged_folder(Settings().cache))
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    folder = random_model(
+        tmp_path_factory.mktemp("small"),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -318,10 +313,6 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
         num_key_value_heads=1,
         max_position_embeddings=8192,
         initializer_range=0.2,
-        eos_token_id=tokenizer.eos_token_id,
     )
-    folder = tmp_path_factory.mktemp("small")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     with served(folder, 0.3, tmp_path_factory) as real:
         yield real

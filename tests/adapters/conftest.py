@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from random_model import random_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from whylike.adapters.engines.base import Adapter, Engine, Message, Prompt
@@ -48,11 +49,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model: large weights, so that its answers differ clearly from prompt to prompt."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return random_model(
+        tmp_path_factory.mktemp("tiny"),
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=2,
@@ -60,12 +60,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenize
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
         initializer_range=0.5,
-        eos_token_id=tokenizer.eos_token_id,
     )
-    folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

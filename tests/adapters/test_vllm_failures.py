@@ -24,6 +24,8 @@ from whylike.settings import Settings
 GOOD, SOUND = 9173, 2736
 """Two tokens, whatever they say."""
 DEADLINE = 0.5
+# Seconds in which a server that does answer has answered, on a busy machine too.
+LATER = 3
 """Seconds that the engine of these tests waits for a server that says nothing."""
 
 
@@ -201,8 +203,8 @@ def test_a_stream_that_hangs_is_given_up_at_the_deadline(fake: Fake, open_on, as
 
     fake.replies = [begun]
     pieces: list[str] = []
-    with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds"):
-        open_on(fake.url, DEADLINE).stream(asking, pieces.append)
+    with pytest.raises(EngineError, match=r"has not answered for 3 seconds"):
+        open_on(fake.url, LATER).stream(asking, pieces.append)
     assert len(pieces) == 1
 
 
@@ -214,8 +216,8 @@ def test_a_busy_server_is_asked_again(fake: Fake, open_on, asking: Writing):
 
 def test_the_pause_that_a_busy_server_asks_for_is_made(fake: Fake, open_on, asking: Writing):
     fake.replies = [Reply({"error": {"message": "too many"}}, 429, headers={"Retry-After": "3600"})]
-    with pytest.raises(EngineError, match=r"has not answered for 0\.5 seconds.*is busy \(429 too many\)"):
-        open_on(fake.url, DEADLINE).write([asking])
+    with pytest.raises(EngineError, match=r"has not answered for 3 seconds.*is busy \(429 too many\)"):
+        open_on(fake.url, LATER).write([asking])
     assert len(fake.asked) == 1
 
 

@@ -20,12 +20,12 @@ def test_forms_of_a_word_have_one_stem():
 
 def test_threads_at_once_get_their_own_stems():
     """Of words that nobody asked about before, by threads that take turns within a word."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
     words = [
         f"{chr(first)}{chr(second)}{word}" for first in range(97, 123) for second in range(97, 123) for word in WORDS
     ]
     expected = snowballstemmer.stemmer("english").stemWords(words)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(lambda word: stems([word])[0], words)) == expected

@@ -9,13 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
+from random_model import random_model
 from rich.console import Console
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Message, Prompt, Weighing, Writing
-from whylike.adapters.engines.model import packaged_folder
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.bench_cli import engines_card
 from whylike.errors import UsageError
@@ -152,10 +150,8 @@ def test_the_process_measures_the_yardstick_where_it_is_asked_to(
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model with the real tokenizer and room for the long prompt."""
-    tokenizer = AutoTokenizer.from_pretrained(packaged_folder(Settings().cache))
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return random_model(
+        tmp_path_factory.mktemp("tiny"),
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=1,
@@ -163,12 +159,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=1,
         max_position_embeddings=2048,
         initializer_range=0.5,
-        eos_token_id=tokenizer.eos_token_id,
     )
-    folder = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.model
