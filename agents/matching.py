@@ -28,8 +28,10 @@ LEAST = 0.5
 """Weight of blame in a review of the best rating; it grows to 1 at the other end, as that of praise does."""
 MIDDLING = 0.5
 """Place of a rating on its scale from which praise in its review is meant; blame is no mere concession up to there."""
-NEAR = 0.5
+NEAR = 0.6
 """Cosine of two items' texts from which one is a precedent for the other."""
+NEARER = 0.15
+"""How much nearer than the mean of the user's other items it has to be: in a shop for one thing all are near."""
 TELLING = 0.15
 """Part of the rating scale by which a precedent must differ from the user's mean to say something."""
 GENERIC = 0.6
@@ -245,7 +247,7 @@ def _meetings(
 
 
 def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
-    """The nearest of the items that the user reviewed last, where it is near and the rating was not the usual one."""
+    """The nearest of the items that the user reviewed last, where it stands out and its rating was not usual."""
     target = sides.texts.get(sides.history.item_id)
     past = [review for review in sides.history.user_reviews if review.item_id in sides.texts]
     usual = sides.history.user_rated.average
@@ -254,12 +256,15 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     vectors = embedder.embed([target, *(sides.texts[review.item_id] for review in past)])
     close = cosines(vectors[:1], vectors[1:])[0]
     nearest = int(close.argmax())
+    others = np.delete(close, nearest)
+    if close[nearest] < NEAR or (others.size and close[nearest] - others.mean() < NEARER):
+        return []
     review = past[nearest]
     away = (review.rating - usual) / (sides.scale.maximum - sides.scale.minimum)
     middle = (sides.scale.maximum + sides.scale.minimum) / 2
     # Less than a generous user's usual is no disappointment yet, nor more than a harsh one's a success.
-    told = review.rating > middle if away > 0 else review.rating <= middle
-    if close[nearest] < NEAR or abs(away) < TELLING or not told:
+    told = review.rating > middle if away > 0 else review.rating < middle
+    if abs(away) < TELLING or not told:
         return []
     point = Point(
         kind=Kind.PRECEDENT_FOR if away > 0 else Kind.PRECEDENT_AGAINST,
@@ -304,9 +309,15 @@ def _unmet(
 
 
 def _alternating(found: Sequence[_Found]) -> list[_Found]:
-    """Praise and faults in turn, beginning with the stronger side, so that neither side is hidden."""
-    praise = [each for each in found if each.point.kind is Kind.PRAISE]
-    faults = [each for each in found if each.point.kind is Kind.FAULT]
+    """Praise and faults in turn, beginning with the stronger side, so that neither side is hidden.
+
+    Of each review the strongest of a side: no review is used twice, and the next turn is not to be lost to it.
+    """
+    strongest: dict[tuple[Kind, str], _Found] = {}
+    for each in found:
+        strongest.setdefault((each.point.kind, each.point.quality_review), each)
+    praise = [each for each in strongest.values() if each.point.kind is Kind.PRAISE]
+    faults = [each for each in strongest.values() if each.point.kind is Kind.FAULT]
     praised, faulted = (sum(each.point.strength for each in side) for side in (praise, faults))
     first, second = (praise, faults) if praised >= faulted else (faults, praise)
     return [each for pair in zip_longest(first, second) for each in pair if each is not None]

@@ -25,8 +25,8 @@ FOREIGN = 5
 MOST = 20
 """Phrases read of one review."""
 
-_SENTENCE = re.compile(r"(?:(?<!\.)\.(?!\.)|(?<![!?;])[!?;][.!?;:…]*+)(?=\s|[A-Z\"“(]|$)|[。！？；｡؟۔।]+")
-_PAUSE = re.compile(r"(?:\.{2,}|[:…]+)(?=\s|[A-Z\"“(]|$)|[：—]|\s+[-–*]+\s+")
+_SENTENCE = re.compile(r"(?:(?<!\.)\.(?!\.)|(?<![!?])[!?][.!?;:…]*+)(?=\s|[A-Z\"“(]|$)|[。！？；｡؟۔।]+")
+_PAUSE = re.compile(r"(?:\.{2,}|[:;…]+)(?=\s|[A-Z\"“(]|$)|[：—]|\s+[-–*]+\s+")
 _CLAUSE = re.compile(
     r",\s+|[()\[\]，、،]|\s+(?=(?:but|although|though|however|because|while|whereas)\b)", re.IGNORECASE
 )
@@ -71,6 +71,12 @@ _LEAD = re.compile(
 )
 _CONCEDES = re.compile(r"\b(?:though|tho|however|mind\s+you)$", re.IGNORECASE)
 """How what goes against the rest of a review ends."""
+_AWAITS = re.compile(
+    r"^(?:I\s+(?:had\s+|was\s+)?)?expect(?:ed|ing)\s+(?:it|them|this|that|these|those|the\s+\w+)\s+(?:to|would)\b"
+    r"(?!.*(?:;|\b(?:but|yet|more|less|than|\w+er)\b))",
+    re.IGNORECASE,
+)
+"""What was expected, without how it turned out."""
 _EDGE = " .,;:!?…。、，\"“”'‘’()[]{}<>|*-–—_/\\~=+#&"
 _NAME = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -119,7 +125,7 @@ def _cut(source: str) -> list[str]:
             if len(line.split()) > SHORT:
                 cut = [piece for clause in _split(line, _CLAUSE) for piece in _joined(clause)]
             parts += cut if len(cut) == 1 else [part for part in cut if _stands(part, line)]
-    return [part for part in parts if _short(part)]
+    return [part for part in parts if _short(part) and not _AWAITS.match(part)]
 
 
 def _joined(clause: str) -> list[str]:

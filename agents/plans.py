@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.adapters.engines.base import Writing
 from whylike.agents.aspects import NONE
-from whylike.agents.matching import Kind, Point
+from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.prompting import one_line, render
 from whylike.agents.ratings import states_rating
 from whylike.agents.stems import stems
@@ -28,7 +28,13 @@ LONGEST = 12
 """Words of an aspect."""
 MAX_TOKENS = 200
 CLEAR = 0.25
-"""Balance of the points (`matching.balance`) from which a reason takes a side."""
+"""Balance of the points (`matching.balance`) from which they take a side."""
+GOOD, POOR = 0.6, 0.55
+"""Place on the scale of what the averages foretell from which on up a reason may speak for the item, and below which
+against it: of 5, 3.4 and 3.2."""
+FINE, BAD = 0.75, 0.4
+"""Place from which on up it speaks for the item, and below which against it, where its points take no side: 4 and 2.6.
+"""
 PRO, CON = 4, 2
 """Aspects of a list that speaks for the item, and of one that speaks against it, at most."""
 
@@ -81,18 +87,40 @@ class Plan(Record):
         return bool(self.enjoys or self.minds) and bool(self.praised or self.faulted)
 
 
-def stance(balance: float) -> Stance:
-    """The way that a reason goes whose points have this balance."""
-    return Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED
+def stance(balance: float, foretold: float | None = None) -> Stance:
+    """The way that a reason goes: its points', unless the averages foretell otherwise; then it may go either way.
+
+    Args:
+        balance: How far its points speak for or against the item.
+        foretold: Place on the scale (0 worst, 1 best) of the rating that the averages alone foretell, if they may be
+            known.
+    """
+    if foretold is None:
+        return Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED
+    if abs(balance) < CLEAR:
+        return Stance.FOR if foretold >= FINE else Stance.AGAINST if foretold < BAD else Stance.MIXED
+    if balance > 0:
+        return Stance.FOR if foretold >= GOOD else Stance.MIXED
+    return Stance.AGAINST if foretold < POOR else Stance.MIXED
 
 
-def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists, item: AspectLists) -> Plan:
+def led(points: Sequence[Point], way: Stance) -> tuple[tuple[Point, ...], Stance]:
+    """The points with the first that goes the way of the reason at their head; where none does, either way is open."""
+    if way is Stance.MIXED:
+        return tuple(points), way
+    first = next((point for point in points if (point.kind in POSITIVE) is (way is Stance.FOR)), None)
+    if first is None:
+        return tuple(points), Stance.MIXED
+    return (first, *(point for point in points if point is not first)), way
+
+
+def drawn(title: str, points: Sequence[Point], way: Stance, user: AspectLists, item: AspectLists) -> Plan:
     """The plan of a reason: what the points say comes first, what is commonest on either side after it.
 
     Args:
         title: What the item is called, if anything.
         points: Where the user's tastes meet the item's qualities.
-        balance: How far they speak for or against the item.
+        way: The way that the reason goes.
         user: The user's profile.
         item: The item's profile.
     """
@@ -104,7 +132,7 @@ def drawn(title: str, points: Sequence[Point], balance: float, user: AspectLists
         minds=_first(CON, (*tastes[Kind.CLASH], *user.dislikes)),
         praised=_first(PRO, (*qualities[Kind.DRAW], *qualities[Kind.PRAISE], *item.likes)),
         faulted=_first(CON, (*qualities[Kind.CLASH], *qualities[Kind.FAULT], *item.dislikes)),
-        stance=stance(balance),
+        stance=way,
     )
 
 

@@ -13,11 +13,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.agents import matching, plans
 from whylike.agents.matching import POSITIVE, Kind, Point
-from whylike.agents.plans import Stance, stance
+from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.recipe import constants, recipe
 from whylike.records import Expert
@@ -35,8 +36,6 @@ _LEADS = {
     Stance.MIXED: ("This could go either way for the user", "It is hard to say how the user would take it"),
 }
 _NEWCOMER = ("The user has written no reviews yet, so only others can be heard",)
-_SECOND = ("on the bright side", "on the other hand")
-"""How only a later sentence may begin."""
 _TURNS: dict[Kind, tuple[str, ...]] = {
     Kind.DRAW: (
         "one reviewer writes “{quality}”, and of {item} the user wrote “{taste}”",
@@ -61,16 +60,24 @@ _TURNS: dict[Kind, tuple[str, ...]] = {
     Kind.PRAISE: (
         "one reviewer praises it with the words “{quality}”",
         "what somebody likes about it is “{quality}”",
-        "on the bright side, “{quality}”, as one reviewer has it",
-        "to its credit somebody writes “{quality}”",
+        "what stands out for one reviewer is “{quality}”",
+        "praise comes from one reviewer, “{quality}”",
     ),
     Kind.FAULT: (
         "one reviewer complains “{quality}”",
         "a warning from one reviewer reads “{quality}”",
-        "on the other hand, “{quality}”, as one reviewer has it",
         "what somebody dislikes about it is “{quality}”",
+        "what put one reviewer off is “{quality}”",
     ),
 }
+_CONTRARY: dict[Kind, tuple[str, ...]] = {
+    Kind.PRAISE: (
+        "on the bright side, “{quality}”, as one reviewer has it",
+        "to its credit somebody writes “{quality}”",
+    ),
+    Kind.FAULT: ("on the other hand, “{quality}”, as one reviewer has it",),
+}
+"""How a sentence may go as well that goes against the one before it."""
 _PROFILED = {
     Kind.DRAW: ("one reviewer writes", "its profile says"),
     Kind.CLASH: ("somebody complains", "its profile warns of"),
@@ -80,7 +87,7 @@ OWN_WORDS = frozenset(
     word
     for turn in (
         *(lead for leads in (*_LEADS.values(), _NEWCOMER) for lead in leads),
-        *(one for each in _TURNS.values() for one in each),
+        *(one for turns in (_TURNS, _CONTRARY) for each in turns.values() for one in each),
     )
     for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", turn.lower()))
 )
@@ -103,19 +110,19 @@ class Reasoner:
         """The version and the recipe: a reason that was written by another recipe is stale."""
         prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
         modules = [constants(module) for module in (sys.modules[__name__], matching, plans)]
-        return f"{self.version}+{recipe(prompts, modules, _LEADS, _NEWCOMER, _TURNS, _PROFILED)}"
+        return f"{self.version}+{recipe(prompts, modules, _LEADS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
 
     @property
     def taught(self) -> bool:
         """Whether an adapter answers, which was trained to put a plan into sentences."""
         return Expert.REASONER.taught(self.version)
 
-    def request(self, points: Sequence[Point], balance: float, names: Mapping[str, str], *, newcomer: bool) -> Writing:
+    def request(self, points: Sequence[Point], way: Stance, names: Mapping[str, str], *, newcomer: bool) -> Writing:
         """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them.
 
         Args:
             points: What the reason has to say, in this order.
-            balance: How far they speak for or against the item.
+            way: The way that it goes.
             names: For each review by this user what its item is called.
             newcomer: Whether the user has no reviews.
         """
@@ -126,7 +133,7 @@ class Reasoner:
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
-        grammar, longest = _grammar(points, _NEWCOMER if newcomer else _LEADS[stance(balance)], names)
+        grammar, longest = _grammar(points, _NEWCOMER if newcomer else _LEADS[way], names)
         return Writing(
             expert=Expert.REASONER,
             prompt=render("reason", points=told or "Nothing is known."),
@@ -137,6 +144,14 @@ class Reasoner:
     def write(self, request: Writing, on_text: Callable[[str], None]) -> Written:
         """Write the reason, telling `on_text` each piece. Raises `EngineError`."""
         return self._engine.stream(request, on_text)
+
+
+def reopened(reason: str, way: Stance) -> str:
+    """A reason that a grammar held, begun as it would be that goes another way; any other is left as it is."""
+    for lead in (lead for leads in _LEADS.values() for lead in leads):
+        if reason.startswith((f"{lead}:", f"{lead}.")):
+            return f"{_LEADS[way][0]}{reason[len(lead) :]}"
+    return reason
 
 
 def quoted(text: str) -> str:
@@ -170,15 +185,18 @@ def _grammar(points: Sequence[Point], starts: Sequence[str], names: Mapping[str,
 
     Also the bytes of the longest text that it lets through, which no tokenizer makes more tokens of.
     """
-    taken: dict[Kind, int] = {}
-    total = {kind: sum(point.kind is kind for point in points) for kind in Kind}
+    contrary = [
+        before.kind not in POSITIVE if point.kind in POSITIVE else before.kind in POSITIVE
+        for before, point in pairwise(points)
+    ]
     rules = []
     for number, point in enumerate(points):
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.
-        turns = _turns(point)[taken.get(point.kind, 0) :: total[point.kind]] or _turns(point)
-        if not number:
-            turns = tuple(turn for turn in turns if not turn.startswith(_SECOND))
-        taken[point.kind] = taken.get(point.kind, 0) + 1
+        alike = [place for place, other in enumerate(points) if other.kind is point.kind]
+        turns = _turns(point)[alike.index(number) :: len(alike)] or _turns(point)
+        after = [place for place in alike if place and contrary[place - 1]]
+        if number in after and not point.imported:
+            turns += _CONTRARY.get(point.kind, ())[after.index(number) :: len(after)]
         filled = {
             "quality": quoted(point.quality),
             "taste": quoted(point.taste),

@@ -25,7 +25,7 @@ from whylike.agents.closeness import cosines
 from whylike.agents.prompting import prompt_file, render
 from whylike.agents.recipe import constants, recipe
 from whylike.memory.embeddings import Embedder
-from whylike.records import Expert, Profile, Rated, RatingScale, Review, ReviewSummary, Side
+from whylike.records import Aspects, Expert, Profile, Rated, RatingScale, Review, ReviewSummary, Side
 
 KEPT = 4
 """Phrases kept in each list of a summary."""
@@ -44,6 +44,9 @@ AGAINST = 0.6
 LISTED = 1.5
 """How far, in log-odds, the tone of a phrase must be on the other side to be moved there from where a taught Summarizer
 lists what it was read from: “no other good melodies” is no praise. What contradicts its list by less is left out."""
+SPOKEN = 1.25
+"""How far, in log-odds, the tone of a phrase by itself must be from `PLAIN` to stand for a review of which a taught
+Summarizer lists nothing that can be quoted."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
@@ -163,32 +166,41 @@ class Summarizer:
             support.sound(aspects.read(answer.text), said(review), self._embedder)
             for review, answer in zip(reviews, answers, strict=True)
         ]
-        quotes = [
-            support.quotes((*lists.likes, *lists.dislikes), _phrases(review), self._embedder)
-            for review, lists in zip(reviews, read, strict=True)
-        ]
-        tones = iter(self.tones([quote for each in quotes for quote in each if quote]))
+        cut = [_phrases(review) for review in reviews]
+        tones = iter(self.tones([phrase for found in cut for phrase in found]))
         summaries = []
-        for review, lists, found in zip(reviews, read, quotes, strict=True):
+        for review, lists, found in zip(reviews, read, cut, strict=True):
             pull = _pull(review, scale)
-            sides: dict[bool, list[str]] = {True: [], False: []}
-            for number, quote in enumerate(found):
-                if quote:
-                    listed = LISTED if number < len(lists.likes) else -LISTED
-                    tone = _toned(quote, next(tones), pull).tone - PLAIN
-                    liked = tone + listed > 0
-                    if (tone if liked else -tone) >= FAINT:
-                        sides[liked].append(quote)
+            praise, blame = self._quoted(lists, [_toned(phrase, next(tones), pull) for phrase in found], pull)
             summaries.append(
                 ReviewSummary(
                     review_id=review.review_id,
                     adapter_version=self.mark,
-                    praise=tuple(sides[True]),
-                    blame=tuple(sides[False]),
+                    praise=praise,
+                    blame=blame,
                     **lists._asdict(),
                 )
             )
         return summaries
+
+    def _quoted(self, lists: aspects.Lists, toned: Sequence[Toned], pull: float) -> tuple[Aspects, Aspects]:
+        """The phrases of a review that praise and those that blame: what the lists were read from.
+
+        Where they were read from none, the clearest phrases of the side that the review's rating takes stand in.
+        """
+        heard = {each.phrase: each for each in toned}
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        for number, quote in enumerate(support.quotes((*lists.likes, *lists.dislikes), list(heard), self._embedder)):
+            if quote:
+                tone = heard[quote].tone - PLAIN
+                liked = tone + (LISTED if number < len(lists.likes) else -LISTED) > 0
+                if (tone if liked else -tone) >= FAINT:
+                    sides[liked].append(quote)
+        if not sides[True] and not sides[False]:
+            way = math.copysign(1, pull)
+            clear = [each for each in toned if way * (each.own - PLAIN) >= SPOKEN]
+            sides[pull > 0] = [each.phrase for each in sorted(clear, key=lambda each: -way * each.own)[:KEPT]]
+        return tuple(sides[True]), tuple(sides[False])
 
     def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         cut = [_phrases(review) for review in reviews]

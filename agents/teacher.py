@@ -18,6 +18,7 @@ from whylike.adapters.engines.base import Engine, Prompt
 from whylike.agents import plans
 from whylike.agents.aspects import NONE, Lists
 from whylike.agents.matching import Point
+from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import recipe
@@ -66,8 +67,8 @@ class Case(NamedTuple):
     """Of the user and of the item."""
     points: Sequence[Point]
     """Where the two meet; for a student that is held by a grammar in the reviewers' own words."""
-    balance: float
-    """How far the points speak for the item."""
+    stance: Stance
+    """The way that the points go, by themselves and beside the averages."""
     names: Mapping[str, str]
     """For each review by the user what a reason calls its item."""
     rating: float
@@ -120,14 +121,15 @@ class Student:
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with."""
-        balance = _way(case) if hint else case.balance
+        way = _way(case) if hint else case.stance
+        points, _ = plans.led(case.points, way)
         if self._reasoner.taught:
-            plan = plans.drawn(case.title, case.points, balance, *case.profiles)
+            plan = plans.drawn(case.title, points, way, *case.profiles)
             if not plan.both:
                 return ""
             asked = plans.request(plan)
         else:
-            asked = self._reasoner.request(case.points, balance, case.names, newcomer=not case.user)
+            asked = self._reasoner.request(points, way, case.names, newcomer=not case.user)
         [written] = self._engine.write([asked.model_copy(update={"temperature": 1.0, "seed": number})])
         return written.text.strip() if written.finish == "stop" else ""
 
@@ -248,10 +250,10 @@ def _key(settings: Settings) -> str:
         ) from None
 
 
-def _way(case: Case) -> float:
-    """The balance of a reason that goes the way of the true rating."""
+def _way(case: Case) -> Stance:
+    """The way that a reason goes which explains the true rating."""
     place = case.scale.place(case.rating)
-    return 1.0 if place >= LIKED else -1.0 if place <= DISLIKED else 0.0
+    return Stance.FOR if place >= LIKED else Stance.AGAINST if place <= DISLIKED else Stance.MIXED
 
 
 def _lines(text: str) -> str:

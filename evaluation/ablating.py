@@ -9,7 +9,9 @@ from functools import partial
 from pydantic import Field
 
 from whylike.agents.calibration import AVERAGES, MODEL, USUAL, Readout, readout
+from whylike.agents.plans import stance
 from whylike.agents.prompting import one_line
+from whylike.agents.reasoner import reopened
 from whylike.evaluation.ablation import Ablation
 from whylike.evaluation.asking import Asked, at, at_once, expectations, model_alone
 from whylike.evaluation.calibrating import fit
@@ -117,11 +119,13 @@ def _without(services: Services, name: Ablation, asked: Asked) -> Readout:
     known = recalled(services, pair.user_id, pair.item_id, pair.timestamp)
     if name is Ablation.NO_AVERAGES:
         bare = History(user_id=known.user_id, item_id=known.item_id, before=known.before)
+        # The averages have a say in how a reason opens; here it opens as its points alone have it.
+        reason = reopened(asked.reason, stance(asked.known.balance or 0.0)) if asked.reason else None
         return readout(
             bare,
             general(services.store, pair.user_id, pair.item_id, pair.timestamp),
             asked.known.scale,
-            heard(services, asked.reason, dossier_of(services, bare, asked.reason)),
+            heard(services, reason, dossier_of(services, bare, reason)),
             asked.known.balance,
         )
     text = _in_one_step(known, asked.known.scale) if name is Ablation.ONE_STEP else None

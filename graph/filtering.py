@@ -231,7 +231,7 @@ def _case(services: Services, pair: Pair, known: _Known) -> Case:
     user_told, item_told = known.user, known.item
     if not services.reasoner.taught:  # the grammar's quotation marks are for reviewers' words alone
         user_told, item_told = ([summary.quoted() for summary in side] for side in (user_told, item_told))
-    points, weight, about = sides.meeting(services, known.history, user_told, item_told)
+    met = sides.meeting(services, known.history, user_told, item_told)
     profiles = [
         sides.profile_of(services, known.history, side, summaries, keep=False)
         for side, summaries in ((Side.USER, known.user), (Side.ITEM, known.item))
@@ -239,12 +239,12 @@ def _case(services: Services, pair: Pair, known: _Known) -> Case:
     user, item = (AspectLists.model_validate(sides.plain(each)) for each in profiles)
     names = sides.names_of(services, known.history)
     return Case(
-        item=about,
+        item=met.item,
         user=[(names[summary.review_id], summary) for summary in known.user],
         others=known.item,
         profiles=(user, item),
-        points=points,
-        balance=weight,
+        points=met.points,
+        stance=met.stance,
         names=names,
         rating=pair.rating,
         scale=services.store.scale,

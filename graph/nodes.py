@@ -159,14 +159,15 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         return {"written": "", "told": "", "free": False, "points": []}
     asked = None
     if services.reasoner.taught and not state.get("held"):
-        chosen, weight, about = sides.meeting(services, known, *sides.evidence_of(state))
-        plan = plans.drawn(about.title if about else "", chosen, weight, *sides.drawn_of(state))
+        met = sides.meeting(services, known, *sides.evidence_of(state))
+        plan = plans.drawn(met.item.title if met.item else "", met.points, met.stance, *sides.drawn_of(state))
         if plan.both:
-            asked, chosen = plans.request(plan), ()
+            asked = plans.request(plan)
     if asked is None:
-        chosen, weight, _ = sides.meeting(services, known, *sides.quoted_of(state))
+        met = sides.meeting(services, known, *sides.quoted_of(state))
         newcomer = state["route"] == Route.NEW_USER
-        asked = services.reasoner.request(chosen, weight, sides.names_of(services, known), newcomer=newcomer)
+        names = sides.names_of(services, known)
+        asked = services.reasoner.request(met.points, met.stance, names, newcomer=newcomer)
     free = asked.grammar is None
 
     def tell(text: str) -> None:
@@ -185,8 +186,8 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         "told": asked.prompt.messages[0].content,
         "free": free,
         "written": written,
-        "balance": weight,
-        "points": [point.model_dump(mode="json") for point in chosen],
+        "balance": met.balance,
+        "points": [] if free else [point.model_dump(mode="json") for point in met.points],
     }
 
 

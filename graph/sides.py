@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from whylike.agents.calibration import readout
 from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
+from whylike.agents.plans import Stance, led, stance
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
-from whylike.memory.history import history
+from whylike.memory.history import general, history
 from whylike.records import AspectLists, History, Item, ItemProfile, Profile, Review, ReviewSummary, Side
+
+
+class Meeting(NamedTuple):
+    """Where the two sides of a pair meet, and what a reason makes of that."""
+
+    points: tuple[Point, ...]
+    balance: float
+    """How far the points speak for the item."""
+    stance: Stance
+    """The way that the reason goes."""
+    item: Item | None
+    """What is known of the item itself."""
 
 
 def recalled(services: Services, user_id: str, item_id: str, before: int) -> History:
@@ -62,8 +77,8 @@ def dossier_of(
 
 def meeting(
     services: Services, known: History, user: Sequence[ReviewSummary], item: Sequence[ReviewSummary]
-) -> tuple[tuple[Point, ...], float, Item | None]:
-    """Where the two sides of a pair meet, how far that speaks for the item, and what is known of the item itself."""
+) -> Meeting:
+    """Where the two sides of a pair meet, as far as their summaries say."""
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
     texts = {
@@ -71,8 +86,12 @@ def meeting(
         for item_id, about in found.items()
         if about.categories or about.description
     }
-    chosen = points(Sides(known, user, item, texts, services.store.scale), services.embedder)
-    return chosen, balance(chosen, item), found.get(known.item_id)
+    scale = services.store.scale
+    found_points = points(Sides(known, user, item, texts, scale), services.embedder)
+    weight = balance(found_points, item)
+    averages = readout(known, general(services.store, known.user_id, known.item_id, known.before), scale)
+    chosen, way = led(found_points, stance(weight, scale.place(averages.bias)))
+    return Meeting(chosen, weight, way, found.get(known.item_id))
 
 
 def names_of(services: Services, known: History) -> dict[str, str]:

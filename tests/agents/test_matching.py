@@ -270,6 +270,18 @@ def test_the_stronger_side_comes_first_though_it_has_fewer_voices(embedder: Embe
         assert first.quality_review in {"p0", "p1"}
 
 
+def test_a_review_with_much_blame_does_not_cost_its_side_a_turn(embedder: Embedder):
+    item = [
+        summary("p0", likes=(PRAISE[0],)),
+        summary("p1", likes=(PRAISE[5],)),
+        summary("p2", likes=(PRAISE[6],)),
+        summary("b0", dislikes=BLAME[:4]),
+        summary("b1", dislikes=(BLAME[6],)),
+    ]
+    chosen = points(sides([], item), embedder)
+    assert {point.quality_review for point in chosen if point.kind is Kind.FAULT} == {"b0", "b1"}
+
+
 def test_what_is_said_more_clearly_comes_first(embedder: Embedder):
     """The Summarizer lists the clearest first."""
     for listed in (PRAISE[3:5], PRAISE[3:5][::-1]):
@@ -286,6 +298,7 @@ def test_nothing_known_gives_no_points(embedder: Embedder):
 
 TARGET = "Horror. Scientists at an outpost in the ice are hunted by an alien that takes the shape of its victims."
 NEARBY = "Horror. The crew of a spaceship is hunted by an alien creature."
+ALSO_NEARBY = "Horror. Scientists on a spaceship are hunted by an alien."
 FAR = "Cookery. A book of Italian recipes for pasta and bread."
 
 
@@ -297,6 +310,7 @@ FAR = "Cookery. A book of Italian recipes for pasta and bread."
         ({"target": TARGET, "i0": NEARBY}, 3, 3, None),
         ({"target": TARGET, "i0": NEARBY}, 4, 5, None),
         ({"target": TARGET, "i0": NEARBY}, 2, 1, None),
+        ({"target": TARGET, "i0": NEARBY}, 3, 5, None),
         ({"target": TARGET, "i0": FAR}, 5, 3, None),
         ({"target": TARGET}, 5, 3, None),
         ({"i0": NEARBY}, 5, 3, None),
@@ -307,6 +321,7 @@ FAR = "Cookery. A book of Italian recipes for pasta and bread."
         "as usual",
         "a generous user",
         "a harsh user",
+        "a middling rating",
         "far away",
         "past unknown",
         "target unknown",
@@ -326,6 +341,15 @@ def test_the_nearest_precedent_is_taken(embedder: Embedder):
     user = [summary("r0"), summary("r1")]
     [point] = points(sides(user, [], texts, {"r0": 1, "r1": 5}), embedder)
     assert (point.kind, point.taste_review) == (Kind.PRECEDENT_FOR, "r1")
+
+
+def test_where_all_is_near_nothing_is_a_precedent(embedder: Embedder):
+    texts = {"target": TARGET, "i0": ALSO_NEARBY, "i1": NEARBY}
+    user = [summary("r0"), summary("r1")]
+    for alone in ("i0", "i1"):
+        pair = sides(user, [], {name: texts[name] for name in ("target", alone)}, {"r0": 5, "r1": 5}, 3)
+        assert [point.kind for point in points(pair, embedder)] == [Kind.PRECEDENT_FOR]
+    assert points(sides(user, [], texts, {"r0": 5, "r1": 5}, 3), embedder) == ()
 
 
 # The balance

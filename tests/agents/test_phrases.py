@@ -93,6 +93,11 @@ def test_a_phrase_is_cut_no_further(text: str):
         ("ok", ["ok"]),
         ("…", []),
         (f"Warm deep sound. {'x' * 200} {'y' * 200}.", ["Warm deep sound"]),
+        ("Warm deep sound; the battery dies fast.", ["Warm deep sound", "the battery dies fast"]),
+        ("Expected it to be loud; it was surprisingly quiet.", ["Expected it to be loud; it was surprisingly quiet"]),
+        ("I expected it to be loud. It is surprisingly quiet.", ["It is surprisingly quiet"]),
+        ("I was expecting the blades to dull. Still sharp today.", ["Still sharp today"]),
+        ("I expected it to last longer than a week.", ["I expected it to last longer than a week"]),
     ],
 )
 def test_examples(text: str, expected: list[str]):

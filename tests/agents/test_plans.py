@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whylike.agents.matching import Kind, Point
-from whylike.agents.plans import Plan, Stance, drawn
+from whylike.agents.plans import BAD, CLEAR, FINE, GOOD, POOR, Plan, Stance, drawn, led, stance
 from whylike.records import AspectLists
 
 NOTHING = AspectLists(likes=(), dislikes=())
@@ -24,7 +24,7 @@ POINTS = (
 
 
 def test_what_meets_comes_first_and_nothing_twice():
-    assert drawn("Northern Lights", POINTS, 0.0, USER, ITEM) == Plan(
+    assert drawn("Northern Lights", POINTS, Stance.MIXED, USER, ITEM) == Plan(
         title="Northern Lights",
         enjoys=("silence", "slow shots", "rain", "trains"),
         minds=("Shouting", "gore"),
@@ -34,9 +34,37 @@ def test_what_meets_comes_first_and_nothing_twice():
     )
 
 
-@pytest.mark.parametrize(("balance", "stance"), [(0.3, Stance.FOR), (-0.3, Stance.AGAINST), (0.2, Stance.MIXED)])
-def test_the_balance_decides_the_stance(balance: float, stance: Stance):
-    assert drawn("", (), balance, USER, ITEM).stance is stance
+@pytest.mark.parametrize(
+    ("balance", "foretold", "way"),
+    [
+        (CLEAR, None, Stance.FOR),
+        (-CLEAR, None, Stance.AGAINST),
+        (CLEAR - 0.01, None, Stance.MIXED),
+        (CLEAR, GOOD, Stance.FOR),
+        (1.5, GOOD - 0.01, Stance.MIXED),
+        (-CLEAR, POOR - 0.01, Stance.AGAINST),
+        (-1.5, POOR, Stance.MIXED),
+        (0.0, FINE, Stance.FOR),
+        (CLEAR - 0.01, FINE - 0.01, Stance.MIXED),
+        (0.0, BAD - 0.01, Stance.AGAINST),
+        (0.0, BAD, Stance.MIXED),
+    ],
+)
+def test_a_reason_takes_no_side_that_its_points_or_the_averages_are_against(
+    balance: float, foretold: float | None, way: Stance
+):
+    assert stance(balance, foretold) is way
+    assert drawn("", (), way, USER, ITEM).stance is way
+
+
+def test_a_reason_begins_with_a_point_that_goes_its_way():
+    draw, clash, precedent, fault = POINTS
+    assert led(POINTS, Stance.FOR) == (POINTS, Stance.FOR)
+    assert led(POINTS, Stance.MIXED) == (POINTS, Stance.MIXED)
+    assert led(POINTS, Stance.AGAINST) == ((clash, draw, precedent, fault), Stance.AGAINST)
+    assert led((draw, precedent), Stance.AGAINST) == ((draw, precedent), Stance.MIXED), "there is none"
+    assert led((fault,), Stance.FOR) == ((fault,), Stance.MIXED)
+    assert led((), Stance.FOR) == ((), Stance.MIXED)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +72,4 @@ def test_the_balance_decides_the_stance(balance: float, stance: Stance):
     [(USER, ITEM, True), (NOTHING, ITEM, False), (USER, NOTHING, False)],
 )
 def test_a_plan_needs_something_of_either_side(user: AspectLists, item: AspectLists, both: bool):
-    assert drawn("", (), 0.0, user, item).both is both
+    assert drawn("", (), Stance.MIXED, user, item).both is both

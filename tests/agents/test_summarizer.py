@@ -203,12 +203,15 @@ def test_another_prompt_leaves_another_mark(embedder: Embedder, monkeypatch: pyt
     assert Summarizer(ScriptedEngine(), embedder).mark != before
 
 
-def written(odds: dict[str, float], rating: float = 4) -> ReviewSummary:
-    """What a taught Summarizer makes of a review, of which it lists three parts as liked."""
+LISTS = "Liked: warm sound; good songs; noon\nDisliked: none\nCares about: price"
+
+
+def written(odds: dict[str, float], rating: float = 4, lists: str = LISTS) -> ReviewSummary:
+    """What a taught Summarizer makes of a review, of which it lists three parts as liked, or what it is told to."""
     adapter = Adapter(version="summarizer-01234567", folder=Path("nowhere"))
     judging = toned(**odds)
     engine = ScriptedEngine(
-        {Expert.SUMMARIZER: lambda _: "Liked: warm sound; good songs; noon\nDisliked: none\nCares about: price"},
+        {Expert.SUMMARIZER: lambda _: lists},
         {Expert.SUMMARIZER: lambda request: judging.weigh([request])[0].probabilities},
         adapters={Expert.SUMMARIZER: adapter},
     )
@@ -233,6 +236,21 @@ def test_of_a_taught_summary_too_the_tone_can_say_that_a_phrase_is_no_praise():
     assert written(odds).blame == ("No good songs",)
     assert written(odds, rating=1).praise == ("The sound is warm",)
     assert written(odds, rating=1).blame == ("No good songs", "It ends at noon")
+
+
+@pytest.mark.parametrize(
+    ("rating", "praise", "blame"),
+    [(5, ("The sound is warm",), ()), (4, ("The sound is warm",), ()), (3, (), ("No good songs",))],
+)
+def test_where_a_taught_summary_has_nothing_to_quote_what_is_clear_stands_in(
+    rating: float, praise: tuple[str, ...], blame: tuple[str, ...]
+):
+    odds = {"warm": 20.0, "songs": 1 / 50, "noon": 2.0}
+    for lists in ("none", "a fine long cable"):
+        made = written(odds, rating, f"Liked: {lists}\nDisliked: none\nCares about: none")
+        assert (made.likes, made.praise, made.blame) == ((), praise, blame)
+    made = written(odds, rating, "Liked: warm sound\nDisliked: none\nCares about: none")
+    assert (made.praise, made.blame) == (("The sound is warm",), ()), "what the lists were read from is enough"
 
 
 def test_nothing_to_summarise(embedder: Embedder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents import teacher
 from whylike.agents.aspects import Lists
 from whylike.agents.matching import Kind, Point
+from whylike.agents.plans import Stance
 from whylike.agents.ratings import leaks
 from whylike.agents.teacher import Case, Student, Teacher
 from whylike.errors import EngineError, UsageError
@@ -44,7 +46,7 @@ def case(rating: float = 2, **changes: Any) -> Case:
                 taste_review="r1",
             )
         ],
-        balance=0.7,
+        stance=Stance.FOR,
         names={"r1": "Alien"},
         rating=rating,
         scale=RatingScale(),
@@ -208,6 +210,13 @@ def test_an_untaught_student_is_held_by_the_grammar():
     assert asked.grammar is not None
     assert "probably be disappointed" in asked.grammar
     assert "long silent shots" in text
+
+
+def test_a_hint_puts_a_point_that_goes_its_way_first():
+    fault = Point(kind=Kind.FAULT, strength=0.2, quality="too long", quality_review="r3")
+    told = case(1)
+    text = Student(ScriptedEngine()).sample(told._replace(points=[*told.points, fault]), hint=True, number=1)
+    assert re.match(r"[^.“]*“too long”", text)
 
 
 @pytest.mark.parametrize(

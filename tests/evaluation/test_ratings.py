@@ -23,7 +23,9 @@ from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.predictor import Predictor
 from whylike.errors import UsageError
+from whylike.evaluation.ablating import ablate
 from whylike.evaluation.ablation import Ablation
+from whylike.evaluation.asking import explained
 from whylike.evaluation.figures import sliced
 from whylike.evaluation.ratings import RatingsEvaluation, evaluate
 from whylike.evaluation.report import write_report
@@ -157,6 +159,38 @@ def test_a_taught_predictor_is_asked_without_the_part(
     summarized = r"so far: .*[+-] "
     assert any(re.search(summarized, text) for text in whole)
     assert not any(re.search(summarized, text) for text in asked)
+
+
+@pytest.mark.parametrize(("balance", "opening"), [(1.0, "This should suit"), (-1.0, "This is unlikely to suit")])
+def test_without_the_averages_a_reason_opens_as_its_points_have_it(balance: float, opening: str, settings: Settings):
+    """The whole's reason opens as the averages have it too."""
+    reason = "This could go either way for the user: one reviewer writes “warm”."
+    adapter = Adapter(version=f"predictor-opening-{balance:g}", folder=settings.store)
+    engine = ScriptedEngine(adapters={Expert.PREDICTOR: adapter})
+    with Services.open(settings, engine=engine) as services:
+        parts = split(services.store)
+        before, after = (
+            [
+                each._replace(reason=reason, known=each.known.model_copy(update={"balance": balance}))
+                for each in (explained(services, pair) for pair in part)
+            ]
+            for part in (parts.validation[:8], parts.test[:2])
+        )
+        served = len(engine.history)
+        ablate(
+            services,
+            Ablation.NO_AVERAGES,
+            plain=[],
+            before=before,
+            after=after,
+            whole=[3.0, 3.0],
+            histogram=[1] * 5,
+            seed=0,
+            told=lambda *_: None,
+        )
+    asked = [each.prompt.messages[-1].content for each in engine.history[served:]]
+    assert asked
+    assert all(f"\nReason: {opening} the user: one reviewer writes “warm”." in text for text in asked)
 
 
 def test_a_later_review_changes_nothing_about_an_earlier_pair(settings: Settings, tmp_path: Path):
