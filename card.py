@@ -21,7 +21,7 @@ from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
 from whylike.records import AspectLists, Evidence, Explanation, Item, ItemProfile, Profile, Rating, Reason, Side
-from whylike.terminal import Narrow, plain
+from whylike.terminal import Narrow, many, plain
 
 if TYPE_CHECKING:
     from whylike.memory.ingest import FileReport, IngestReport
@@ -148,8 +148,8 @@ def ingest_card(report: IngestReport, counts: Counts, seconds: float) -> Rendera
     files = [file for file in (report.items, report.reviews) if file is not None]
     rate = sum(file.rows for file in files) / max(seconds, 1e-3)
     now = (
-        f"The store has {_many(counts.reviews, 'review')} by {_many(counts.users, 'user')} "
-        f"of {_many(counts.items, 'item')}, "
+        f"The store has {many(counts.reviews, 'review')} by {many(counts.users, 'user')} "
+        f"of {many(counts.items, 'item')}, "
         f"on the scale {report.scale} ({rate:,.0f} rows a second)."
     )
     return Text("\n".join([*map(_file, files), now]))
@@ -158,8 +158,8 @@ def ingest_card(report: IngestReport, counts: Counts, seconds: float) -> Rendera
 def _file(file: FileReport) -> str:
     """What became of a file, for people."""
     counts = {"review": file.reviews, "rated pair": file.pairs, "item": file.items, "profile": file.profiles}
-    held = [_many(count, noun) for noun, count in counts.items() if count]
-    lines = [f"{file.file}: {file.seen}", f"  {', '.join([_many(file.rows, 'row'), *held])}"]
+    held = [many(count, noun) for noun, count in counts.items() if count]
+    lines = [f"{file.file}: {file.seen}", f"  {', '.join([many(file.rows, 'row'), *held])}"]
     if file.reviews or file.pairs:
         lines.append(f"  {file.reviews_added + file.pairs_added:,} new, {file.present:,} there already")
     if file.rejected:
@@ -246,7 +246,7 @@ def _evidence(
         yield rows
     rest = len(by_id) - len(numbers)
     if rest:
-        yield Text(f"Read too: {_many(rest, 'more review')}, which --json lists.", style="dim")
+        yield Text(f"Read too: {many(rest, 'more review')}, which --json lists.", style="dim")
     if not by_id:
         yield Text("No review was read for this answer.", style="dim")
 
@@ -319,10 +319,6 @@ def _bullet(text: str) -> RenderableType:
 def _name(text: str) -> str:
     shown = plain(text)
     return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _day(timestamp: int) -> str:

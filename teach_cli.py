@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.terminal import log, messages, plain, results
+from whylike.terminal import log, many, messages, plain, results
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -30,6 +30,8 @@ PAIRS = 2000
 """Pairs that they learn from, unless --limit says otherwise."""
 REASONS = 500
 """Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: some seconds each on a CPU."""
+NAMED = 10
+"""Lines that are named of rows that are left out."""
 
 
 annotate_app = typer.Typer(**PLAIN)
@@ -66,8 +68,7 @@ def annotate(
     passed: list[int] = []
     with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
         new, there = opened.add_annotations(read_annotations(file, passed.append), str(file))
-    left = f" Left out: {len(passed):,} rows that name nothing, or are joined badly." if passed else ""
-    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.{left}", highlight=False)
+    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.{_left_out(passed)}", highlight=False)
 
 
 @annotate_app.command(epilog=examples(SUMMARIES_OF))
@@ -279,6 +280,15 @@ def train(
         show(lesson, None if as_json else lesson_card(lesson))
 
 
+def _left_out(lines: list[int]) -> str:
+    """Which lines of a file of annotations were left out, if any."""
+    if not lines:
+        return ""
+    named = ", ".join(f"{line:,}" for line in lines[:NAMED]) + (" and later ones" if len(lines) > NAMED else "")
+    where = f"{'line' if len(lines) == 1 else 'lines'} {named}"
+    return f" Left out as naming nothing or joined badly: {many(len(lines), 'row')} ({where})."
+
+
 def summarized_card(found: Read) -> RenderableType:
     """What a teacher made of reviews, for people."""
     from rich.text import Text
@@ -319,7 +329,7 @@ def lesson_card(lesson: Lesson) -> RenderableType:
     return Text(
         plain(
             f"{lesson.version} is in the registry; `whylike adapters promote {lesson.version}` makes it live.\n"
-            f"{lesson.examples:,} examples{left}; {lesson.steps:,} steps in {lesson.seconds:,.0f} s; "
+            f"{many(lesson.examples, 'example')}{left}; {many(lesson.steps, 'step')} in {lesson.seconds:,.0f} s; "
             f"loss on the validation examples {lesson.validation_loss:.3f}{error}",
             lines=True,
         )

@@ -24,6 +24,11 @@ _JOINERS = "\u200c\u200d"
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
+def many(count: int, noun: str) -> str:
+    """A number with what it counts, in the singular or the plural."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def plain(text: str, *, lines: bool = False) -> str:
     """Make text from outside harmless to show: whatever prints a title, an id or a review prints it through here.
 

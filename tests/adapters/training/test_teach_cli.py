@@ -126,6 +126,23 @@ def test_without_annotations_nothing_is_learned(run: Callable[..., Result]):
     assert "0 examples to learn from" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("empty", "said"),
+    [
+        (1, "1 row (line 1)."),
+        (3, "3 rows (lines 1, 2, 3)."),
+        (12, "12 rows (lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and later ones)."),
+    ],
+)
+def test_rows_that_are_left_out_are_named(empty: int, said: str, run: Callable[..., Result], workplace: Path):
+    row = {"item_id": "i", "text": "Warm sound.", "rating": 5, "summary": "Positive Aspects: "}
+    told = [*[row] * empty, {**row, "summary": "Positive Aspects: warm sound"}]
+    (workplace / "some").write_text("".join(f"{json.dumps(each)}\n" for each in told))
+    done = run("annotate", "--import", "some")
+    told = " ".join(done.stdout.split())
+    assert told == (f"1 new, 0 there already: what a teacher wrote. Left out as naming nothing or joined badly: {said}")
+
+
 def test_a_file_that_cannot_be_read_is_refused(run: Callable[..., Result], workplace: Path):
     (workplace / "bad").write_text("{}\n")
     refused = run("annotate", "--import", workplace / "bad")
