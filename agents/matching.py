@@ -256,7 +256,7 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     vectors = embedder.embed([target, *(sides.texts[review.item_id] for review in past)])
     close = cosines(vectors[:1], vectors[1:])[0]
     nearest = int(close.argmax())
-    others = np.delete(close, nearest)
+    others = close[[past_one.item_id != past[nearest].item_id for past_one in past]]
     if close[nearest] < NEAR or (others.size and close[nearest] - others.mean() < NEARER):
         return []
     review = past[nearest]
@@ -311,13 +311,21 @@ def _unmet(
 def _alternating(found: Sequence[_Found]) -> list[_Found]:
     """Praise and faults in turn, beginning with the stronger side, so that neither side is hidden.
 
-    Of each review the strongest of a side: no review is used twice, and the next turn is not to be lost to it.
+    What is not the strongest of its review on a side comes after all others: no review is used twice, and its side is
+    not to lose a turn to it.
     """
     strongest: dict[tuple[Kind, str], _Found] = {}
     for each in found:
         strongest.setdefault((each.point.kind, each.point.quality_review), each)
-    praise = [each for each in strongest.values() if each.point.kind is Kind.PRAISE]
-    faults = [each for each in strongest.values() if each.point.kind is Kind.FAULT]
-    praised, faulted = (sum(each.point.strength for each in side) for side in (praise, faults))
-    first, second = (praise, faults) if praised >= faulted else (faults, praise)
-    return [each for pair in zip_longest(first, second) for each in pair if each is not None]
+    rest = [each for each in found if strongest[each.point.kind, each.point.quality_review] is not each]
+    praised, faulted = (
+        sum(each.point.strength for each in found if each.point.kind is kind) for kind in (Kind.PRAISE, Kind.FAULT)
+    )
+    order = (Kind.PRAISE, Kind.FAULT) if praised >= faulted else (Kind.FAULT, Kind.PRAISE)
+    return [
+        each
+        for part in (list(strongest.values()), rest)
+        for pair in zip_longest(*([each for each in part if each.point.kind is kind] for kind in order))
+        for each in pair
+        if each is not None
+    ]

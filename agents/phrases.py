@@ -25,8 +25,8 @@ FOREIGN = 5
 MOST = 20
 """Phrases read of one review."""
 
-_SENTENCE = re.compile(r"(?:(?<!\.)\.(?!\.)|(?<![!?])[!?][.!?;:…]*+)(?=\s|[A-Z\"“(]|$)|[。！？；｡؟۔।]+")
-_PAUSE = re.compile(r"(?:\.{2,}|[:;…]+)(?=\s|[A-Z\"“(]|$)|[：—]|\s+[-–*]+\s+")
+_SENTENCE = re.compile(r"(?:(?<!\.)\.(?!\.)|(?<![!?;])[!?;][.!?;:…]*+)(?=\s|[A-Z\"“(]|$)|[。！？；｡؟۔।]+")
+_PAUSE = re.compile(r"(?:\.{2,}|[:…]+)(?=\s|[A-Z\"“(]|$)|[：—]|\s+[-–*]+\s+")
 _CLAUSE = re.compile(
     r",\s+|[()\[\]，、،]|\s+(?=(?:but|although|though|however|because|while|whereas)\b)", re.IGNORECASE
 )
@@ -72,11 +72,13 @@ _LEAD = re.compile(
 _CONCEDES = re.compile(r"\b(?:though|tho|however|mind\s+you)$", re.IGNORECASE)
 """How what goes against the rest of a review ends."""
 _AWAITS = re.compile(
-    r"^(?:I\s+(?:had\s+|was\s+)?)?expect(?:ed|ing)\s+(?:it|them|this|that|these|those|the\s+\w+)\s+(?:to|would)\b"
-    r"(?!.*(?:;|\b(?:but|yet|more|less|than|\w+er)\b))",
+    r"(?:(?:I|we)\s+(?:(?:had|was|were)\s+)?)?expect(?:ed|ing)\s+"
+    r"(?:it|them|this|that|these|those|the\s+\w+)\s+(?:to|would)"
+    r"(?:\s+(?!(?:and|but|yet|though|although|however|instead|only|because|when|if|than|more|less|better|worse|longer"
+    r"|larger|bigger|smaller|louder|quieter|stronger|heavier|lighter|faster|thicker|nicer|higher|deeper)\b)[\w'’-]+)+",
     re.IGNORECASE,
 )
-"""What was expected, without how it turned out."""
+"""What was expected, and not how it turned out: “I expected it to be loud”."""
 _EDGE = " .,;:!?…。、，\"“”'‘’()[]{}<>|*-–—_/\\~=+#&"
 _NAME = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -96,6 +98,7 @@ def phrases(title: str, text: str) -> list[str]:
     kept = [phrase for phrase in dict.fromkeys(found) if telling.get(phrase.lower()) == phrase]
     if not kept:
         kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _short(whole)][:1]
+        kept = [whole for whole in kept if not _AWAITS.fullmatch(whole)]
     return kept[:MOST]
 
 
@@ -119,13 +122,24 @@ def _read(source: str) -> str:
 
 def _cut(source: str) -> list[str]:
     parts: list[str] = []
-    for sentence in map(_trim, _SENTENCE.split(source)):
+    for sentence in map(_trim, _sentences(source)):
         for line in _split(sentence, _PAUSE):
             cut = [line]
             if len(line.split()) > SHORT:
                 cut = [piece for clause in _split(line, _CLAUSE) for piece in _joined(clause)]
             parts += cut if len(cut) == 1 else [part for part in cut if _stands(part, line)]
-    return [part for part in parts if _short(part) and not _AWAITS.match(part)]
+    return [part for part in parts if _short(part) and not _AWAITS.fullmatch(part)]
+
+
+def _sentences(source: str) -> list[str]:
+    """The sentences, and their parts at semicolons; what was expected is not cut from how it turned out."""
+    parts, start = [], 0
+    for mark in _SENTENCE.finditer(source):
+        part = source[start : mark.start()]
+        if not (mark[0].startswith(";") and _AWAITS.fullmatch(_trim(part))):
+            parts.append(part)
+            start = mark.end()
+    return [*parts, source[start:]]
 
 
 def _joined(clause: str) -> list[str]:

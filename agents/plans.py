@@ -90,10 +90,12 @@ class Plan(Record):
 def stance(balance: float, foretold: float | None = None) -> Stance:
     """The way that a reason goes: its points', unless the averages foretell otherwise; then it may go either way.
 
+    Where the points take no side, the averages decide if they foretell a rating near an end of the scale.
+
     Args:
         balance: How far its points speak for or against the item.
-        foretold: Place on the scale (0 worst, 1 best) of the rating that the averages alone foretell, if they may be
-            known.
+        foretold: Place on the scale (0 worst, 1 best) of the rating that the averages alone foretell; None where there
+            is none, or none may be used.
     """
     if foretold is None:
         return Stance.FOR if balance >= CLEAR else Stance.AGAINST if balance <= -CLEAR else Stance.MIXED

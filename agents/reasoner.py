@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
-from whylike.agents import matching, plans
+from whylike.agents import calibration, matching, plans
 from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
@@ -109,7 +109,7 @@ class Reasoner:
     def mark(self) -> str:
         """The version and the recipe: a reason that was written by another recipe is stale."""
         prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
-        modules = [constants(module) for module in (sys.modules[__name__], matching, plans)]
+        modules = [constants(module) for module in (sys.modules[__name__], matching, plans, calibration)]
         return f"{self.version}+{recipe(prompts, modules, _LEADS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
 
     @property
@@ -147,7 +147,12 @@ class Reasoner:
 
 
 def reopened(reason: str, way: Stance) -> str:
-    """A reason that a grammar held, begun as it would be that goes another way; any other is left as it is."""
+    """A reason that a grammar held, begun as one that goes this way; what it then goes on with is left as it is.
+
+    So is a reason that goes this way already, and one that was written freely.
+    """
+    if reason.startswith(_LEADS[way]):
+        return reason
     for lead in (lead for leads in _LEADS.values() for lead in leads):
         if reason.startswith((f"{lead}:", f"{lead}.")):
             return f"{_LEADS[way][0]}{reason[len(lead) :]}"

@@ -1,8 +1,8 @@
 """The Summarizer: one review to what was liked, disliked and is cared about; many summaries to a profile.
 
 An adapter that was taught writes the lists (`agents.aspects`); what the review does not support is left out of them,
-and what is said again (`agents.support`). With them go the reviewer's own phrases that they were read from, whose tone
-it judges too. Of the base model what follows holds.
+and what is said again (`agents.support`). With them go the reviewer's own phrases that they were read from, or the
+clearest of the review where there are none; it judges their tone too. Of the base model what follows holds.
 
 What was liked and disliked are phrases of the review itself, so a summary holds nothing that the review does not say;
 those that state a rating are left out. What is cared about are the concerns that these phrases are about. The model
@@ -186,7 +186,7 @@ class Summarizer:
     def _quoted(self, lists: aspects.Lists, toned: Sequence[Toned], pull: float) -> tuple[Aspects, Aspects]:
         """The phrases of a review that praise and those that blame: what the lists were read from.
 
-        Where they were read from none, the clearest phrases of the side that the review's rating takes stand in.
+        Where none is left, the clearest phrases of the side that the review's rating takes stand in.
         """
         heard = {each.phrase: each for each in toned}
         sides: dict[bool, list[str]] = {True: [], False: []}
@@ -197,9 +197,9 @@ class Summarizer:
                 if (tone if liked else -tone) >= FAINT:
                     sides[liked].append(quote)
         if not sides[True] and not sides[False]:
-            way = math.copysign(1, pull)
-            clear = [each for each in toned if way * (each.own - PLAIN) >= SPOKEN]
-            sides[pull > 0] = [each.phrase for each in sorted(clear, key=lambda each: -way * each.own)[:KEPT]]
+            liked = pull >= 0
+            clear = [each for each in toned if (each.own - PLAIN if liked else PLAIN - each.own) >= SPOKEN]
+            sides[liked] = [each.phrase for each in sorted(clear, key=lambda each: -abs(each.own - PLAIN))[:KEPT]]
         return tuple(sides[True]), tuple(sides[False])
 
     def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:

@@ -68,7 +68,7 @@ class Case(NamedTuple):
     points: Sequence[Point]
     """Where the two meet; for a student that is held by a grammar in the reviewers' own words."""
     stance: Stance
-    """The way that the points go, by themselves and beside the averages."""
+    """The way that a reason of these points goes, given the averages."""
     names: Mapping[str, str]
     """For each review by the user what a reason calls its item."""
     rating: float
@@ -120,9 +120,12 @@ class Student:
         return f"student:{self._reasoner.mark}"
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
-        """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with."""
+        """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with.
+
+        No point may go the way that it hints at; then either way is open, as where the reason is served.
+        """
         way = _way(case) if hint else case.stance
-        points, _ = plans.led(case.points, way)
+        points, way = plans.led(case.points, way)
         if self._reasoner.taught:
             plan = plans.drawn(case.title, points, way, *case.profiles)
             if not plan.both:

@@ -119,7 +119,8 @@ def _without(services: Services, name: Ablation, asked: Asked) -> Readout:
     known = recalled(services, pair.user_id, pair.item_id, pair.timestamp)
     if name is Ablation.NO_AVERAGES:
         bare = History(user_id=known.user_id, item_id=known.item_id, before=known.before)
-        # The averages have a say in how a reason opens; here it opens as its points alone have it.
+        # The averages have a say in how a reason opens: here it opens as its points alone have it. They may have chosen
+        # the first of its points too, and what a taught Reasoner wrote freely, which is left.
         reason = reopened(asked.reason, stance(asked.known.balance or 0.0)) if asked.reason else None
         return readout(
             bare,

@@ -89,8 +89,10 @@ def meeting(
     scale = services.store.scale
     found_points = points(Sides(known, user, item, texts, scale), services.embedder)
     weight = balance(found_points, item)
-    averages = readout(known, general(services.store, known.user_id, known.item_id, known.before), scale)
-    chosen, way = led(found_points, stance(weight, scale.place(averages.bias)))
+    everything = general(services.store, known.user_id, known.item_id, known.before)
+    rated = everything.count or known.user_rated.count or known.item_rated.count
+    foretold = scale.place(readout(known, everything, scale).bias) if rated else None
+    chosen, way = led(found_points, stance(weight, foretold))
     return Meeting(chosen, weight, way, found.get(known.item_id))
 
 

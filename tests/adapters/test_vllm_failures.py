@@ -24,9 +24,9 @@ from whylike.settings import Settings
 GOOD, SOUND = 9173, 2736
 """Two tokens, whatever they say."""
 DEADLINE = 0.5
-# Seconds in which a server that does answer has answered, on a busy machine too.
-LATER = 3
 """Seconds that the engine of these tests waits for a server that says nothing."""
+LATER = 3
+"""The same of one that says something, for which a busy machine may take a while."""
 
 
 def choice(tokens: list[int], finish: str | None = "stop") -> dict[str, Any]:

@@ -282,6 +282,15 @@ def test_a_review_with_much_blame_does_not_cost_its_side_a_turn(embedder: Embedd
     assert {point.quality_review for point in chosen if point.kind is Kind.FAULT} == {"b0", "b1"}
 
 
+def test_where_reviews_say_the_same_their_other_phrases_step_in(embedder: Embedder):
+    item = [
+        summary("p0", likes=("the battery lasts all day long",)),
+        summary("p1", likes=("the battery lasts the whole day", "dry jokes about bureaucrats")),
+        summary("p2", likes=("battery lasts all day and night", "the sea looks cold and endless")),
+    ]
+    assert {point.quality_review for point in points(sides([], item), embedder)} == {"p0", "p1", "p2"}
+
+
 def test_what_is_said_more_clearly_comes_first(embedder: Embedder):
     """The Summarizer lists the clearest first."""
     for listed in (PRAISE[3:5], PRAISE[3:5][::-1]):
@@ -350,6 +359,13 @@ def test_where_all_is_near_nothing_is_a_precedent(embedder: Embedder):
         pair = sides(user, [], {name: texts[name] for name in ("target", alone)}, {"r0": 5, "r1": 5}, 3)
         assert [point.kind for point in points(pair, embedder)] == [Kind.PRECEDENT_FOR]
     assert points(sides(user, [], texts, {"r0": 5, "r1": 5}, 3), embedder) == ()
+
+
+def test_an_item_that_was_reviewed_twice_is_a_precedent_still(embedder: Embedder):
+    pair = sides([summary("r0"), summary("r1")], [], {"target": TARGET, "i0": NEARBY}, {"r0": 5, "r1": 5}, 3)
+    twice = [review.model_copy(update={"item_id": "i0"}) for review in pair.history.user_reviews]
+    history = pair.history.model_copy(update={"user_reviews": tuple(twice)})
+    assert [point.kind for point in points(pair._replace(history=history), embedder)] == [Kind.PRECEDENT_FOR]
 
 
 # The balance

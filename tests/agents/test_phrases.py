@@ -98,6 +98,10 @@ def test_a_phrase_is_cut_no_further(text: str):
         ("I expected it to be loud. It is surprisingly quiet.", ["It is surprisingly quiet"]),
         ("I was expecting the blades to dull. Still sharp today.", ["Still sharp today"]),
         ("I expected it to last longer than a week.", ["I expected it to last longer than a week"]),
+        ("I expected it to be flimsy and it was not.", ["I expected it to be flimsy and it was not"]),
+        ("Expected it to be loud, it was quiet.", ["Expected it to be loud, it was quiet"]),
+        ("I expected it to be loud.", []),
+        ("It is not that loud fan; the battery lasts.", ["It is not that loud fan", "the battery lasts"]),
     ],
 )
 def test_examples(text: str, expected: list[str]):
@@ -200,6 +204,11 @@ def test_the_beginning_of_what_cannot_be_cut_is_no_phrase():
 def test_only_the_first_are_read():
     words = [f"{a}{b}" for a in ("oak", "elm", "fir", "yew", "bay") for b in ("leaf", "bark", "root", "seed", "wood")]
     assert phrases("", " ".join(f"Fine {word}." for word in words)) == [f"Fine {word}" for word in words[:MOST]]
+
+
+def test_a_long_review_of_semicolons_alone_is_read():
+    text = "; ".join(f"the bass sounds warm with amplifier {number}" for number in range(40))
+    assert len(phrases("", text)) > 10
 
 
 def test_the_headline_comes_first_and_is_not_repeated():

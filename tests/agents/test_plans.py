@@ -54,7 +54,6 @@ def test_a_reason_takes_no_side_that_its_points_or_the_averages_are_against(
     balance: float, foretold: float | None, way: Stance
 ):
     assert stance(balance, foretold) is way
-    assert drawn("", (), way, USER, ITEM).stance is way
 
 
 def test_a_reason_begins_with_a_point_that_goes_its_way():

@@ -206,7 +206,7 @@ def test_another_prompt_leaves_another_mark(embedder: Embedder, monkeypatch: pyt
 LISTS = "Liked: warm sound; good songs; noon\nDisliked: none\nCares about: price"
 
 
-def written(odds: dict[str, float], rating: float = 4, lists: str = LISTS) -> ReviewSummary:
+def written(odds: dict[str, float], rating: float = 4, lists: str = LISTS, scale: RatingScale = SCALE) -> ReviewSummary:
     """What a taught Summarizer makes of a review, of which it lists three parts as liked, or what it is told to."""
     adapter = Adapter(version="summarizer-01234567", folder=Path("nowhere"))
     judging = toned(**odds)
@@ -216,7 +216,7 @@ def written(odds: dict[str, float], rating: float = 4, lists: str = LISTS) -> Re
         adapters={Expert.SUMMARIZER: adapter},
     )
     [made] = Summarizer(engine, Embedder()).summarize(
-        [review("The sound is warm. No good songs. It ends at noon.", rating)], SCALE
+        [review("The sound is warm. No good songs. It ends at noon.", rating)], scale
     )
     return made
 
@@ -251,6 +251,11 @@ def test_where_a_taught_summary_has_nothing_to_quote_what_is_clear_stands_in(
         assert (made.likes, made.praise, made.blame) == ((), praise, blame)
     made = written(odds, rating, "Liked: warm sound\nDisliked: none\nCares about: none")
     assert (made.praise, made.blame) == (("The sound is warm",), ()), "what the lists were read from is enough"
+
+
+def test_what_stands_in_is_on_its_own_side_where_the_rating_takes_none():
+    made = written({"warm": 20.0}, 3.5, "Liked: none\nDisliked: none\nCares about: none", RatingScale(step=0.5))
+    assert (made.praise, made.blame) == (("The sound is warm",), ())
 
 
 def test_nothing_to_summarise(embedder: Embedder):

@@ -30,6 +30,9 @@ def summary(number: int, *likes: str) -> ReviewSummary:
     return ReviewSummary(review_id=f"r{number}", likes=likes, dislikes=("noise",), adapter_version="x")
 
 
+FAULT = Point(kind=Kind.FAULT, strength=0.2, quality="too long", quality_review="r3")
+
+
 def case(rating: float = 2, **changes: Any) -> Case:
     made = Case(
         item=Item(item_id="i", title="Heat", description="A heist.", categories=("Crime",)),
@@ -194,8 +197,10 @@ def test_the_students_hint_is_the_way_that_its_reason_goes(rating: float, stance
     engine = ScriptedEngine(adapters={Expert.REASONER: REASONER})
     student = Student(engine)
     assert student.name == "student:reasoner-01234567"
-    student.sample(case(rating), hint=False, number=0)
-    student.sample(case(rating), hint=True, number=7)
+    told = case(rating)
+    told = told._replace(points=[*told.points, FAULT])
+    student.sample(told, hint=False, number=0)
+    student.sample(told, hint=True, number=7)
     plain, hinted = (each for each in engine.history if isinstance(each, Writing))
     assert plain.prompt.messages[-1].content.endswith("On the whole: likely to enjoy")
     assert hinted.prompt.messages[-1].content.endswith(f"On the whole: {stance}")
@@ -204,19 +209,24 @@ def test_the_students_hint_is_the_way_that_its_reason_goes(rating: float, stance
 
 def test_an_untaught_student_is_held_by_the_grammar():
     engine = ScriptedEngine()
-    text = Student(engine).sample(case(1), hint=True, number=1)
+    told = case(1)
+    text = Student(engine).sample(told._replace(points=[*told.points, FAULT]), hint=True, number=1)
     [asked] = engine.history
     assert isinstance(asked, Writing)
     assert asked.grammar is not None
     assert "probably be disappointed" in asked.grammar
+    assert re.match(r"[^.“]*“too long”", text), "a point that goes the way of the hint comes first"
     assert "long silent shots" in text
 
 
-def test_a_hint_puts_a_point_that_goes_its_way_first():
-    fault = Point(kind=Kind.FAULT, strength=0.2, quality="too long", quality_review="r3")
-    told = case(1)
-    text = Student(ScriptedEngine()).sample(told._replace(points=[*told.points, fault]), hint=True, number=1)
-    assert re.match(r"[^.“]*“too long”", text)
+def test_a_hint_that_no_point_bears_out_leaves_either_way_open():
+    engine = ScriptedEngine()
+    Student(engine).sample(case(1), hint=True, number=1)
+    [asked] = engine.history
+    assert isinstance(asked, Writing)
+    assert asked.grammar is not None
+    assert "could go either way" in asked.grammar
+    assert "probably be disappointed" not in asked.grammar
 
 
 @pytest.mark.parametrize(
