@@ -144,7 +144,7 @@ class ReviewSummary(Record):
     """The same for what was disliked."""
 
     def quoted(self) -> ReviewSummary:
-        """The same in the reviewer's own words, without what no one phrase of the review says."""
+        """The same in the reviewer's own words alone."""
         if self.praise is None or self.blame is None:
             return self
         return self.model_copy(
