@@ -322,10 +322,10 @@ def _alternating(found: Sequence[_Found]) -> list[_Found]:
         sum(each.point.strength for each in found if each.point.kind is kind) for kind in (Kind.PRAISE, Kind.FAULT)
     )
     order = (Kind.PRAISE, Kind.FAULT) if praised >= faulted else (Kind.FAULT, Kind.PRAISE)
-    return [
-        each
-        for part in (list(strongest.values()), rest)
-        for pair in zip_longest(*([each for each in part if each.point.kind is kind] for kind in order))
-        for each in pair
-        if each is not None
-    ]
+    return [*_in_turn(list(strongest.values()), order), *_in_turn(rest, order)]
+
+
+def _in_turn(found: Sequence[_Found], order: Sequence[Kind]) -> list[_Found]:
+    """One of each kind after the other, in this order, as long as there are any."""
+    sides = [[each for each in found if each.point.kind is kind] for kind in order]
+    return [each for turn in zip_longest(*sides) for each in turn if each is not None]

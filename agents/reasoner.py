@@ -190,10 +190,7 @@ def _grammar(points: Sequence[Point], starts: Sequence[str], names: Mapping[str,
 
     Also the bytes of the longest text that it lets through, which no tokenizer makes more tokens of.
     """
-    contrary = [
-        before.kind not in POSITIVE if point.kind in POSITIVE else before.kind in POSITIVE
-        for before, point in pairwise(points)
-    ]
+    contrary = [(before.kind in POSITIVE) is not (point.kind in POSITIVE) for before, point in pairwise(points)]
     rules = []
     for number, point in enumerate(points):
         # The turns of a kind are dealt out among its points, so that each still leaves the model a choice if it can.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +118,36 @@ def _toned(phrase: str, own: float, pull: float) -> Toned:
     return Toned(phrase, own, own - pull if phrases.concedes(phrase) else own + pull)
 
 
+def _listed(lists: aspects.Lists, quotes: Sequence[Toned | None]) -> tuple[Aspects, Aspects]:
+    """The phrases that praise and those that blame, of those that a taught summary's likes and dislikes were read from.
+
+    Args:
+        lists: The summary.
+        quotes: For each like, then each dislike, the phrase that it was read from; None where there is none.
+    """
+    sides: dict[bool, list[str]] = {True: [], False: []}
+    for number, quote in enumerate(quotes):
+        if quote:
+            tone = quote.tone - PLAIN
+            liked = tone + (LISTED if number < len(lists.likes) else -LISTED) > 0
+            if (tone if liked else -tone) >= FAINT:
+                sides[liked].append(quote.phrase)
+    return tuple(sides[True]), tuple(sides[False])
+
+
+def _standing_in(own: Mapping[str, float], pull: float) -> tuple[Aspects, Aspects]:
+    """The same where none of these is left: the clearest phrases of the side that the review's rating takes.
+
+    Args:
+        own: The phrases of the review, and the tone of each by itself.
+        pull: What its rating adds to the tone.
+    """
+    sign = 1 if pull >= 0 else -1
+    clear = [phrase for phrase, tone in own.items() if sign * (tone - PLAIN) >= SPOKEN]
+    found = tuple(sorted(clear, key=lambda phrase: -sign * own[phrase])[:KEPT])
+    return (found, ()) if sign > 0 else ((), found)
+
+
 def _phrases(review: Review) -> list[str]:
     """What a review is made of, but no phrase that states a rating."""
     return [phrase for phrase in phrases.phrases(review.title, review.text) if not ratings.states_rating(phrase)]
@@ -167,40 +197,30 @@ class Summarizer:
             for review, answer in zip(reviews, answers, strict=True)
         ]
         cut = [_phrases(review) for review in reviews]
-        tones = iter(self.tones([phrase for found in cut for phrase in found]))
-        summaries = []
-        for review, lists, found in zip(reviews, read, cut, strict=True):
-            pull = _pull(review, scale)
-            praise, blame = self._quoted(lists, [_toned(phrase, next(tones), pull) for phrase in found], pull)
-            summaries.append(
-                ReviewSummary(
-                    review_id=review.review_id,
-                    adapter_version=self.mark,
-                    praise=praise,
-                    blame=blame,
-                    **lists._asdict(),
-                )
+        pulls = [_pull(review, scale) for review in reviews]
+        quotes = [
+            support.quotes((*lists.likes, *lists.dislikes), found, self._embedder)
+            for lists, found in zip(read, cut, strict=True)
+        ]
+        tones = iter(self.tones([quote for found in quotes for quote in found if quote]))
+        sides = [
+            _listed(lists, [_toned(quote, next(tones), pull) if quote else None for quote in found])
+            for lists, found, pull in zip(read, quotes, pulls, strict=True)
+        ]
+        silent = [number for number, (praise, blame) in enumerate(sides) if not praise and not blame]
+        tones = iter(self.tones([phrase for number in silent for phrase in cut[number]]))
+        for number in silent:
+            sides[number] = _standing_in({phrase: next(tones) for phrase in cut[number]}, pulls[number])
+        return [
+            ReviewSummary(
+                review_id=review.review_id,
+                adapter_version=self.mark,
+                praise=praise,
+                blame=blame,
+                **lists._asdict(),
             )
-        return summaries
-
-    def _quoted(self, lists: aspects.Lists, toned: Sequence[Toned], pull: float) -> tuple[Aspects, Aspects]:
-        """The phrases of a review that praise and those that blame: what the lists were read from.
-
-        Where none is left, the clearest phrases of the side that the review's rating takes stand in.
-        """
-        heard = {each.phrase: each for each in toned}
-        sides: dict[bool, list[str]] = {True: [], False: []}
-        for number, quote in enumerate(support.quotes((*lists.likes, *lists.dislikes), list(heard), self._embedder)):
-            if quote:
-                tone = heard[quote].tone - PLAIN
-                liked = tone + (LISTED if number < len(lists.likes) else -LISTED) > 0
-                if (tone if liked else -tone) >= FAINT:
-                    sides[liked].append(quote)
-        if not sides[True] and not sides[False]:
-            liked = pull >= 0
-            clear = [each for each in toned if (each.own - PLAIN if liked else PLAIN - each.own) >= SPOKEN]
-            sides[liked] = [each.phrase for each in sorted(clear, key=lambda each: -abs(each.own - PLAIN))[:KEPT]]
-        return tuple(sides[True]), tuple(sides[False])
+            for review, lists, (praise, blame) in zip(reviews, read, sides, strict=True)
+        ]
 
     def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         cut = [_phrases(review) for review in reviews]
