@@ -46,7 +46,7 @@ LISTED = 1.5
 lists what it was read from: “no other good melodies” is no praise. What contradicts its list by less is left out."""
 SPOKEN = 1.25
 """How far, in log-odds, the tone of a phrase by itself must be from `PLAIN` to stand for a review of which a taught
-Summarizer lists nothing that can be quoted."""
+Summarizer lists something, but nothing that can be quoted."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
@@ -136,7 +136,7 @@ def _listed(lists: aspects.Lists, quotes: Sequence[Toned | None]) -> tuple[Aspec
 
 
 def _standing_in(own: Mapping[str, float], pull: float) -> tuple[Aspects, Aspects]:
-    """The same where none of these is left: the clearest phrases of the side that the review's rating takes.
+    """The same where of what is listed none is left: the clearest phrases of the side that the review's rating takes.
 
     Args:
         own: The phrases of the review, and the tone of each by itself.
@@ -207,7 +207,12 @@ class Summarizer:
             _listed(lists, [_toned(quote, next(tones), pull) if quote else None for quote in found])
             for lists, found, pull in zip(read, quotes, pulls, strict=True)
         ]
-        silent = [number for number, (praise, blame) in enumerate(sides) if not praise and not blame]
+        # A review of which nothing at all is listed speaks obliquely, and its clearest phrases may be mockery.
+        silent = [
+            number
+            for number, (lists, (praise, blame)) in enumerate(zip(read, sides, strict=True))
+            if (lists.likes or lists.dislikes) and not praise and not blame
+        ]
         tones = iter(self.tones([phrase for number in silent for phrase in cut[number]]))
         for number in silent:
             sides[number] = _standing_in({phrase: next(tones) for phrase in cut[number]}, pulls[number])

@@ -245,16 +245,19 @@ def test_of_a_taught_summary_too_the_tone_can_say_that_a_phrase_is_no_praise():
 def test_where_a_taught_summary_has_nothing_to_quote_what_is_clear_stands_in(
     rating: float, praise: tuple[str, ...], blame: tuple[str, ...]
 ):
-    odds = {"warm": 20.0, "songs": 1 / 50, "noon": 2.0}
-    for lists in ("none", "a fine long cable"):
-        made = written(odds, rating, f"Liked: {lists}\nDisliked: none\nCares about: none")
-        assert (made.likes, made.praise, made.blame) == ((), praise, blame)
+    odds = {"warm": 20.0, "songs": 1 / 50, "noon": 0.7}
+    made = written(odds, rating, "Liked: noon\nDisliked: none\nCares about: none")
+    assert (made.likes, made.praise, made.blame) == (("noon",), praise, blame)
+    for nothing in ("none", "a fine long cable"):
+        made = written(odds, rating, f"Liked: {nothing}\nDisliked: none\nCares about: none")
+        assert (made.likes, made.praise, made.blame) == ((), (), ()), "what is oblique may be mockery"
     made = written(odds, rating, "Liked: warm sound\nDisliked: none\nCares about: none")
     assert (made.praise, made.blame) == (("The sound is warm",), ()), "what the lists were read from is enough"
 
 
 def test_what_stands_in_is_on_its_own_side_where_the_rating_takes_none():
-    made = written({"warm": 20.0}, 3.5, "Liked: none\nDisliked: none\nCares about: none", RatingScale(step=0.5))
+    odds = {"warm": 20.0, "noon": 1.83}
+    made = written(odds, 3.5, "Liked: none\nDisliked: noon\nCares about: none", RatingScale(step=0.5))
     assert (made.praise, made.blame) == (("The sound is warm",), ())
 
 
