@@ -97,8 +97,7 @@ def phrases(title: str, text: str) -> list[str]:
     telling = {phrase.lower(): phrase for phrase in reversed(found) if _tells(phrase)}
     kept = [phrase for phrase in dict.fromkeys(found) if telling.get(phrase.lower()) == phrase]
     if not kept:
-        kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _short(whole)][:1]
-        kept = [whole for whole in kept if not _AWAITS.fullmatch(whole)]
+        kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _says(whole)][:1]
     return kept[:MOST]
 
 
@@ -128,7 +127,7 @@ def _cut(source: str) -> list[str]:
             if len(line.split()) > SHORT:
                 cut = [piece for clause in _split(line, _CLAUSE) for piece in _joined(clause)]
             parts += cut if len(cut) == 1 else [part for part in cut if _stands(part, line)]
-    return [part for part in parts if _short(part) and not _AWAITS.fullmatch(part)]
+    return [part for part in parts if _says(part)]
 
 
 def _sentences(source: str) -> list[str]:
@@ -146,8 +145,9 @@ def _joined(clause: str) -> list[str]:
     return [clause] if len(clause.split()) <= LONGEST else _split(clause, _JOIN)
 
 
-def _short(phrase: str) -> bool:
-    return len(phrase.split()) <= LONGEST and len(phrase) <= LETTERS
+def _says(phrase: str) -> bool:
+    """Whether a phrase is short enough, and not what was expected alone."""
+    return len(phrase.split()) <= LONGEST and len(phrase) <= LETTERS and not _AWAITS.fullmatch(phrase)
 
 
 def _split(text: str, marks: re.Pattern[str]) -> list[str]:

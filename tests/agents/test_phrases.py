@@ -108,6 +108,10 @@ def test_examples(text: str, expected: list[str]):
     assert phrases("", text) == expected
 
 
+def test_the_headline_stands_for_a_text_that_says_only_what_was_expected():
+    assert phrases("Great!", "I expected it to be loud.") == ["Great"]
+
+
 DENIED = (
     ("It was not (never was intended to be) easy listening for the whole of the family", "easy listening", "not"),
     ("I would never, ever, in all of my long life, call this tired thing a timeless masterpiece", "timeless", "never"),
