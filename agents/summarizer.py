@@ -45,8 +45,8 @@ LISTED = 1.5
 """How far, in log-odds, the tone of a phrase must be on the other side to be moved there from where a taught Summarizer
 lists what it was read from: “no other good melodies” is no praise. What contradicts its list by less is left out."""
 SPOKEN = 1.25
-"""How far, in log-odds, the tone of a phrase by itself must be from `PLAIN` to stand for a review of which a taught
-Summarizer lists something, but nothing that can be quoted."""
+"""How far, in log-odds, the tone of a phrase by itself must be from `PLAIN` to stand for a review of which nothing
+that a taught Summarizer lists can be quoted."""
 POINTS = 5
 """Likes and dislikes of a profile (method: about five of each)."""
 SAME = 0.6
@@ -207,11 +207,11 @@ class Summarizer:
             _listed(lists, [_toned(quote, next(tones), pull) if quote else None for quote in found])
             for lists, found, pull in zip(read, quotes, pulls, strict=True)
         ]
-        # A review of which nothing at all is listed speaks obliquely, and its clearest phrases may be mockery.
+        # A hostile review of which nothing at all is listed speaks obliquely: its clearest phrases may be mockery.
         silent = [
             number
-            for number, (lists, (praise, blame)) in enumerate(zip(read, sides, strict=True))
-            if (lists.likes or lists.dislikes) and not praise and not blame
+            for number, (lists, pull, (praise, blame)) in enumerate(zip(read, pulls, sides, strict=True))
+            if (lists.likes or lists.dislikes or pull > 0) and not praise and not blame
         ]
         tones = iter(self.tones([phrase for number in silent for phrase in cut[number]]))
         for number in silent:

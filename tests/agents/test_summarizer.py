@@ -248,11 +248,17 @@ def test_where_a_taught_summary_has_nothing_to_quote_what_is_clear_stands_in(
     odds = {"warm": 20.0, "songs": 1 / 50, "noon": 0.7}
     made = written(odds, rating, "Liked: noon\nDisliked: none\nCares about: none")
     assert (made.likes, made.praise, made.blame) == (("noon",), praise, blame)
-    for nothing in ("none", "a fine long cable"):
-        made = written(odds, rating, f"Liked: {nothing}\nDisliked: none\nCares about: none")
-        assert (made.likes, made.praise, made.blame) == ((), (), ()), "what is oblique may be mockery"
     made = written(odds, rating, "Liked: warm sound\nDisliked: none\nCares about: none")
     assert (made.praise, made.blame) == (("The sound is warm",), ()), "what the lists were read from is enough"
+
+
+@pytest.mark.parametrize("listed", ["none", "a fine long cable"])
+@pytest.mark.parametrize(
+    ("rating", "praise"), [(5, ("The sound is warm",)), (4, ("The sound is warm",)), (3, ()), (1, ())]
+)
+def test_of_what_is_oblique_only_kind_reviews_are_quoted(listed: str, rating: float, praise: tuple[str, ...]):
+    made = written({"warm": 20.0, "songs": 1 / 50}, rating, f"Liked: {listed}\nDisliked: none\nCares about: none")
+    assert (made.likes, made.praise, made.blame) == ((), praise, ()), "the rest may be mockery"
 
 
 def test_what_stands_in_is_on_its_own_side_where_the_rating_takes_none():
