@@ -152,7 +152,7 @@ class _Known:
         said = [(point.quality_review, point.quality), (point.taste_review, point.taste)]
         listed = all(phrase in self._listed(id_, liked) for id_, phrase in said if phrase)
         known = all(id_ in self._summaries or id_ in self._names for id_, _ in said if id_)
-        met = not point.taste or self._close([point.quality], [point.taste])
+        met = not (point.quality and point.taste) or self._close([point.quality], [point.taste])
         return [id_ for id_, _ in said if id_] if listed and known and met else []
 
     def of_text(self, sentence: str, near: Sequence[tuple[str, float]]) -> list[str]:

@@ -105,7 +105,7 @@ class Point(Record):
     taste_review: str = ""
     """The user's review that the point rests on, or what stands for an imported profile."""
     taste: str = ""
-    """What the user wrote there, in the user's words, where that meets the quality."""
+    """What the user wrote there, in the user's words, where that meets the quality; of a precedent, what made it so."""
     profiled: bool = False
     """Whether the taste is of an imported profile."""
 
@@ -145,7 +145,9 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     """
     tastes, taste_vectors = _aspects(sides, sides.user, embedder)
     qualities, quality_vectors = _aspects(sides, sides.item, embedder)
-    met = _meetings(qualities, quality_vectors, tastes, taste_vectors) + _precedent(sides, embedder)
+    met = _meetings(qualities, quality_vectors, tastes, taste_vectors) + _precedent(
+        sides, embedder, tastes, taste_vectors, quality_vectors
+    )
     met.sort(key=lambda found: -found.point.strength)
     unmet = sorted(_unmet(qualities, quality_vectors, tastes, taste_vectors), key=lambda found: -found.point.strength)
     ranked = [*met, *_alternating(unmet)]
@@ -246,8 +248,18 @@ def _meetings(
     return met
 
 
-def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
-    """The nearest of the items that the user reviewed last, where it stands out and its rating was not usual."""
+def _precedent(
+    sides: Sides,
+    embedder: Embedder,
+    tastes: Sequence[_Aspect],
+    taste_vectors: NDArray[np.float32],
+    quality_vectors: NDArray[np.float32],
+) -> list[_Found]:
+    """The nearest of the items that the user reviewed last, where it stands out and its rating was not usual.
+
+    With it goes what the user wrote there that is nearest to the item or to what others say of it; where the user wrote
+    nothing on the side of the rating it would be a claim that the review does not bear out.
+    """
     target = sides.texts.get(sides.history.item_id)
     past = [review for review in sides.history.user_reviews if review.item_id in sides.texts]
     usual = sides.history.user_rated.average
@@ -266,10 +278,17 @@ def _precedent(sides: Sides, embedder: Embedder) -> list[_Found]:
     told = review.rating > middle if away > 0 else review.rating < middle
     if abs(away) < TELLING or not told:
         return []
+    rows = [
+        row for row, taste in enumerate(tastes) if taste.review_id == review.review_id and taste.liked is (away > 0)
+    ]
+    if not rows:
+        return []
+    about = cosines(taste_vectors[rows], np.concatenate([vectors[:1], quality_vectors])).max(axis=1)
     point = Point(
         kind=Kind.PRECEDENT_FOR if away > 0 else Kind.PRECEDENT_AGAINST,
         strength=float(close[nearest]),
         taste_review=review.review_id,
+        taste=tastes[rows[int(about.argmax())]].phrase,
     )
     return [_Found(point, vectors[1 + nearest])]
 

@@ -50,12 +50,12 @@ _TURNS: dict[Kind, tuple[str, ...]] = {
         "among what others dislike is “{quality}”, and in {item} the user disliked “{taste}”",
     ),
     Kind.PRECEDENT_FOR: (
-        "of what the user has reviewed lately {item} comes closest, and that was a success",
-        "the nearest thing among the user's latest reviews is {item}, and it went down well",
+        "of what the user has reviewed lately {item} comes closest, and in it the user liked “{taste}”",
+        "the nearest thing among the user's latest reviews is {item}, and it went down well, “{taste}”",
     ),
     Kind.PRECEDENT_AGAINST: (
-        "of what the user has reviewed lately {item} comes closest, and that was a disappointment",
-        "the nearest thing among the user's latest reviews is {item}, and it did not go down well",
+        "of what the user has reviewed lately {item} comes closest, and in it the user disliked “{taste}”",
+        "the nearest thing among the user's latest reviews is {item}, and it did not go down well, “{taste}”",
     ),
     Kind.PRAISE: (
         "one reviewer praises it with the words “{quality}”",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import assert_never
 
@@ -11,6 +12,8 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.records import Expert
 from whylike.settings import Settings
 
+# OpenVINO tells its makers over the network that it was imported, unless what it tells them with is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # torch's threads wait for one another by spinning. Beside any other busy process the default spins so long that a token
 # takes ten times its time or more; this much costs a tenth on an idle machine. It is read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")

@@ -221,7 +221,7 @@ def traced(model: PreTrainedModel) -> ov.Model:
     example = (ids, ids, torch.zeros(rows, 1, new, new + old), torch.tensor([1, 3]), *past)
     with torch.inference_mode():
         script = torch.jit.trace(_Step(model).eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
-    # Not openvino.convert_model, which reports to its makers over the network.
+    # What openvino.convert_model does, without its reports to its makers.
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(script, example_input=example)
     graph = frontend.convert(frontend.load(decoder))

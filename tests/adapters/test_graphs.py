@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -169,3 +172,18 @@ def test_a_cache_that_cannot_be_written_is_named(base: Base, tmp_path: Path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(EngineError, match=r"cache.*set cache to a folder"):
         Graphs(base, tmp_path / "cache", exact=True).model()
+
+
+def test_nothing_is_reported_to_the_makers_of_openvino(tmp_path: Path):
+    """Its own package for that notes in the home whom it reports as, and imports what sends."""
+    program = "import sys, whylike.adapters.engines.graphs; print([m for m in sys.modules if 'telemetry.' in m])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == ["[]"]
+    assert not (tmp_path / "intel").exists()
