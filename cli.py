@@ -195,11 +195,12 @@ def explain(
     verbose: Verbose = 0,
 ) -> None:
     """Say what a user would rate an item, how sure that is, and why."""
+    from whylike.memory.connection import existing
     from whylike.progress import Watch
 
     user, item = _id("--user", user), _id("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
-    settings = _settings(store, verbose, engine=engine, item_profile=item_profile)
+    settings = existing(_settings(store, verbose, engine=engine, item_profile=item_profile))
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
         from whylike.graph.pair import Services
@@ -275,6 +276,7 @@ def show_profile(
 ) -> None:
     """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews."""
     from whylike.card import profile_card
+    from whylike.memory.connection import existing
     from whylike.memory.nearest import not_found
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
@@ -284,7 +286,7 @@ def show_profile(
         raise typer.BadParameter("give either --user or --item")
     side = Side.USER if user is not None else Side.ITEM
     subject = _id(f"--{side}", user or item or "")
-    settings = _settings(store, verbose)
+    settings = existing(_settings(store, verbose))
     with Truth.open(settings) as truth:
         known = truth.item(subject) if side is Side.ITEM else None
         if known is None and not (side is Side.USER and truth.has_user(subject)):
@@ -308,10 +310,11 @@ def show_profile(
 @index_app.command(epilog=examples("whylike index rebuild"))
 def rebuild(store: Store = None, verbose: Verbose = 0) -> None:
     """Make the index of vectors again from the store."""
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
 
-    settings = _settings(store, verbose)
+    settings = existing(_settings(store, verbose))
     with Truth.open(settings) as truth, Watch(messages(), "opening the index") as watch:
         from whylike.memory.embeddings import Embedder
         from whylike.memory.index import Index

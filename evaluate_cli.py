@@ -106,6 +106,7 @@ def ratings(
     from whylike.evaluation.ratings import evaluate
     from whylike.evaluation.report import write_report
     from whylike.graph.pair import Services
+    from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.ratings_card import exp3rt_card, ratings_card
     from whylike.records import Expert
@@ -113,6 +114,8 @@ def ratings(
 
     log(verbose)
     settings = load({"store": store, "engine": engine})
+    if exp3rt is None:
+        existing(settings)
     with (
         Watch(messages(), "loading the model") as watch,
         Services.open(settings, told=watch.index) as services,

@@ -51,13 +51,14 @@ def summaries(
     from whylike.adapters.engines import open_engine
     from whylike.adapters.registry.registry import Registry
     from whylike.evaluation.summaries import evaluate_summaries, held_annotations
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
     from whylike.records import Expert
     from whylike.settings import load
 
     log(verbose)
-    settings = load({"store": store})
+    settings = existing(load({"store": store}))
     with Truth.open(settings) as truth:
         registry = Registry(settings, truth)
         version = _version(registry, Expert.SUMMARIZER, adapter, base=base)
@@ -92,13 +93,14 @@ def reasons(
     from whylike.evaluation.reasoning import newest
     from whylike.evaluation.reasons import evaluate_reasons
     from whylike.graph.services import Services
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
     from whylike.records import Expert
     from whylike.settings import load
 
     log(verbose)
-    settings = load({"store": store})
+    settings = existing(load({"store": store}))
     with Truth.open(settings) as truth:
         registry = Registry(settings, truth)
         version = _version(registry, Expert.REASONER, adapter, base=base)

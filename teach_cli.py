@@ -90,12 +90,13 @@ def summaries(
     from whylike.agents.teacher import Teacher
     from whylike.graph.annotating import annotate_summaries
     from whylike.graph.state import Event
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
-    settings = load({"store": store})
+    settings = existing(load({"store": store}))
     teacher = Teacher.open(settings)
     with Opened.open(settings) as opened, Watch(messages(), "choosing reviews") as watch:
         found = annotate_summaries(
@@ -138,11 +139,12 @@ def reasons(
     from whylike.graph.filtering import filter_reasons
     from whylike.graph.services import Services
     from whylike.graph.state import Event
+    from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
-    settings = load({"store": store})
+    settings = existing(load({"store": store}))
     asked = Teacher.open(settings) if teacher == "openai" else None
     with (
         Watch(messages(), "loading the model") as watch,
@@ -225,13 +227,14 @@ def train(
     from whylike.graph import lessons
     from whylike.graph.services import Services
     from whylike.graph.state import Event
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
     from whylike.records import Expert, RatingScale
     from whylike.settings import load
 
     log(verbose)
-    settings = load({"store": store})
+    settings = existing(load({"store": store}))
     who = Expert(expert)
     other = None if also_scale is None else RatingScale.parse(also_scale)
     flags = {"epochs": epochs, "rate": rate, "rank": rank, "batch": batch, "seed": seed}

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, fu
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from whylike.errors import StoreError, UsageError, WhylikeError
+from whylike.settings import Settings
 
 FILE = "whylike.sqlite3"
 """The SQLite file in the store's folder."""
@@ -80,6 +81,19 @@ UNREACHED = {
     r"connection option": f"mend what follows the ? in database_url; {EXAMPLE} is enough",
 }
 """Patterns of what is said where no connection comes about, and how to mend it; the first that is found counts."""
+
+
+def existing(settings: Settings) -> Settings:
+    """The settings as they are, for commands that read what is in a store, and so have to make none.
+
+    Raises:
+        UsageError: The store that they name is not there.
+    """
+    if not settings.database_url and not (settings.store / FILE).exists():
+        raise UsageError(
+            f"there is no store in {settings.store}; `whylike ingest` makes one, or name another with --store"
+        )
+    return settings
 
 
 def url_of(folder: Path, database_url: str | None) -> URL:

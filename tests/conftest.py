@@ -28,8 +28,9 @@ from xdist.scheduler import LoadFileScheduling
 
 import whylike.cli
 from whylike.adapters.engines.base import Adapter
+from whylike.memory.store import Store
 from whylike.records import Expert
-from whylike.settings import Settings
+from whylike.settings import Settings, load
 
 # Before any library reads them.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -78,8 +79,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
-    """A stand-in for `whylike.graph.pair`."""
+def empty_store(workplace: Path) -> Iterator[Store]:
+    """The workplace's store, with nothing in it."""
+    with Store.open(load()) as store:
+        yield store
+
+
+@pytest.fixture
+def graph(empty_store: Store, monkeypatch: pytest.MonkeyPatch) -> Graph:
+    """A stand-in for `whylike.graph.pair`, beside an empty store."""
     fake = Graph()
     monkeypatch.setitem(sys.modules, "whylike.graph.pair", fake)
     return fake

@@ -114,6 +114,8 @@ def test_explain_json_is_the_document_and_nothing_else(run: Any, graph: Graph) -
 
 
 def test_explain_passes_on_what_was_asked(run: Any, graph: Graph, workplace: Path) -> None:
+    with Store.open(load({"store": "other"})):
+        pass
     run("explain", "--user", "ann", "--item", "i1")
     run(
         "explain", "--user", "ann", "--item", "i1", "--no-reason", "--as-of", "2020-01-01T00:00:00Z", "--store", "other"

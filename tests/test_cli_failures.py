@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pretended import HOSTILE, Graph
 
 import whylike.cli
 from whylike.errors import EngineError, NotFoundError
+from whylike.memory.store import Store
 
 ROOT = Path(whylike.cli.__file__).parent
 
@@ -116,8 +118,8 @@ def _started(body: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
-    with _started("print('ready', flush=True); signal.pause()", tmp_path) as process:
+def test_ctrl_c_is_quiet(empty_store: Store) -> None:
+    with _started("print('ready', flush=True); signal.pause()", empty_store.folder) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
@@ -125,11 +127,11 @@ def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, "", "whylike: stopping\n")
 
 
-def test_ctrl_c_ends_what_does_not_end_itself(tmp_path: Path) -> None:
+def test_ctrl_c_ends_what_does_not_end_itself(empty_store: Store) -> None:
     """An engine that finishes its batch first, in a thread that the process waits for."""
     never = "import threading; threading.Thread(target=threading.Event().wait).start(); print('ready', flush=True)"
     for body in (f"{never}; signal.pause()", f"{never}\n        while True:\n            {STUBBORN}"):
-        with _started(body, tmp_path) as process:
+        with _started(body, empty_store.folder) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline() == "ready\n"
@@ -142,9 +144,9 @@ def test_ctrl_c_ends_what_does_not_end_itself(tmp_path: Path) -> None:
 STUBBORN = "try: signal.pause()\n            except KeyboardInterrupt: pass"
 
 
-def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
+def test_a_broken_pipe_is_quiet(empty_store: Store) -> None:
     body = "return pretended.Explanation.model_validate(pretended.EXPLANATION | {{'notes': ['long'] * 100_000}})"
-    with _started(body.format(), tmp_path) as process:
+    with _started(body.format(), empty_store.folder) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "{\n"
@@ -202,3 +204,29 @@ def test_settings_that_may_not_be_read_are_one_sentence(run: Any, workplace: Pat
     result = run(*command.split(), *pair)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("whylike: whylike.toml cannot be read: Input/output error; mend it")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "explain --user u --item i",
+        "profile show --user u",
+        "index rebuild",
+        "train summarizer",
+        "annotate summaries",
+        "annotate reasons",
+        "evaluate ratings",
+        "evaluate reasons",
+        "evaluate summaries",
+    ],
+)
+def test_what_only_reads_makes_no_store(run: Any, workplace: Path, asked: str) -> None:
+    """A misspelt --store would be answered from nothing otherwise."""
+    refused = run(*asked.split(), "--store", "stroe")
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+    assert re.fullmatch(
+        r"whylike: there is no store in \S*stroe; `whylike ingest` makes one, or name another with --store\n",
+        refused.stderr,
+    )
+    assert not (workplace / "stroe").exists()

@@ -120,6 +120,7 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
     assert isinstance(anew.exception, TypeError), "the same was trained for what comes along, but not in this store"
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_without_annotations_nothing_is_learned(run: Callable[..., Result]):
     refused = run("train", "summarizer")
     assert refused.exit_code == 2
@@ -212,6 +213,7 @@ def test_the_readmes_commands_lead_from_reviews_to_adapters_and_reasons_that_wer
     assert "0 decided now" in " ".join(again.stdout.split())
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
     for arguments, said in (
         (["train", "summarizer", "--limit", 3], "--limit"),
@@ -230,6 +232,7 @@ def test_what_does_not_fit_together_is_refused(run: Callable[..., Result]):
         assert said in refused.stderr
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[..., Result]):
     refused = run("train", "reward")
     assert refused.exit_code == 2
