@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from whylike.agents.calibration import GROUPS, MODEL, Calibrator
+from whylike.agents.calibration import AVERAGES, CURVES, EVIDENCE, GROUPS, MODEL, PROFILES, TEXTS, Calibrator
 from whylike.evaluation.calibrating import SURE
 from whylike.evaluation.distributions import Coverage, Sharpness
 from whylike.evaluation.metrics import Difference, Error
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 MAIN = ("bias", "matrix_factorisation")
 """The baselines that matter most."""
+MEANT = {
+    AVERAGES: "what the user and the item usually get",
+    EVIDENCE: "how many ratings there are of either, how far apart they are, and the item's newest",
+    CURVES: "squares of the averages, and their product",
+    PROFILES: "how close the user's lists are to the item's",
+    TEXTS: "where the lists stand among all",
+    MODEL: "what the language model answered",
+}
+"""What the groups of features are, for readers."""
 
 
 def ratings_card(found: RatingsEvaluation) -> RenderableType:
@@ -94,9 +103,9 @@ def differences_table(differences: Mapping[str, Difference]) -> Table:
 
 
 def slices_table(found: RatingsEvaluation) -> Table:
-    """RMSE by how much was known of the user."""
+    """RMSE by how much the user had written before the test began."""
     names = {"warm": "over 3 (warm)", "cold": "1 to 3 (cold)", "unseen": "none (unseen)"}
-    table = figures("RMSE by earlier reviews", "pairs", "bias", "calibrated", "less bias, 95%", "covered")
+    table = figures("RMSE by reviews before the test", "pairs", "bias", "calibrated", "less bias, 95%", "covered")
     for name, part in found.slices.items():
         off = part.baselines["bias"].rmse, part.readouts["calibrated"].rmse
         told = (*(f"{each:.3f}" for each in off), _less(part.difference)[1], f"{part.covered:.0%}")
@@ -130,9 +139,10 @@ def calibrator_lines(calibrator: Calibrator) -> list[str]:
     lines = [f"The calibrator, fitted on {calibrator.pairs:,} pairs, uses: {', '.join(calibrator.groups)}."]
     for each in calibrator.tried[1:]:
         taken = "used" if set(each.groups) <= set(calibrator.groups) else "not used"
-        verdict = taken if len(each.groups) > 1 else "always used"
-        before = f"changes the mean squared error of {each.pairs:,} pairs by {each.gain:+.4f}"
-        lines.append(f"Cross-validated, {each.groups[-1]} {before} (standard error {each.error:.4f}): {verdict}.")
+        verdict = taken if len(each.groups) > 1 else "used in any case, for the rating is made of them"
+        changes = f"change the mean squared error of {each.pairs:,} pairs by {each.gain:+.4f}"
+        last = each.groups[-1]
+        lines.append(f"Cross-validated, {last} ({MEANT[last]}) {changes} (standard error {each.error:.4f}): {verdict}.")
     lines.append(f"A further group is used where that lowers the error by more than {SURE:g} standard errors.")
     if MODEL not in calibrator.groups and any(MODEL in each.groups for each in calibrator.tried):
         lines.append("So the language model adds nothing certain to these ratings, and does not move them.")

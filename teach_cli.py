@@ -68,7 +68,8 @@ def annotate(
     passed: list[int] = []
     with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
         new, there = opened.add_annotations(read_annotations(file, passed.append), str(file))
-    results().print(f"{new:,} new, {there:,} there already: what a teacher wrote.{_left_out(passed)}", highlight=False)
+    told = f"{many(new, 'new annotation')}, {there:,} there already.{_left_out(passed)}"
+    results().print(told, highlight=False)
 
 
 @annotate_app.command(epilog=examples(SUMMARIES_OF))
@@ -289,7 +290,7 @@ def _left_out(lines: list[int]) -> str:
         return ""
     named = ", ".join(f"{line:,}" for line in lines[:NAMED]) + (" and later ones" if len(lines) > NAMED else "")
     where = f"{'line' if len(lines) == 1 else 'lines'} {named}"
-    return f" Left out as naming nothing or joined badly: {many(len(lines), 'row')} ({where})."
+    return f" Left out, since their lists are missing, empty or run together: {many(len(lines), 'row')} ({where})."
 
 
 def summarized_card(found: Read) -> RenderableType:

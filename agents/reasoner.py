@@ -51,11 +51,11 @@ _TURNS: dict[Kind, tuple[str, ...]] = {
     ),
     Kind.PRECEDENT_FOR: (
         "of what the user has reviewed lately {item} comes closest, and in it the user liked “{taste}”",
-        "the nearest thing among the user's latest reviews is {item}, and it went down well, “{taste}”",
+        "the nearest thing among the user's latest reviews is {item}, which the user praised with the words “{taste}”",
     ),
     Kind.PRECEDENT_AGAINST: (
         "of what the user has reviewed lately {item} comes closest, and in it the user disliked “{taste}”",
-        "the nearest thing among the user's latest reviews is {item}, and it did not go down well, “{taste}”",
+        "the nearest thing among the user's latest reviews is {item}, of which the user complained “{taste}”",
     ),
     Kind.PRAISE: (
         "one reviewer praises it with the words “{quality}”",

@@ -80,19 +80,21 @@ def figures(
     scale = known[0].scale
     values = np.array(scale.values)
     heard = sum(each.heard is not None for each in known)
-    shares = {
-        **({"raw": np.array([raw(each) for each in known])} if heard else {}),
-        "moved_averages": np.array([each.spoken(TRUST) for each in known]),
-        "calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)]),
-    }
+    shares = {"calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)])}
+    if heard:
+        shares = {
+            "raw": np.array([raw(each) for each in known]),
+            "moved_averages": np.array([each.spoken(TRUST) for each in known]),
+            **shares,
+        }
     readouts: dict[str, list[float]] = {}
     if heard:
         readouts = {
             "expectation": list(shares["raw"] @ values),
             "mode": [mode(values, each) for each in shares["raw"]],
+            "moved_averages": list(shares["moved_averages"] @ values),
         }
     readouts |= {
-        "moved_averages": list(shares["moved_averages"] @ values),
         "calibrated": list(shares["calibrated"] @ values),
         "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
     }

@@ -13,6 +13,7 @@ from whylike.errors import UsageError
 from whylike.evaluation.figures import Figures
 from whylike.evaluation.metrics import Difference, Error
 from whylike.evaluation.ratings import RatingsEvaluation
+from whylike.terminal import many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def _printed(card: RenderableType) -> list[str]:
 
 
 def _calibration(found: Figures) -> Figure:
-    figure, axes = _plot("probability that was given", "share that came true")
+    figure, axes = _plot("probability that the calibrated answer gave", "share that came true; the larger, the more")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axes.scatter(
         [each.predicted for each in found.reliability],
@@ -93,10 +94,10 @@ def _calibration(found: Figures) -> Figure:
 
 
 def _history(found: Figures) -> Figure:
-    figure, axes = _plot("earlier ratings of the user", "RMSE")
-    labels = [f"{each.label}\n{each.pairs:,}" for each in found.by_history]
-    for name in ("bias", "calibrated"):
-        axes.plot(labels, [each.rmse[name] for each in found.by_history], marker="o", label=name)
+    figure, axes = _plot("ratings that the user had given before the pair, and the number of pairs", "RMSE")
+    labels = [f"{each.label}\n{many(each.pairs, 'pair')}" for each in found.by_history]
+    for name, mark in (("bias", "o"), ("calibrated", "x")):  # no line: neighbouring bins are of other users
+        axes.plot(labels, [each.rmse[name] for each in found.by_history], linestyle="", marker=mark, label=name)
     axes.legend()
     return figure
 

@@ -288,7 +288,7 @@ def test_the_command(settings: Settings, whole: RatingsEvaluation, monkeypatch: 
     for words in (
         "matrix factorisation (baseline)",
         "calibrated less bias",
-        "RMSE by earlier reviews",
+        "RMSE by reviews before the test",
         "one step",
         "The interval claims",
     ):

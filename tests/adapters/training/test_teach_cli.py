@@ -96,7 +96,7 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
             versions[line[1]] = done.stdout.partition(" ")[0]
             assert done.stdout.startswith(f"{line[1]}-")
     again = run("annotate", "--import", "summaries.jsonl")
-    assert again.stdout == f"0 new, {ROWS} there already: what a teacher wrote.\n"
+    assert again.stdout == f"0 new annotations, {ROWS} there already.\n"
     with Store.open(Settings()) as store:
         learned, held = held_out(examples_for(Expert.SUMMARIZER, store))
     assert held
@@ -141,7 +141,8 @@ def test_rows_that_are_left_out_are_named(empty: int, said: str, run: Callable[.
     (workplace / "some").write_text("".join(f"{json.dumps(each)}\n" for each in told))
     done = run("annotate", "--import", "some")
     told = " ".join(done.stdout.split())
-    assert told == (f"1 new, 0 there already: what a teacher wrote. Left out as naming nothing or joined badly: {said}")
+    why = "since their lists are missing, empty or run together"
+    assert told == f"1 new annotation, 0 there already. Left out, {why}: {said}"
 
 
 def test_a_file_that_cannot_be_read_is_refused(run: Callable[..., Result], workplace: Path):
