@@ -41,12 +41,12 @@ class Lately:
 
     def _distance(self, rated: RatedAt) -> float:
         """How far from the middle of its interval a rating was, as foretold just before it without the model."""
-        if rated.review_id not in self._known:
+        distance = self._known.get(rated.review_id)
+        if distance is None:
             pair = rated.user_id, rated.item_id, rated.timestamp
             known = history(self._store, *pair, self._reviews)
             told = readout(known, general(self._store, *pair), self._store.scale)
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[rated.review_id] = distance = self._calibrator.distance(told, rated.rating)
-            return distance
-        return self._known[rated.review_id]
+        return distance
