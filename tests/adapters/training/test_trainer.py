@@ -11,18 +11,22 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
+from trl.trainer.sft_config import SFTConfig
 
 from whylike.adapters.engines.base import Message, Prompt
 from whylike.adapters.engines.model import Base, find_base
 from whylike.adapters.registry.identity import fingerprint
+from whylike.adapters.training import trainer
 from whylike.adapters.training.answers import AnswerTrainer
 from whylike.adapters.training.examples import Example
-from whylike.adapters.training.trainer import News, Recipe, Trained, train
+from whylike.adapters.training.trainer import News, Recipe, Trained, _config, _loaded, train
 from whylike.errors import UsageError
 from whylike.settings import Settings
 
@@ -218,3 +222,34 @@ def test_a_cpu_that_cannot_multiply_bf16_trains_in_fp32(
     assert multiplied == {torch.bfloat16 if half else torch.float32}
     kept = load_file(trained.folder / "adapter_model.safetensors")
     assert {weight.dtype for weight in kept.values()} == {torch.bfloat16}, "the same file comes of both"
+
+
+def test_a_model_of_four_bits_learns(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With the settings of a GPU (QLoRA), but computed here: bitsandbytes has kernels for a CPU too."""
+    loaded: list[PreTrainedModel] = []
+
+    def load(*asked: Any, **_: bool) -> PreTrainedModel:
+        loaded.append(_loaded(*asked, on_gpu=True))
+        return loaded[0]
+
+    made = SFTConfig.__init__
+
+    def here(self: SFTConfig, **given: Any) -> None:
+        made(self, **given | {"use_cpu": True, "dataloader_pin_memory": False})
+
+    monkeypatch.setattr(trainer, "_loaded", load)
+    monkeypatch.setattr(trainer, "_config", lambda *asked, **given: _config(*asked, **given | {"on_gpu": True}))
+    monkeypatch.setattr(SFTConfig, "__init__", here)
+    news: list[News] = []
+    trained = train(base, LEARNED, CHECKED, RECIPE, tmp_path / "four", told=news.append)
+    quantized = [module for module in loaded[0].modules() if isinstance(module, Linear4bit)]
+    assert len(quantized) >= 7 * loaded[0].config.num_hidden_layers
+    for module in quantized:
+        assert module.weight.quant_state.quant_type == "nf4"
+        assert module.weight.quant_state.nested, "the constants are quantized as well"
+        assert module.compute_dtype is torch.bfloat16
+    losses = [each.validation for each in news if each.validation is not None]
+    assert losses[-1] < losses[0]
+    learned = load_file(trained.folder / "adapter_model.safetensors")
+    assert learned
+    assert all(weight.is_floating_point() and weight.isfinite().all() for weight in learned.values())
