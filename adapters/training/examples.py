@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from whylike.adapters.engines.base import Prompt
 from whylike.adapters.engines.rendering import Renderer
+from whylike.agents.recipe import digest
 from whylike.records import RatingScale, Record
 
 IGNORED = -100
@@ -29,6 +30,11 @@ class Example(Record):
     """Whose label the answer is, where it is a rating."""
 
 
+def hash_of(examples: Sequence[Example]) -> str:
+    """What examples are known by: their order counts, but no field that an example gains later and leaves as it is."""
+    return digest([example.model_dump(mode="json", exclude_defaults=True) for example in examples])
+
+
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
     """The examples without, and those of, about `share` of the groups; a group falls on the same side in every file.
 
@@ -46,8 +52,8 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
 
 def place(group: str, seed: int) -> float:
     """Where a group lies between 0 and 1, by chance but always there."""
-    digest = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8]) / 2**64
+    drawn = hashlib.sha256(f"{seed}:{group}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(drawn[:8]) / 2**64
 
 
 def tokens(example: Example, renderer: Renderer, tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from whylike.adapters.engines.model import find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
-from whylike.adapters.training.examples import Example, place, split
+from whylike.adapters.training.examples import Example, hash_of, place, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, processes, train
@@ -117,7 +117,7 @@ def teach(
         last = min({each.group for each in learned}, key=lambda group: place(group, 1 + recipe.seed), default="")
         taken, validation = ([each for each in learned if (each.group == last) is side] for side in (False, True))
     base_hash = base_fingerprint(settings) or ""
-    data_hash = digest([example.model_dump(mode="json") for example in (*taken, *validation)])
+    data_hash = hash_of((*taken, *validation))
     name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json'), parent])[:12]}"
     work = store.folder / FOLDER / name
     work.parent.mkdir(parents=True, exist_ok=True)
