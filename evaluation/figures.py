@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from whylike.agents.calibration import Calibrator, Readout
@@ -80,20 +81,15 @@ def figures(
     scale = known[0].scale
     values = np.array(scale.values)
     heard = sum(each.heard is not None for each in known)
-    shares = {"calibrated": np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)])}
-    if heard:
-        shares = {
-            "raw": np.array([raw(each) for each in known]),
-            "moved_averages": np.array([each.spoken(TRUST) for each in known]),
-            **shares,
-        }
+    shares: dict[str, NDArray[np.float64]] = {}
     readouts: dict[str, list[float]] = {}
     if heard:
-        readouts = {
-            "expectation": list(shares["raw"] @ values),
-            "mode": [mode(values, each) for each in shares["raw"]],
-            "moved_averages": list(shares["moved_averages"] @ values),
-        }
+        shares["raw"] = np.array([raw(each) for each in known])
+        shares["moved_averages"] = np.array([each.spoken(TRUST) for each in known])
+        readouts["expectation"] = list(shares["raw"] @ values)
+        readouts["mode"] = [mode(values, each) for each in shares["raw"]]
+        readouts["moved_averages"] = list(shares["moved_averages"] @ values)
+    shares["calibrated"] = np.array([own.distribution(each) for own, each in zip(calibrators, known, strict=True)])
     readouts |= {
         "calibrated": list(shares["calibrated"] @ values),
         "calibrated_mode": [mode(values, each) for each in shares["calibrated"]],
