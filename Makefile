@@ -67,17 +67,18 @@ adapters: setup ## train the adapters that come with whylike anew, from reviews 
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/review_summaries.jsonl.gz
 	$(BIN)/whylike annotate --store $(SCHOOL) --import $(TEACHER)/reasons.jsonl.gz
 	rm -rf $(TAUGHT) && mkdir -p $(TAUGHT)/adapters/optional
-	$(BIN)/whylike train summarizer --epochs 2 --store $(SCHOOL) --json \
+	$(BIN)/whylike train summarizer --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(TAUGHT)/summarizer.json
 	@# The Predictor learns with reasons that rest on this Summarizer's summaries.
 	$(BIN)/whylike adapters promote --store $(SCHOOL) $$($(NAMED) $(TAUGHT)/summarizer.json)
-	$(BIN)/whylike train predictor --limit 2400 --reasons 600 --epochs 1 --store $(SCHOOL) --json > $(SCHOOL)/first.json
+	$(BIN)/whylike train predictor --limit 2400 --reasons 600 --store $(SCHOOL) --json \
+		--data "Amazon reviews of digital music (2014); for research only." > $(SCHOOL)/first.json
 	@# It comes to stores of many kinds: it goes on with another scale, and with profiles in place of reviews.
 	$(BIN)/whylike train predictor --from $$($(NAMED) $(SCHOOL)/first.json) --also-scale 1:10 --limit 600 --reasons 400 \
-		--epochs 1 --store $(SCHOOL) --json \
+		--store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014); for research only." > $(TAUGHT)/predictor.json
 	@# The base model is the better Reasoner, so a taught one comes along for those who promote it.
-	$(BIN)/whylike train reasoner --epochs 3 --store $(SCHOOL) --json \
+	$(BIN)/whylike train reasoner --store $(SCHOOL) --json \
 		--data "Amazon reviews of digital music (2014), $(TERMS)." > $(SCHOOL)/reasoner.json
 	cp -R $(SCHOOL)/adapters/$$($(NAMED) $(SCHOOL)/reasoner.json) $(TAUGHT)/adapters/optional/
 	@# Of all that may lie in the school's store only what the trainings named.

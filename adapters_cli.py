@@ -8,7 +8,7 @@ import getpass
 import json
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,12 @@ from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, messages, plain, results
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
     from rich.console import RenderableType
 
     from whylike.adapters.engines.base import Engine
     from whylike.adapters.registry.registry import Details, Listing, Registry
+    from whylike.records import AdapterCard
 
 EXAMPLE = "reasoner-3fa9c2d1"
 ALONE = "the base model alone"
@@ -156,10 +158,12 @@ def details_card(details: Details) -> RenderableType:
         "content": card.content_hash,
         "data": " ".join(filter(None, (card.data, card.data_hash and f"(hash {card.data_hash})"))) or "not known",
         **({"scales": ", ".join(map(str, card.scales))} if card.scales else {}),
-        "parent": card.parent or "none",
+        "parent": _parents(card) or "none",
         "rank": str(card.rank),
         "created": f"{_day(card.created_at)} by `{card.command}`",
-        "settings": json.dumps(card.settings, ensure_ascii=False) if card.settings else "not known",
+        "settings": _listed(card.settings) or "not known",
+        "environment": _listed(card.environment) or "not known",
+        **({"examples": _listed(made_with)} if (made_with := _made_with(card)) else {}),
         "metrics": _metrics(card.metrics) or "not known",
     }
     for name, fact in facts.items():
@@ -213,6 +217,25 @@ def _somebody() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # in a container a user may have no name
         return f"user {os.getuid()}"
+
+
+def _parents(card: AdapterCard) -> str:
+    """What a training went on from, nearest first."""
+    made = {each.version: f"{each.version} by `{each.command}`" for each in reversed(card.ancestors)}
+    return ", which went on from ".join(made.values()) or card.parent or ""
+
+
+def _made_with(card: AdapterCard) -> dict[str, JsonValue]:
+    """How the examples were made; when the newest of them was written as a day."""
+    until = card.made_with.get("learned_until")
+    return {**card.made_with, **({"learned_until": _day(until)} if isinstance(until, int) else {})}
+
+
+def _listed(facts: Mapping[str, JsonValue]) -> str:
+    return ", ".join(
+        f"{name} {fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)}"
+        for name, fact in facts.items()
+    )
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -262,11 +262,15 @@ class Provenance(Record):
     """Those whose labels it was taught to answer with; empty where that is not known, and of one that does not rate."""
     parent: str | None = None
     """The adapter version that its training went on from."""
+    ancestors: tuple[AdapterCard, ...] = ()
+    """The cards of that version and of those that it went on from, the parent's last, each without its own."""
     made_with: dict[str, JsonValue] = {}
     """What pairs that it learned from were asked about with: other experts' versions, limits, `learned_until` (seconds
     since 1970, of the latest of them)."""
     settings: dict[str, JsonValue] = {}
     """Every setting of its training."""
+    environment: dict[str, str] = {}
+    """What else its weights depend on: device and precision of its training, and the versions of the libraries."""
     metrics: dict[str, float] = {}
 
 

@@ -222,6 +222,7 @@ def train(
         raise typer.BadParameter("--from goes on at the rank of that adapter; leave out --rank")
     from rich.console import Console
 
+    from whylike.adapters.engines.model import device
     from whylike.adapters.registry.registry import Registry
     from whylike.adapters.training.teach import RECIPES, examples_for, going_on, teach
     from whylike.adapters.training.trainer import processes
@@ -247,7 +248,7 @@ def train(
     if start:
         with Opened.open(settings) as opened:
             recipe = going_on(recipe, Registry(settings, opened), who, start)
-    group = processes()
+    group = processes(device(settings.device))
     made_with: dict[str, JsonValue] = {}
     with Watch(messages() if group.is_main_process else Console(quiet=True), "loading the model") as watch:
         if expert in RATINGS:

@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Adapter, Weighing
-from whylike.adapters.engines.model import find_base
+from whylike.adapters.engines.model import device, find_base
 from whylike.adapters.registry.identity import base_fingerprint, fingerprint
 from whylike.adapters.training.examples import Example, place
 from whylike.adapters.training.teach import VALIDATION
-from whylike.adapters.training.trainer import News, Recipe, train
+from whylike.adapters.training.trainer import News, Recipe, environment, train
 from whylike.agents.calibration import Heard
 from whylike.agents.recipe import digest
 from whylike.preparing import Told
@@ -85,7 +85,12 @@ def finetuned(
 
 def _adapter(settings: Settings, examples: list[Example], recipe: Recipe, folder: Path, told: partial[None]) -> Adapter:
     """The adapter for some examples, from the folder if it is there."""
-    made_of = [base_fingerprint(settings), recipe.model_dump(mode="json"), [each.model_dump() for each in examples]]
+    made_of = [
+        base_fingerprint(settings),
+        recipe.model_dump(mode="json"),
+        environment(device(settings.device)),
+        [each.model_dump() for each in examples],
+    ]
     own = folder / digest(made_of)[:16]
     work = own.with_name(f"{own.name}-unfinished")
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,4 +110,5 @@ def _train(settings: Settings, examples: list[Example], recipe: Recipe, work: Pa
     def heard(news: News) -> None:
         told(news.step, news.steps)
 
-    return train(find_base(settings), taken, validation, recipe, work, told=heard).folder
+    target = device(settings.device)
+    return train(find_base(settings), taken, validation, recipe, work, target=target, told=heard).folder

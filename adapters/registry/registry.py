@@ -138,6 +138,11 @@ class Registry:
         card = self._known(version)
         return card.scales if card else ()
 
+    def lineage(self, version: str) -> tuple[AdapterCard, ...]:
+        """The cards of a version and of all that it goes on from, its own last (`Provenance.ancestors`)."""
+        card = self.card(version)
+        return (*card.ancestors, card.model_copy(update={"ancestors": ()}))
+
     def learned_until(self, version: str) -> int | None:
         """When the latest review was written that a version learned from, as far as its card says so."""
         card = self._known(version)

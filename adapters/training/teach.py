@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from whylike.adapters.engines.model import find_base
+from whylike.adapters.engines.model import device, find_base
 from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, hash_of, place, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.summaries import summary_examples
-from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, processes, train
+from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, environment, processes, train
 from whylike.agents.recipe import digest
 from whylike.errors import UsageError
 from whylike.memory.store import Store
 from whylike.records import AdapterCard, Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
 from whylike.settings import Settings
 
+log = logging.getLogger(__name__)
+
 HELD_OUT = 0.1
 """Share of the items whose annotations are never learned from, so that an evaluation can use them."""
 VALIDATION = 0.05
 """Share of the other items by which training decides when to stop."""
-_RATING = Recipe(rank=8, alpha=16, rate=3e-4)
+_RATING = Recipe(rank=8, alpha=16, rate=3e-4, epochs=1)
 RECIPES = {
-    Expert.SUMMARIZER: Recipe(epochs=4),
-    Expert.REASONER: Recipe(epochs=5, dropout=0.1),
+    Expert.SUMMARIZER: Recipe(epochs=2),
+    Expert.REASONER: Recipe(epochs=3, dropout=0.1),
     Expert.PREDICTOR: _RATING,
     Expert.REWARD: _RATING,
 }
-"""How the experts are taught where nothing else is asked for. The papers' rates of the last two, 3e-5 and 3e-6, are for
-a student of 8B parameters."""
+"""How the experts are taught where nothing else is asked for, as those were that come along. The papers' rates of the
+last two, 3e-5 and 3e-6, are for a student of 8B parameters."""
 RATERS = (Expert.PREDICTOR, Expert.REWARD)
 """Those that learn ratings, from pairs (`graph.lessons`) and not from annotations."""
+FEW = 100
+"""Examples of which a training says that they are few."""
 FOLDER = "training"
 """Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
@@ -92,7 +98,7 @@ def teach(
 
     Args:
         expert: Who learns.
-        settings: The base model.
+        settings: The base model, and the device to train on.
         store: Has the registry's cards.
         examples: Of `examples_for`, or of `graph.lessons`; those that are held out are not learned from.
         recipe: How to train.
@@ -104,12 +110,13 @@ def teach(
 
     Raises:
         UsageError: There are too few examples, or the same training runs already.
-        EngineError: The base model cannot be loaded.
+        EngineError: The base model cannot be loaded, or the settings ask for a GPU that is not there.
     """
     from accelerate.utils import broadcast_object_list  # noqa: PLC0415 - seconds
 
     began = time.monotonic()
-    group = processes()
+    target = device(settings.device)
+    group = processes(target)
     registry = Registry(settings, store)
     learned, _ = held_out(examples)
     taken, validation = split(learned, VALIDATION, seed=1 + recipe.seed)
@@ -118,20 +125,31 @@ def teach(
         taken, validation = ([each for each in learned if (each.group == last) is side] for side in (False, True))
     base_hash = base_fingerprint(settings) or ""
     data_hash = hash_of((*taken, *validation))
-    name = f"{expert}-{digest([base_hash, data_hash, recipe.model_dump(mode='json'), parent])[:12]}"
+    wanted = (base_hash, data_hash, recipe.model_dump(mode="json"), parent, environment(target))
+    name = f"{expert}-{digest([*wanted])[:12]}"
     work = store.folder / FOLDER / name
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0) if group.is_main_process else nullcontext():
             group.wait_for_everyone()  # the first has the lock now, so that all see the same
-            card = _done(registry, expert, (base_hash, data_hash, recipe.model_dump(mode="json"), parent))
+            card = _done(registry, expert, wanted)
             if card is None:
+                if group.is_main_process:
+                    _warn(len(taken), work)
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
                 known = registry.scales(parent) if parent else ()
                 begun = registry.adapters({expert: parent})[expert].folder if parent else None
                 trained = train(
-                    find_base(settings), taken, validation, recipe, work, scale=scale, parent=begun, told=told
+                    find_base(settings),
+                    taken,
+                    validation,
+                    recipe,
+                    work,
+                    target=target,
+                    scale=scale,
+                    parent=begun,
+                    told=told,
                 )
                 rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
                 provenance = Provenance(
@@ -142,9 +160,11 @@ def teach(
                     data_hash=data_hash,
                     data=data,
                     parent=parent,
+                    ancestors=registry.lineage(parent) if parent else (),
                     made_with=made_with or {},
                     scales=tuple(sorted({*known, *(each.scale for each in taken if each.scale)}, key=str)),
                     settings=recipe.model_dump(mode="json"),
+                    environment=environment(target),
                     metrics={
                         "examples": trained.examples,
                         "left_out": trained.left_out,
@@ -190,7 +210,35 @@ def going_on(recipe: Recipe, registry: Registry, expert: Expert, version: str) -
     return recipe.model_copy(update={"rank": config.r, "alpha": config.lora_alpha})
 
 
+def _warn(count: int, work: Path) -> None:
+    """Say before a training begins what may not be as its user thinks."""
+    if count < FEW:
+        log.warning(
+            "%d examples are few: measure the adapter (`whylike evaluate`) before you promote it; annotate more "
+            "reviews, or for ratings ingest more",
+            count,
+        )
+    expert = work.name.partition("-")[0]
+    others = [] if work.exists() else [path for path in work.parent.glob(f"{expert}-*/") if not _locked(path)]
+    if others:
+        log.warning(
+            "this training begins anew: that in %s, which was not finished, has other examples, settings or versions "
+            "of the libraries; remove it where you do not want to go on with it",
+            max(others, key=lambda path: path.stat().st_mtime),
+        )
+
+
+def _locked(work: Path) -> bool:
+    """Whether a training runs there."""
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def _done(registry: Registry, expert: Expert, wanted: tuple[object, ...]) -> AdapterCard | None:
     """The card of what came of the same training earlier, in this store."""
     own = (entry.card for entry in registry.entries() if not entry.shipped and entry.card.expert is expert)
-    return next((card for card in own if (card.base_hash, card.data_hash, card.settings, card.parent) == wanted), None)
+    made = ((card, (card.base_hash, card.data_hash, card.settings, card.parent, card.environment)) for card in own)
+    return next((card for card, known in made if known == wanted), None)

@@ -9,13 +9,14 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
 
-from whylike.adapters.engines.model import Base, quiet
+from whylike.adapters.engines.model import Base, computed_in, quiet
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.training.examples import Example, tokens
 from whylike.adapters.training.heap import give_back, keep_freed
@@ -103,6 +104,7 @@ def train(
     recipe: Recipe,
     work: Path,
     *,
+    target: torch.device,
     scale: RatingScale | None = None,
     parent: Path | None = None,
     told: Callable[[News], None] = lambda _: None,
@@ -110,11 +112,12 @@ def train(
     """Train an adapter of `base`, or go on where a run with the same `work` was killed.
 
     Args:
-        base: Loaded in bf16 on a CPU, or fp32 (`model.computed_in`), in four bits (NF4, double quantisation) on a GPU.
+        base: Loaded as `environment` tells.
         examples: What is learned.
         validation: What decides when to stop, and which checkpoint is kept.
         recipe: How.
         work: Folder of this run alone, for checkpoints and the adapter; made where it is missing.
+        target: The device that computes (`model.device`).
         scale: Of the ratings whose error is wanted.
         parent: Folder of the adapter to go on from, which has the recipe's rank and alpha; None begins a new one.
         told: Told of progress.
@@ -130,7 +133,7 @@ def train(
 
         from whylike.adapters.training.answers import AnswerTrainer  # noqa: PLC0415
 
-    group = processes()
+    group = processes(target)
     if recipe.batch % group.num_processes:
         raise UsageError(
             f"{group.num_processes} processes cannot share a step of {recipe.batch} examples; "
@@ -147,7 +150,7 @@ def train(
             f"there are {len(fitting)} examples to learn from and {len(checked)} to validate with of at most "
             f"{recipe.longest:,} tokens; annotate more reviews first, or for ratings ingest more"
         )
-    on_gpu = torch.cuda.is_available()
+    on_gpu = target.type == "cuda"
     if not on_gpu:
         keep_freed()
     per_epoch = math.ceil(len(fitting) / recipe.batch)
@@ -210,12 +213,24 @@ def train(
     )
 
 
-def processes() -> PartialState:
-    """Those that train together: all that `accelerate launch` started, else this one alone."""
+def environment(target: torch.device) -> dict[str, str]:
+    """What an adapter's weights depend on besides its examples and its recipe.
+
+    On a CPU the base model is in bf16, or fp32 (`model.computed_in`), on a GPU in four bits (NF4, double quantisation)
+    and computed in bf16.
+    """
+    on_gpu = target.type == "cuda"
+    precision = "nf4, computed in bf16" if on_gpu else str(computed_in(target)).removeprefix("torch.")
+    libraries = ("torch", "transformers", "accelerate", "peft", "trl", *(("bitsandbytes",) if on_gpu else ()))
+    return {"device": target.type, "precision": precision, **{name: version(name) for name in libraries}}
+
+
+def processes(target: torch.device) -> PartialState:
+    """Those that train together on such a device: all that `accelerate launch` started, else this one alone."""
     from accelerate import PartialState  # noqa: PLC0415 - seconds
 
     # The others wait while the first asks the Reasoner about pairs, which takes it hours.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    return PartialState(cpu=target.type != "cuda", timeout=timedelta(days=1))
 
 
 def rating_error(

@@ -196,6 +196,13 @@ CARD = AdapterCard(
     base_model=HOSTILE,
     rank=16,
 )
+CARD = CARD.model_copy(
+    update={
+        "ancestors": (CARD,),
+        "environment": {"precision": "float32", HOSTILE: HOSTILE},
+        "made_with": {"learned_until": 1_700_000_000, HOSTILE: [HOSTILE]},
+    }
+)
 LIVE = dict.fromkeys(Expert, "x")
 
 
@@ -214,7 +221,9 @@ def test_nothing_in_a_card_commands_the_terminal() -> None:
 def test_cards_show_what_matters() -> None:
     out = shown(details_card(Details(card=CARD, live=True, shipped=True, promotions=[])))
     assert "(live, comes with whylike)" in out
-    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", '"epochs": 3', "loss 0.3333", "1:5, 0.5:5:0.5"):
+    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", "epochs 3", "loss 0.3333", "1:5, 0.5:5:0.5"):
+        assert fact in out
+    for fact in ("precision float32", "learned_until 2023-11-14", "by `whylike train [red]A"):
         assert fact in out
     listed = shown(listing_card(Listing(adapters=[Entry(card=CARD, live=True, shipped=False)], live=LIVE)))
     assert "loss 0.3333, " in listed

@@ -243,8 +243,13 @@ def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeyp
         for until in (None, first - 1, first):
             monkeypatch.setattr(services.registry, "learned_until", {adapter.version: until}.get)
             told.append(evaluate(services, limit=5, validation=14, with_reason=False))
-    assert [len(each.notes) for each in told] == [0, 0, 1]
-    assert "may have learned some of them" in " ".join(printed(told[-1]).split())
+        monkeypatch.setattr(Predictor, "taught", False)
+        alone = evaluate(services, limit=5, validation=14, with_reason=False)
+    assert [len(each.notes) for each in (*told, alone)] == [1, 0, 1, 0]
+    for silent_or_late, said in ((told[0], "does not say up to when"), (told[2], "learned from reviews up to 20")):
+        shown = " ".join(printed(silent_or_late).split())
+        assert said in shown
+        assert "may have learned some of the pairs" in shown
 
 
 def test_explanations_use_what_was_kept(settings: Settings):

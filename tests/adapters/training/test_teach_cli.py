@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import endpoint
 import pytest
+import torch
+from filelock import FileLock
 from lettered import Letters
+from peft import LoraConfig, get_peft_model
 from readme import commands
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner, Result
 
+from whylike.adapters.training import teach
 from whylike.adapters.training.teach import FOLDER, examples_for, held_out
 from whylike.cli import app
+from whylike.errors import UsageError
 from whylike.memory.store import Store
 from whylike.records import Expert
 from whylike.settings import Settings
@@ -102,7 +110,7 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
     assert held
     shown = json.loads(run("adapters", "show", versions["summarizer"], "--json").stdout)
     assert shown["live"]
-    assert shown["card"]["command"] == "whylike train summarizer --epochs 2 --seed 0"
+    assert shown["card"]["command"] == "whylike train summarizer --seed 0"
     assert shown["card"]["settings"]["epochs"] == 2
     assert 0 < shown["card"]["metrics"]["examples"] < sum(each.times for each in learned), "some decide when to stop"
     reasoner = json.loads(run("adapters", "show", versions["reasoner"], "--json").stdout)["card"]
@@ -110,13 +118,13 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
     assert reasoner["settings"]["dropout"] == 0.1
     assert not list((Settings().store / FOLDER).glob("*/*")), "what a run needed on its way is gone"
     monkeypatch.setattr("whylike.adapters.training.teach.train", None)  # what is done is not done again
-    again = run("train", "summarizer", "--epochs", 2)
+    again = run("train", "summarizer")
     assert again.stdout.startswith(f"{versions['summarizer']} is in the registry; `whylike adapters promote")
     shipped = Settings().store / "adapters"
     assert (shipped / versions["summarizer"]).is_dir()
     monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", shipped)
     assert run("annotate", "--import", "summaries.jsonl", "--store", "other").exit_code == 0
-    anew = run("train", "summarizer", "--epochs", 2, "--store", "other")
+    anew = run("train", "summarizer", "--store", "other")
     assert isinstance(anew.exception, TypeError), "the same was trained for what comes along, but not in this store"
 
 
@@ -173,27 +181,28 @@ def reviewed(workplace: Path) -> Path:
 
 
 def test_the_readmes_commands_lead_from_reviews_to_adapters_and_reasons_that_were_judged(
-    run: Callable[..., Result], reviewed: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Result], reviewed: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
     monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
     assert run("ingest", reviewed).exit_code == 0
+    assert run("annotate", "--import", files / "reasons.jsonl").exit_code == 0  # of three reasons none may validate
     lines = commands()
     first, last = lines.index(["train", "reward"]), lines.index(["train", "predictor", "--reasons", "500"])
     versions: dict[str, str] = {}
     found = {}
     for line in lines[first : last + 1]:
-        if line == ["train", "reasoner"]:
-            continue  # of three reasons none may be left to validate with
         words = [versions["reward"] if word.startswith("reward-") else "3" if word.isdigit() else word for word in line]
-        more = {"train": ["--limit", 60, "--epochs", 1], "annotate": ["--json"]}.get(line[0], [])
+        few = ["--epochs", 1] if line[-1] == "reasoner" else ["--limit", 60, "--epochs", 1]
+        more = {"train": few, "annotate": ["--json"]}.get(line[0], [])
         done = run(*words, *more)
         assert done.exit_code == 0, (line, done.stderr)
         if line[0] == "annotate":
             found = json.loads(done.stdout)
         elif line[0] == "train":
             versions[line[1]] = done.stdout.partition(" ")[0]
-            assert "RMSE" in done.stdout
+            assert ("RMSE" in done.stdout) is (line[1] != "reasoner")
+    assert versions.pop("reasoner")
     for expert, version in versions.items():
         card = json.loads(run("adapters", "show", version, "--json").stdout)["card"]
         assert card["command"].startswith(f"whylike train {expert} --epochs 1 --seed 0 --limit 60")
@@ -238,6 +247,91 @@ def test_where_there_are_no_pairs_nothing_is_learned_from_them(run: Callable[...
     refused = run("train", "reward")
     assert refused.exit_code == 2
     assert "ingest more" in refused.stderr
+
+
+def test_an_adapter_that_was_made_otherwise_is_not_gone_on_from(
+    run: Callable[..., Result], reviewed: Path, tiny: Path, workplace: Path
+):
+    assert run("ingest", reviewed).exit_code == 0
+    attention = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), attention).save_pretrained(str(workplace / "other"))
+    added = run("adapters", "add", workplace / "other", "--expert", "reward")
+    assert added.exit_code == 0, added.stderr
+    refused = run("train", "reward", "--from", added.stdout.partition(" ")[0], "--limit", 60)
+    assert refused.exit_code == 2
+    assert "was not made by `whylike train`" in " ".join(refused.stderr.split())
+
+
+def test_few_examples_and_a_training_that_begins_anew_are_told(run: Callable[..., Result], files: Path):
+    assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
+    folder = Settings().store / FOLDER
+    for unfinished in ("summarizer-0123", "reasoner-0123"):
+        (folder / unfinished / "checkpoints").mkdir(parents=True)
+    told = " ".join(run("train", "summarizer", "--epochs", 1).stderr.split())
+    assert re.search(r"whylike: \d\d examples are few: measure the adapter", told)
+    assert "begins anew: that in" in told
+    assert "summarizer-0123, which was not finished, has other examples" in told
+    assert "reasoner-0123" not in told
+    with FileLock(folder / "summarizer-0123.lock"):
+        told = run("train", "summarizer", "--epochs", 1, "--seed", 1).stderr
+    assert "begins anew" not in told, "it runs, in another process"
+
+
+def test_one_training_does_not_run_twice_at_once(
+    run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
+    inside = []
+
+    def train(*_: object, **__: object) -> None:
+        inside.append(run("train", "summarizer"))
+        raise UsageError("enough")
+
+    monkeypatch.setattr("whylike.adapters.training.teach.train", train)
+    run("train", "summarizer")
+    [refused] = inside
+    assert refused.exit_code == 2
+    assert "this very training runs already" in refused.stderr
+
+
+def test_a_training_is_another_one_with_other_libraries(
+    run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
+    first = run("train", "summarizer", "--epochs", 1).stdout.partition(" ")[0]
+    card = json.loads(run("adapters", "show", first, "--json").stdout)["card"]
+    assert card["environment"]["device"] == "cpu"
+    assert card["environment"]["torch"] == metadata.version("torch")
+    trained = []
+    train = teach.train
+    monkeypatch.setattr(teach, "train", lambda *given, **more: trained.append(given) or train(*given, **more))
+    run("train", "summarizer", "--epochs", 1)
+    assert not trained
+    monkeypatch.setattr(teach, "environment", lambda _: {**card["environment"], "torch": "1.0"})
+    run("train", "summarizer", "--epochs", 1)
+    assert len(trained) == 1
+
+
+def test_the_setting_device_holds_for_training(
+    run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
+    monkeypatch.setenv("WHYLIKE_DEVICE", "cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused = run("train", "summarizer", "--epochs", 1)
+    assert refused.exit_code == 1
+    assert "torch finds no GPU" in refused.stderr
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("WHYLIKE_DEVICE", "cpu")
+    targets = []
+
+    def train(*_: object, target: torch.device, **__: object) -> None:
+        targets.append(target)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(teach, "train", train)
+    assert run("train", "summarizer").exit_code == 2
+    assert targets == [torch.device("cpu")], "though there is a GPU"
 
 
 def test_with_few_items_one_of_them_validates(run: Callable[..., Result], workplace: Path):
@@ -287,6 +381,13 @@ def test_a_training_goes_on_from_a_version_of_the_registry(run: Callable[..., Re
     version = more.stdout.partition(" ")[0]
     card = json.loads(run("adapters", "show", version, "--json").stdout)["card"]
     assert card["parent"] == parent
+    before = json.loads(run("adapters", "show", parent, "--json").stdout)["card"]
+    assert card["ancestors"] == [before], "whoever has the one knows what became of the other"
+    shown = " ".join(run("adapters", "show", version).stdout.split())
+    assert f"{parent} by `{before['command']}`" in shown
+    third = run("train", "reward", "--from", version, *few).stdout.partition(" ")[0]
+    card_of_third = json.loads(run("adapters", "show", third, "--json").stdout)["card"]
+    assert [each["version"] for each in card_of_third["ancestors"]] == [parent, version]
     assert card["command"] == f"whylike train reward --epochs 1 --seed 0 --limit 60 --from {parent}"
     assert (card["rank"], card["settings"]["rank"], card["settings"]["alpha"]) == (4, 4, 8)
     assert version != parent

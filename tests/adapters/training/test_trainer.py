@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -26,10 +27,11 @@ from whylike.adapters.registry.identity import fingerprint
 from whylike.adapters.training import trainer
 from whylike.adapters.training.answers import AnswerTrainer
 from whylike.adapters.training.examples import Example
-from whylike.adapters.training.trainer import News, Recipe, Trained, _config, _loaded, train
+from whylike.adapters.training.trainer import News, Recipe, Trained, _config, _loaded
 from whylike.errors import UsageError
 from whylike.settings import Settings
 
+train = partial(trainer.train, target=torch.device("cpu"))
 RECIPE = Recipe(rank=4, alpha=8, rate=0.02, epochs=3, batch=4, at_once=4, checks=2, patience=9)
 WORDS = ("cat", "dog", "sun", "sea", "red", "ice")
 
@@ -99,8 +101,14 @@ def test_a_step_has_as_many_examples_as_were_asked_for(base: Base, tmp_path: Pat
     assert train(base, LEARNED, CHECKED, six, tmp_path / "six").steps == 4
 
 
+def test_a_training_that_diverged_says_so(base: Base, tmp_path: Path):
+    wild = RECIPE.model_copy(update={"rate": 1e30})
+    with pytest.raises(UsageError, match=r"diverged \(validation loss .+\); give a --rate below 1e\+30"):
+        train(base, LEARNED, CHECKED, wild, tmp_path / "wild")
+
+
 def test_processes_that_do_not_divide_a_step_are_refused(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("whylike.adapters.training.trainer.processes", lambda: SimpleNamespace(num_processes=3))
+    monkeypatch.setattr("whylike.adapters.training.trainer.processes", lambda _: SimpleNamespace(num_processes=3))
     with pytest.raises(UsageError, match="3 processes cannot share a step of 4 examples"):
         train(base, LEARNED, CHECKED, RECIPE, tmp_path / "none")
 
@@ -123,6 +131,7 @@ def test_a_process_makes_up_for_the_mean_of_all_gradients(together: int):
 DIES = """
 import json, os, signal, sys
 from pathlib import Path
+import torch
 from whylike.adapters.engines.model import find_base
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.trainer import Recipe, train
@@ -133,7 +142,8 @@ def told(news):
     if news.step >= job["dies"]:
         os.kill(os.getpid(), signal.SIGKILL)
 examples, checked = ([Example(**each) for each in job[name]] for name in ("examples", "checked"))
-train(find_base(Settings(model=job["model"])), examples, checked, Recipe(**job["recipe"]), Path(job["work"]), told=told)
+base, recipe = find_base(Settings(model=job["model"])), Recipe(**job["recipe"])
+train(base, examples, checked, recipe, Path(job["work"]), target=torch.device("cpu"), told=told)
 """
 
 
@@ -220,6 +230,7 @@ def test_a_cpu_that_cannot_multiply_bf16_trains_in_fp32(
     once = RECIPE.model_copy(update={"epochs": 1})
     trained = train(base, LEARNED, CHECKED, once, tmp_path / "work")
     assert multiplied == {torch.bfloat16 if half else torch.float32}
+    assert str(multiplied.pop()) == f"torch.{trainer.environment(torch.device('cpu'))['precision']}", "as its card says"
     kept = load_file(trained.folder / "adapter_model.safetensors")
     assert {weight.dtype for weight in kept.values()} == {torch.bfloat16}, "the same file comes of both"
 
@@ -248,6 +259,9 @@ def test_a_model_of_four_bits_learns(base: Base, tmp_path: Path, monkeypatch: py
         assert module.weight.quant_state.quant_type == "nf4"
         assert module.weight.quant_state.nested, "the constants are quantized as well"
         assert module.compute_dtype is torch.bfloat16
+    told = trainer.environment(torch.device("cuda"))
+    assert told["precision"] == "nf4, computed in bf16"
+    assert "bitsandbytes" in told
     losses = [each.validation for each in news if each.validation is not None]
     assert losses[-1] < losses[0]
     learned = load_file(trained.folder / "adapter_model.safetensors")
