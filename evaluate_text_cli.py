@@ -186,6 +186,7 @@ def reasons_card(evaluation: ReasonsEvaluation) -> RenderableType:
     table.add_row("  repeated", *(_share(way.repeated) for way in ways))
     table.add_row("reasons that state a rating", *(_share(way.stating) for way in ways))
     table.add_row("  when written", *(_share(way.stating_when_written) for way in ways))
+    table.add_row("  that the check for training would not keep", *(_share(way.leaking) for way in ways))
     table.add_row("reasons that copy a review", *(_share(way.copied) for way in ways))
     table.add_row("reasons that another pair has too", *(_share(way.same) for way in ways))
     table.add_row("words", *(f"{way.words:.1f}" for way in ways))
@@ -217,7 +218,8 @@ def reasons_card(evaluation: ReasonsEvaluation) -> RenderableType:
     table.add_row("seconds a pair", *(f"{way.seconds_per_pair:.1f}" for way in ways))
     said = (
         "Swap: the same pair rated with another pair's reason. What a reason says is heard by the base model, as "
-        "praise or blame. Uncalibrated expectation: of the model alone."
+        "praise or blame. Uncalibrated expectation: of the model alone. The check for training (`whylike annotate "
+        "reasons`) takes any number that could be a rating for one."
     )
     return Group(table, Text(said), ran_on(evaluation.machine, evaluation.settings))
 

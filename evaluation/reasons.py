@@ -13,7 +13,7 @@ from pydantic import Field
 
 from whylike.adapters.engines.base import Adapter
 from whylike.agents.grounding import repeats
-from whylike.agents.ratings import states_rating
+from whylike.agents.ratings import leaks, states_rating
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.reasoning import Rated, Readouts, Reasoned, key, rate, reason_of
 from whylike.evaluation.resampling import (
@@ -22,7 +22,6 @@ from whylike.evaluation.resampling import (
     chance_of_more,
     estimate,
     permuted,
-    rank_correlation,
     strangers,
 )
 from whylike.graph import sides
@@ -41,7 +40,7 @@ class Likeness(Record):
 
     own: float = Field(description="To the user's review of the item")
     other: float = Field(description="To a review by another user of another item")
-    difference: Estimate = Field(description="The first less the second; the interval is of drawing the pairs")
+    difference: Estimate = Field(description="The first less the second; the interval is of drawing the users")
 
 
 class Polarity(Record):
@@ -53,11 +52,7 @@ class Polarity(Record):
 
 
 class Swap(Record):
-    """What happens to a read-out when another pair's reason is put in the place of the pair's own, all else equal.
-
-    H0 of `follows_p`: the read-out does not depend on what the reason says. Within a pair it may then as well be the
-    other way round, so the signs of its changes are permuted.
-    """
+    """What happens to a read-out when another pair's reason is put in the place of the pair's own, all else equal."""
 
     moved: float = Field(description="Mean absolute change, in units of the rating scale")
     reordered: float | None = Field(
@@ -65,7 +60,7 @@ class Swap(Record):
     )
     moved_p: float = Field(description="One-sided: the first is no larger than the second; pairs of several sentences")
     follows: float = Field(description="Spearman's correlation of the change and the difference in how the two sound")
-    follows_p: float = Field(description="One-sided: the read-out goes no higher with the reason that sounds better")
+    follows_p: float = Field(description="One-sided, by permuting the differences: it goes no higher with the better")
     nearer: float = Field(description="How much nearer to the rating that was given the own reason leads, on the mean")
     nearer_p: float = Field(description="One-sided: it leads no nearer")
 
@@ -83,6 +78,9 @@ class ReasonWay(Record):
     )
     stating: float | None = Field(description="Share of the reasons that state a rating")
     stating_when_written: float | None = Field(description="The same before such sentences are taken out")
+    leaking: float | None = Field(
+        description="Share of the reasons that the leak check for training would not keep; most for counting something"
+    )
     copied: float | None = Field(
         description="Share of the reasons with eight words of a review in a row that are not marked as quoted"
     )
@@ -205,6 +203,7 @@ def measure(
         stating=_share([_states(reasoned[number], _served(reasoned[number])) for number in having]),
         served=_share([one in _served(each) for each in reasoned for one in each.written]),
         stating_when_written=_share([_states(each, each.written) for each in reasoned if each.written]),
+        leaking=_share([_leaks(reasoned[number]) for number in having]),
         copied=_share([_copies(reasoned[number]) for number in having]),
         likeness=_likeness([reasoned[number] for number in having], embedder, seed),
         polarity=_polarity(heard, seed),
@@ -239,6 +238,11 @@ def _states(each: Reasoned, sentences: Sequence[str]) -> bool:
     return any(map(states_rating, text.split("\n")))
 
 
+def _leaks(each: Reasoned) -> bool:
+    """Whether a reason, however innocently, has what might be a rating (`agents.ratings.leaks`)."""
+    return leaks("\n".join(_served(each)), each.readout.scale, each.titles)
+
+
 def _copies(each: Reasoned) -> bool:
     return any(repeats(sentence, review) for sentence in _served(each) for review in each.evidence)
 
@@ -261,8 +265,11 @@ def _likeness(reasoned: Sequence[Reasoned], embedder: Embedder, seed: int) -> Li
     def difference(rows: Rows) -> float:
         return fmean(own[row] - other[row] for row in rows)
 
+    users = [reasoned[row].review.user_id for row in partners]
     return Likeness(
-        own=round(fmean(own), 4), other=round(fmean(other), 4), difference=estimate(len(own), difference, seed)
+        own=round(fmean(own), 4),
+        other=round(fmean(other), 4),
+        difference=estimate(len(own), difference, seed, groups=users),
     )
 
 
@@ -294,13 +301,13 @@ def _swap(
             moved.append(abs(own - other))
             reordered.append(abs(own - each.reordered[place]))
     more = [one - another for one, another in zip(moved, reordered, strict=True)]
-    along = [change * loud for change, loud in zip(changes, louder, strict=True)]
+    follows, follows_p = permuted(changes, louder, seed)
     return Swap(
         moved=round(fmean(map(abs, changes)), 4),
         reordered=_mean(reordered),
         moved_p=round(chance_of_more(more, seed), 5),
-        follows=round(rank_correlation(changes, louder), 4),
-        follows_p=round(chance_of_more(along, seed), 5),
+        follows=round(follows, 4),
+        follows_p=round(follows_p, 5),
         nearer=round(fmean(nearer), 4),
         nearer_p=round(chance_of_more(nearer, seed), 5),
     )

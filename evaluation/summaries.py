@@ -40,7 +40,7 @@ class Agreement(Record):
 
     precision: float = Field(description="Share of the found aspects that the teacher has too")
     recall: float = Field(description="Share of the teacher's aspects that were found")
-    f1: Estimate = Field(description="Harmonic mean of precision and recall; the interval is of drawing the reviews")
+    f1: Estimate = Field(description="Harmonic mean of precision and recall; the interval is of drawing the items")
     found: int
     wanted: int = Field(description="Aspects of the teacher")
     agreeing: int
@@ -188,11 +188,14 @@ def evaluate_summaries(
     )
 
 
-def agreement(pairs: Sequence[Sequence[tuple[Aspects, Aspects]]], embedder: Embedder, seed: int) -> Agreement:
+def agreement(
+    pairs: Sequence[Sequence[tuple[Aspects, Aspects]]], items: Sequence[str], embedder: Embedder, seed: int
+) -> Agreement:
     """How lists agree with the teacher's.
 
     Args:
         pairs: For each review, at least one, its lists, each with the teacher's.
+        items: What each review is of: those of one item are drawn together.
         embedder: Tells what means the same.
         seed: Seed of the interval.
     """
@@ -214,7 +217,7 @@ def agreement(pairs: Sequence[Sequence[tuple[Aspects, Aspects]]], embedder: Embe
     return Agreement(
         precision=round(both / max(found, 1), 4),
         recall=round(both / max(wanted, 1), 4),
-        f1=estimate(len(pairs), f1, seed),
+        f1=estimate(len(pairs), f1, seed, groups=items),
         found=found,
         wanted=wanted,
         agreeing=both,
@@ -246,14 +249,15 @@ def _way(measured: _Measured, drafts: Sequence[Draft], adapter: str, seconds: fl
     made = [draft.lists for draft in drafts]
     told = [(lists.likes, annotation.likes) for lists, annotation in zip(made, measured.wanted, strict=True)]
     held = [(lists.dislikes, annotation.dislikes) for lists, annotation in zip(made, measured.wanted, strict=True)]
+    items = [annotation.item_id for annotation in measured.wanted]
     cared = [[(lists.preferences, each.preferences)] for lists, each in zip(made, measured.wanted, strict=True)]
     written = [_both(draft.written) for draft in drafts if draft.written]
     answered = [draft.whole for draft in drafts if draft.whole is not None]
     return Way(
         **dict(_faults(measured, list(map(_both, made)))),
         adapter=adapter,
-        aspects=agreement(list(zip(told, held, strict=True)), measured.embedder, measured.seed),
-        preferences=agreement(cared, measured.embedder, measured.seed) if preferences else None,
+        aspects=agreement(list(zip(told, held, strict=True)), items, measured.embedder, measured.seed),
+        preferences=agreement(cared, items, measured.embedder, measured.seed) if preferences else None,
         rouge_l=rouge_l(list(map(_both, made)), list(map(_both, measured.wanted))),
         valid=round(sum(answered) / len(answered), 4) if answered else None,
         repeated_when_written=_repeated(written, measured.embedder) if written else None,

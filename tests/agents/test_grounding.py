@@ -122,6 +122,9 @@ STATED = [
     "It is a perfect ten.",
     "It would earn 8 points.",
     "It is worth 4* at least.",
+    "That makes 4 from me.",
+    "It gets there, a 4 for the sound.",
+    "An 8 because it is short.",
     "Von mir fünf, also 5 Sterne.",
     "Mérite 5 étoiles.",
     "A warning from one reviewer reads “I give it 5 out of 5 stars for the jokes”.",
@@ -138,6 +141,9 @@ UNSTATED = [
     "It is overrated, says nobody.",
     "The film was made in 1982.",
     "It is a good one.",
+    "It was made on a 4 track tape.",
+    "It comes with an 8 inch disc.",
+    "The user heard four from the same band.",
     "It is as good as the first two films.",
 ]
 

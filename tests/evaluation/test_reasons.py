@@ -84,6 +84,14 @@ def test_what_states_a_rating_is_a_leak_but_not_a_title():
     )
     assert found.stating == pytest.approx(1 / 3, abs=1e-4)
     assert found.stating_when_written == pytest.approx(2 / 3, abs=1e-4)
+    assert found.leaking == pytest.approx(2 / 3, abs=1e-4), "a rating might hide behind such a title"
+
+
+def test_the_stricter_check_also_counts_what_has_any_number_that_could_be_a_rating():
+    found = measured(
+        reasoned(1, "The first 3 tracks are fine."), reasoned(2, "All 12 are."), reasoned(3, "Like 4.", titles=("4",))
+    )
+    assert (found.stating, found.leaking) == (0, pytest.approx(2 / 3, abs=1e-4))
 
 
 def test_copied_are_words_in_a_row_that_are_not_marked_as_quoted():
@@ -107,6 +115,20 @@ def test_likeness_is_to_the_users_review_beside_a_strangers():
     assert (found.own, found.other) == (1, 0)
     assert found.difference.low == found.difference.high == 1
     assert measured(those[0]).likeness is None
+
+
+def test_the_interval_of_the_likeness_is_of_drawing_the_users():
+    def by(number: int, user: str) -> Reasoned:
+        letter = "abcdefghijkl"[number]
+        written = review(number, text=letter).model_copy(update={"title": letter, "user_id": user})
+        return reasoned(number, f"{letter if number % 2 else 'z'}: so it is.")._replace(review=written)
+
+    apart = measured(*(by(number, f"u{number}") for number in range(12))).likeness
+    together = measured(*(by(number, f"u{number // 2}") for number in range(12))).likeness
+    assert apart
+    assert together
+    assert (apart.own, together.own) == (0.5, 0.5), "every user has one reason that is close, and one that is not"
+    assert apart.difference.high - apart.difference.low > together.difference.high - together.difference.low
 
 
 def test_polarity_is_agreement_of_the_tone_with_the_rating():

@@ -42,22 +42,25 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_aspects_agree_one_to_one_and_within_their_list():
     review = [(("sound is great", "singing", "case"), ("sound", "length")), (("lasting",), ("cover",))]
-    found = agreement([review], Letters(), 0)
+    found = agreement([review], ["i"], Letters(), 0)
     # “sound” agrees with one of the two that begin with s; l and c are in the other list.
     assert (found.found, found.wanted, found.agreeing) == (4, 3, 1)
     assert (found.precision, found.recall) == (0.25, pytest.approx(1 / 3, abs=1e-4))
     assert found.f1.value == found.f1.low == found.f1.high == pytest.approx(2 / 7, abs=1e-4)
 
 
-def test_the_interval_is_of_drawing_the_reviews():
+def test_the_interval_is_of_drawing_the_items():
     right, wrong = [(("sound",), ("song",))], [(("sound",), ("cover",))]
-    found = agreement([right, wrong] * 10, Letters(), 0)
+    items = [f"i{number}" for number in range(20)]
+    found = agreement([right, wrong] * 10, items, Letters(), 0)
     assert 0.2 < found.f1.low < found.f1.value == 0.5 < found.f1.high < 0.8
-    assert found == agreement([right, wrong] * 10, Letters(), 0)
+    assert found == agreement([right, wrong] * 10, items, Letters(), 0)
+    balanced = agreement([right, wrong] * 10, [f"i{number // 2}" for number in range(20)], Letters(), 0)
+    assert balanced.f1.low == balanced.f1.high == 0.5, "every item has one of each"
 
 
 def test_nothing_found_and_nothing_wanted_is_no_error():
-    found = agreement([[((), ())]], Letters(), 0)
+    found = agreement([[((), ())]], ["i"], Letters(), 0)
     assert (found.precision, found.recall, found.f1.value) == (0, 0, 0)
 
 
