@@ -352,6 +352,8 @@ class ReasonDecision(Record):
     tries: int
     why: str = ""
     """How the sampler failed."""
+    decided_at: int = 0
+    """Nanoseconds since 1970, from when the store keeps it: of what is decided of one pair the latest counts."""
 
 
 class AspectLists(Record):

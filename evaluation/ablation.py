@@ -11,7 +11,10 @@ class Ablation(StrEnum):
     NO_REASON = "no-reason"
     """Nothing but what is rated: a taught Predictor is asked without a reason, an untaught one not at all."""
     NO_AVERAGES = "no-averages"
-    """The model and the reason alone; neither its prompt nor the calibrator sees an average, or a rating."""
+    """The model and the reason alone; neither its prompt nor the calibrator sees an average, or a rating.
+
+    Which points the reason tells is still chosen with the ratings of the reviews that they are from.
+    """
     ONE_STEP = "one-step"
     """The rated reviews as they are in the reason's place: no summaries, no profiles, no reason."""
     HELPFUL = "item-profile-helpful"

@@ -10,10 +10,10 @@ import numpy as np
 
 from whylike.agents.calibration import Calibrator, Readout, readout
 from whylike.agents.distributions import Floats
-from whylike.evaluation.splits import Pair
 from whylike.graph import lessons
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.history import general, history
+from whylike.memory.splits import Pair
 from whylike.preparing import Told
 
 Q = TypeVar("Q")

@@ -18,8 +18,8 @@ import numpy as np
 from sqlalchemy import select
 
 from whylike.agents.calibration import Readout
-from whylike.evaluation.splits import Pair, Split
 from whylike.memory.schema import reviews
+from whylike.memory.splits import Pair, Split
 from whylike.memory.store import Store
 from whylike.preparing import Told
 from whylike.records import RatingScale

@@ -31,10 +31,10 @@ from whylike.evaluation.finetuning import Question, finetuned
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
 from whylike.evaluation.meeting import meetings
 from whylike.evaluation.metrics import Error
-from whylike.evaluation.splits import folds, sample
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.importers import Kind, Levels, Reject, Source, read, recognise
 from whylike.memory.importers.exp3rt import EXP3RT
+from whylike.memory.splits import folds, sample
 from whylike.preparing import Told
 from whylike.records import Expert, History, Item, Profile, Rated, RatedPair, Side
 from whylike.settings import Settings

@@ -24,9 +24,9 @@ from whylike.evaluation.asking import at_once, expectations, explained, in_turn,
 from whylike.evaluation.calibrating import FEWEST, fit
 from whylike.evaluation.figures import Figures, counted, figures, sliced
 from whylike.evaluation.machine import EngineSettings, Machine, engine_settings, machine
-from whylike.evaluation.splits import Pair, Split, sample, split
 from whylike.graph.lately import Lately
 from whylike.graph.pair import Services
+from whylike.memory.splits import Pair, Split, sample, split
 from whylike.preparing import Told
 
 TRAINED = 4000

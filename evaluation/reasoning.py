@@ -12,10 +12,10 @@ from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
 from whylike.errors import UsageError
 from whylike.evaluation.resampling import strangers
-from whylike.evaluation.splits import sample, split
 from whylike.graph import sides
 from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
+from whylike.memory.splits import sample, split
 from whylike.memory.store import Store
 from whylike.records import Expert, Explanation, Reason, Review
 

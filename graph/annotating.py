@@ -12,8 +12,8 @@ from whylike.adapters.training.examples import place
 from whylike.agents.aspects import Lists
 from whylike.agents.recipe import digest
 from whylike.errors import EngineError, UsageError
-from whylike.evaluation.splits import split
 from whylike.graph.lessons import at_once
+from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import RatingScale, Record, Review, SummaryAnnotation
 

@@ -23,11 +23,11 @@ from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import constants, digest
 from whylike.agents.teacher import Case, Sampler
 from whylike.errors import EngineError, UsageError
-from whylike.evaluation.splits import Pair
 from whylike.graph import sides
 from whylike.graph.lessons import at_once
 from whylike.graph.services import Services
 from whylike.memory.history import history
+from whylike.memory.splits import Pair
 from whylike.records import (
     AspectLists,
     Expert,

@@ -21,11 +21,11 @@ from whylike.adapters.training.ratings import (
 )
 from whylike.adapters.training.teach import HELD_OUT
 from whylike.errors import UsageError
-from whylike.evaluation.splits import Pair
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
+from whylike.memory.splits import Pair
 from whylike.records import Expert, RatingScale
 
 T = TypeVar("T")

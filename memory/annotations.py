@@ -79,14 +79,16 @@ class Annotations:
             decision: What came of it.
         """
         with self.database.write() as connection:
-            self._put(connection, key, DECISION, decision.model_dump_json(), decision.sampler)
+            now = decision.model_copy(update={"decided_at": time.time_ns()})
+            self._put(connection, key, DECISION, now.model_dump_json(), decision.sampler)
 
     def decisions(self) -> dict[str, ReasonDecision]:
         """All decisions about reasons by key, the oldest first."""
         query = select(table.c.annotation_id, table.c.body).where(table.c.kind == DECISION)
         with self.database.read() as connection:
-            rows = connection.execute(query.order_by(table.c.created_at, table.c.annotation_id)).all()
-        return {key: ReasonDecision.model_validate_json(body) for key, body in rows}
+            rows = connection.execute(query.order_by(table.c.annotation_id)).all()
+        found = ((key, ReasonDecision.model_validate_json(body)) for key, body in rows)
+        return dict(sorted(found, key=lambda row: row[1].decided_at))
 
     def _put(self, connection: Connection, key: str, kind: str, body: str, source: str) -> None:
         """Write a row as of now, in the place of the one with this key."""

@@ -1,6 +1,6 @@
 """Examples for the Predictor and the reward expert: pairs as they were just before the user's review.
 
-The pairs are reviews of the training part of the split by time alone (`evaluation.splits`), so that nothing is learned
+The pairs are reviews of the training part of the split by time alone (`memory.splits`), so that nothing is learned
 from a pair that calibrates or measures. All that is known of a pair comes from `memory.history`. The Predictor learns
 with the Reasoner's own reason where the store keeps one, the reward expert with the review itself; a share of the pairs
 is learned without either. Imported pairs with imported profiles are learned as they would be served. For an adapter
@@ -17,8 +17,8 @@ from whylike.agents import dossier
 from whylike.agents.dossier import Dossier
 from whylike.agents.recipe import digest
 from whylike.agents.standins import imported, rated
-from whylike.evaluation.splits import Pair, split
 from whylike.memory.history import history
+from whylike.memory.splits import Pair, split
 from whylike.memory.store import Store
 from whylike.records import Expert, History, ItemProfile, Profile, RatingScale, Side
 

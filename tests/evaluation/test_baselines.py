@@ -12,7 +12,7 @@ import pytest
 
 from whylike.agents.calibration import Readout
 from whylike.evaluation.baselines import Factorised, factorise, of_readouts
-from whylike.evaluation.splits import Pair, Split, split
+from whylike.memory.splits import Pair, Split, split
 from whylike.memory.store import Store
 from whylike.records import Rated, RatingScale, Review
 from whylike.settings import Settings

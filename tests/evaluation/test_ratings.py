@@ -29,10 +29,10 @@ from whylike.evaluation.asking import explained
 from whylike.evaluation.figures import sliced
 from whylike.evaluation.ratings import RatingsEvaluation, evaluate
 from whylike.evaluation.report import write_report
-from whylike.evaluation.splits import split
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
+from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.ratings_card import ratings_card
 from whylike.records import Expert, RatingScale, Review

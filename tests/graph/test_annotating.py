@@ -10,9 +10,9 @@ import pytest
 from whylike.adapters.training.teach import examples_for
 from whylike.agents.aspects import Lists
 from whylike.errors import EngineError, UsageError
-from whylike.evaluation.splits import split
 from whylike.evaluation.summaries import held_annotations
 from whylike.graph.annotating import FEWEST, IN_A_ROW, TRIES, annotate_summaries
+from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import Expert, RatingScale, Review, SummaryAnnotation
 from whylike.settings import Settings

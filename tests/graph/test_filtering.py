@@ -15,10 +15,10 @@ from whylike.adapters.training.examples import place
 from whylike.adapters.training.teach import HELD_OUT, examples_for
 from whylike.agents.teacher import Case
 from whylike.errors import EngineError, UsageError
-from whylike.evaluation.splits import split
 from whylike.graph import filtering
 from whylike.graph.filtering import filter_reasons
 from whylike.graph.pair import Services
+from whylike.memory.splits import split
 from whylike.records import Expert, Item, ReasonDecision, Review
 from whylike.settings import Settings
 
@@ -166,10 +166,8 @@ def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(
         assert len(sampler.asked) == 8
 
 
-def test_of_a_pair_the_latest_decision_counts(store: Opened, monkeypatch: pytest.MonkeyPatch):
+def test_of_a_pair_the_latest_decision_counts(store: Opened):
     """What a lenient try let pass is not learned once a stricter one, or one made before and made again, drops it."""
-    times = iter(range(1000, 2000))
-    monkeypatch.setattr("whylike.memory.annotations.time.time", lambda: next(times))
     with store() as services:
 
         def learned(**settings: float) -> int:

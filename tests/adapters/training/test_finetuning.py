@@ -16,8 +16,8 @@ from whylike.adapters.training.trainer import Recipe
 from whylike.cli import app
 from whylike.evaluation import finetuning
 from whylike.evaluation.exp3rt import evaluate_exp3rt
-from whylike.evaluation.splits import folds
 from whylike.graph.services import Services
+from whylike.memory.splits import folds
 from whylike.settings import Settings
 
 USERS, ROWS = 32, 36

@@ -28,10 +28,10 @@ from whylike.adapters.training.ratings import (
 from whylike.adapters.training.teach import HELD_OUT
 from whylike.agents import dossier
 from whylike.agents.dossier import Dossier
-from whylike.evaluation.splits import Pair, split
 from whylike.graph import lessons
 from whylike.graph.pair import Services, explain
 from whylike.memory.history import history
+from whylike.memory.splits import Pair, split
 from whylike.records import (
     Expert,
     History,

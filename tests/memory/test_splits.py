@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whylike.evaluation.splits import Pair, by_time, folds, sample
+from whylike.memory.splits import Pair, by_time, folds, sample
 
 
 def pairs(times: list[int]) -> list[Pair]:
