@@ -13,7 +13,7 @@ from whylike.evaluation.calibrating import SURE
 from whylike.evaluation.distributions import Coverage, Sharpness
 from whylike.evaluation.metrics import Difference, Error
 from whylike.tables import figures, ran_on
-from whylike.terminal import plain
+from whylike.terminal import many, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +71,7 @@ def exp3rt_card(found: Exp3rtEvaluation) -> RenderableType:
         *found.notes,
     ]
     if found.rejected:
-        said.append(f"{found.rejected:,} rows could not be read; whylike ingest of the file tells why.")
+        said.append(f"{many(found.rejected, 'row')} could not be read; whylike ingest of the file tells why.")
     table = main_table(found.readouts, found.baselines, found.pairs)
     for name, off in found.published.items():
         table.add_row(f"{name}, as published", *_figures(off))

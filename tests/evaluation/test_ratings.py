@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import whylike.cli
 from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.calibration import AVERAGES, MODEL, Nested
 from whylike.agents.predictor import Predictor
 from whylike.errors import UsageError
 from whylike.evaluation.ablating import ablate
@@ -233,6 +234,20 @@ def printed(found: RatingsEvaluation) -> str:
 
 def test_warm_and_cold_are_by_what_a_user_had_given_before_the_test():
     assert sliced([0, 1, 3, 4, 0]) == {"warm": [3], "cold": [1, 2], "unseen": [0, 4]}
+
+
+def test_that_the_model_adds_nothing_certain_is_told(whole: RatingsEvaluation):
+    def told(used: tuple[str, ...], *tried: tuple[str, ...]) -> bool:
+        nested = [
+            Nested(groups=groups, penalty=1, rmse=1, pairs=9, gain=-0.01, error=0.02) for groups in (("bias",), *tried)
+        ]
+        found = whole.calibrator.model_copy(update={"groups": used, "tried": tuple(nested)})
+        shown = " ".join(printed(whole.model_copy(update={"calibrator": found})).split())
+        return "the language model adds nothing certain" in shown
+
+    assert told((AVERAGES,), (AVERAGES,), (AVERAGES, MODEL))
+    assert not told((AVERAGES, MODEL), (AVERAGES,), (AVERAGES, MODEL))
+    assert not told((AVERAGES,), (AVERAGES,)), "it was not asked"
 
 
 def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
