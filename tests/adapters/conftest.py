@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from peft import LoraConfig, get_peft_model
 from random_model import random_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -49,18 +51,29 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run have in common: what takes long to make is made once."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tiny(common: Path) -> Path:
     """A random model: large weights, so that its answers differ clearly from prompt to prompt."""
-    return random_model(
-        tmp_path_factory.mktemp("tiny"),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.5,
-    )
+    folder = common / "tiny"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            random_model(
+                folder,
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=CONTEXT,
+                initializer_range=0.5,
+            )
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -151,12 +164,11 @@ def added(registry: Registry, copy: Callable[..., Path], made: Callable[..., Pro
 
 
 @pytest.fixture(scope="session")
-def open_local(tiny: Path, adapters: dict[Expert, Adapter], tmp_path_factory: pytest.TempPathFactory) -> Opens:
+def open_local(tiny: Path, adapters: dict[Expert, Adapter], common: Path) -> Opens:
     """Opens a local engine on the tiny model in fp32, where two ways to one answer differ by 1e-6 and no more."""
-    cache = tmp_path_factory.mktemp("cache")
 
     def opened(**changes: object) -> LocalEngine:
-        settings = Settings(**{"model": str(tiny), "device": "cpu", "cache": cache, **changes})
+        settings = Settings(**{"model": str(tiny), "device": "cpu", "cache": common / "cache", **changes})
         return LocalEngine(settings, adapters, dtype=torch.float32)
 
     return opened

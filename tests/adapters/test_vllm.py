@@ -1,4 +1,4 @@
-"""The vLLM engine beyond the conformance suite, on the real server: the same answers as the local engine, adapters."""
+"""The vLLM engine beyond the conformance suite, on the real server: adapters, and the same answers as transformers."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def copied(adapter: Adapter, to: Path, version: str) -> Adapter:
     return Adapter(version=version, folder=shutil.copytree(adapter.folder, to))
 
 
-def test_with_the_packaged_model_it_answers_as_the_local_engine_does(packaged_vllm, prompt, weighings: list[Weighing]):
-    """With an adapter and without; for each the local engine makes a graph, which takes long."""
+def test_with_the_packaged_model_it_answers_as_the_reference_does(packaged_vllm, prompt, weighings: list[Weighing]):
+    """With an adapter and without."""
     writings = [
         Writing(
             expert=expert,
@@ -59,12 +59,13 @@ def test_with_the_packaged_model_it_answers_as_the_local_engine_does(packaged_vl
         for grammar in (None, r"start: / is (good|bad|warm|slow), and [a-z ]{5,30}\\./")
     ]
     settings, adapters = packaged_vllm.settings, {Expert.SUMMARIZER: packaged_vllm.adapters[Expert.SUMMARIZER]}
+    reference = settings.model_copy(update={"engine": "reference"})
     with (
         closing(VllmEngine(settings, adapters)) as served,
-        closing(LocalEngine(settings, adapters, dtype=torch.float32)) as local,
+        closing(LocalEngine(reference, adapters, dtype=torch.float32)) as plain,
     ):
-        assert served.write(writings) == local.write(writings)
-        for one, other in zip(served.weigh(weighings), local.weigh(weighings), strict=True):
+        assert served.write(writings) == plain.write(writings)
+        for one, other in zip(served.weigh(weighings), plain.weigh(weighings), strict=True):
             assert one.adapter_version == other.adapter_version
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
