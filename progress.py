@@ -195,7 +195,7 @@ class Watch:
             step = next(reversed(self._steps.values()), None)
             label, since, text = self._what, self._began, ""
             if step and step.share == 1.0:  # what comes after it gives no news of its own
-                label, since = f"after {step.label}", step.news
+                label, since = f"at work after {step.label}", step.news
             elif step:
                 label, since = step.label, step.began
                 text = f" {step.share:.0%}, {step.describe()}" if step.share is not None else ""

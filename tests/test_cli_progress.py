@@ -156,7 +156,7 @@ def test_without_a_terminal_what_gives_no_news_is_told_too(clock: Clock) -> None
         "whylike: summarizing reviews 50%, 4 of 8",
         "whylike: summarizing reviews 50%, 4 of 8, 10 s so far",
         "whylike: summarizing reviews 50%, 4 of 8, 20 s so far",
-        "whylike: after summarizing reviews, 2 s so far",
+        "whylike: at work after summarizing reviews, 2 s so far",
         "whylike: writing the reason, 2 s so far",
         "whylike: writing the reason, 12 s so far",
     ]
