@@ -169,6 +169,7 @@ def teach(
                         "examples": trained.examples,
                         "left_out": trained.left_out,
                         "steps": trained.steps,
+                        "padding": trained.padding,
                         "validation_loss": trained.loss,
                         **rmse,
                     },

@@ -93,6 +93,8 @@ class Trained(Record):
     steps: int
     loss: float
     """On the validation examples, the lowest, which is the adapter's."""
+    padding: float
+    """Share of the computed tokens that are padding: most of what packing could save."""
     rmse: float | None = None
     """Of the expectation on the validation examples of the scale that was asked for, in its units."""
 
@@ -110,6 +112,9 @@ def train(
     told: Callable[[News], None] = lambda _: None,
 ) -> Trained:
     """Train an adapter of `base`, or go on where a run with the same `work` was killed.
+
+    Examples are not packed: batches of like length leave little padding, and examples in one sequence would need
+    kernels that keep them apart, which there are for GPUs alone.
 
     Args:
         base: Loaded as `environment` tells.
@@ -140,32 +145,28 @@ def train(
             "give a --batch that is a multiple of their number"
         )
     renderer = Renderer(base.tokenizer)
-    rows = [tokens(example, renderer, base.tokenizer) for example in examples for _ in range(example.times)]
-    fitting = [row for row in rows if len(row["input_ids"]) <= recipe.longest]
-    heard = [(tokens(example, renderer, base.tokenizer), example.scale) for example in validation]
-    heard = [(row, own) for row, own in heard if len(row["input_ids"]) <= recipe.longest]
-    checked = [row for row, _ in heard]
-    if not fitting or not checked:
+    fitting = [row for row, example in _read(examples, renderer, base, recipe) for _ in range(example.times)]
+    heard = _read(validation, renderer, base, recipe)
+    if not fitting or not heard:
         raise UsageError(
-            f"there are {len(fitting)} examples to learn from and {len(checked)} to validate with of at most "
+            f"there are {len(fitting)} examples to learn from and {len(heard)} to validate with of at most "
             f"{recipe.longest:,} tokens; annotate more reviews first, or for ratings ingest more"
         )
     on_gpu = target.type == "cuda"
     if not on_gpu:
         keep_freed()
+    lengths = [len(row["input_ids"]) for row in fitting]
+    order = ordered(lengths, recipe)
     per_epoch = math.ceil(len(fitting) / recipe.batch)
     every = max(per_epoch // recipe.checks, 1)
+    config = _config(recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu, together=group.num_processes)
     with quiet():
         set_seed(recipe.seed)
         trainer = AnswerTrainer(
-            model=_loaded(base, max(len(row["input_ids"]) for row in fitting), on_gpu=on_gpu),
-            args=_config(
-                recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu, together=group.num_processes
-            ),
-            train_dataset=Dataset.from_list(fitting).select(
-                ordered([len(row["input_ids"]) for row in fitting], recipe)
-            ),
-            eval_dataset=Dataset.from_list(checked),
+            model=_loaded(base, max(lengths), on_gpu=on_gpu),
+            args=config,
+            train_dataset=Dataset.from_list(fitting).select(order),
+            eval_dataset=Dataset.from_list([row for row, _ in heard]),
             processing_class=base.tokenizer,
             peft_config=LoraConfig(
                 r=recipe.rank,
@@ -199,16 +200,17 @@ def train(
                 weight.data = weight.data.bfloat16()
         rmse = None
         if group.is_main_process:
-            rated = [row for row, own in heard if scale and own == scale]
+            rated = [row for row, example in heard if scale and example.scale == scale]
             rmse = rating_error(model, rated, renderer, scale) if scale and rated else None
             model.save_pretrained(str(folder))
     give_back()
     return Trained(
         folder=folder,
         examples=len(fitting),
-        left_out=len(rows) - len(fitting),
+        left_out=sum(example.times for example in examples) - len(fitting),
         steps=state.global_step,
         loss=loss,
+        padding=padding([lengths[index] for index in order], config.train_batch_size, 1 if on_gpu else PADDED),
         rmse=rmse,
     )
 
@@ -223,6 +225,14 @@ def environment(target: torch.device) -> dict[str, str]:
     precision = "nf4, computed in bf16" if on_gpu else str(computed_in(target)).removeprefix("torch.")
     libraries = ("torch", "transformers", "accelerate", "peft", "trl", *(("bitsandbytes",) if on_gpu else ()))
     return {"device": target.type, "precision": precision, **{name: version(name) for name in libraries}}
+
+
+def _read(
+    examples: Sequence[Example], renderer: Renderer, base: Base, recipe: Recipe
+) -> list[tuple[dict[str, list[int]], Example]]:
+    """The tokens of each example that is not too long."""
+    read = [(tokens(example, renderer, base.tokenizer), example) for example in examples]
+    return [(row, example) for row, example in read if len(row["input_ids"]) <= recipe.longest]
 
 
 def processes(target: torch.device) -> PartialState:
@@ -275,6 +285,19 @@ def ordered(lengths: Sequence[int], recipe: Recipe) -> list[int]:
         chance.shuffle(batches)
         order += [index for batch in batches for index in batch]
     return order
+
+
+def padding(lengths: Sequence[int], at_once: int, multiple: int) -> float:
+    """The share of padding among the tokens of examples that are computed so many at once.
+
+    Args:
+        lengths: In tokens, in the order in which they are computed.
+        at_once: How many, each as long as the longest of them.
+        multiple: What that length is rounded up to a multiple of.
+    """
+    some = [lengths[first : first + at_once] for first in range(0, len(lengths), at_once)]
+    computed = sum(len(each) * math.ceil(max(each) / multiple) * multiple for each in some)
+    return round(1 - sum(lengths) / computed, 4)
 
 
 def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool, together: int) -> SFTConfig:

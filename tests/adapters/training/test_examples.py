@@ -12,7 +12,7 @@ from whylike.adapters.engines.model import find_base
 from whylike.adapters.engines.rendering import Renderer
 from whylike.adapters.training.examples import IGNORED, Example, hash_of, split, tokens
 from whylike.adapters.training.summaries import summary_examples
-from whylike.adapters.training.trainer import Recipe, ordered
+from whylike.adapters.training.trainer import Recipe, ordered, padding
 from whylike.agents import aspects
 from whylike.records import RatingScale, Review, SummaryAnnotation
 from whylike.settings import Settings
@@ -113,3 +113,9 @@ def test_a_batch_has_examples_of_like_length():
         for first in range(0, 1600, 16)
     ]
     assert sum(spreads) / len(spreads) < 10
+
+
+def test_padding_is_what_is_computed_beyond_the_examples():
+    assert padding([3, 5, 4], at_once=2, multiple=1) == round(1 - 12 / 14, 4)
+    assert padding([3, 5, 4], at_once=2, multiple=4) == round(1 - 12 / 20, 4)
+    assert padding([7, 7], at_once=2, multiple=1) == 0
