@@ -243,4 +243,8 @@ def _metrics(metrics: dict[str, float]) -> str:
 
 
 def _day(timestamp: int) -> str:
-    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d}"
+    """The day of a time; the number as it is where a card has one that no calendar knows."""
+    try:
+        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d}"
+    except (ValueError, OverflowError, OSError):
+        return str(timestamp)

@@ -10,7 +10,7 @@ import typer
 
 from whylike.options import Json, Store, Verbose, examples, show
 from whylike.tables import figures, ran_on, told
-from whylike.terminal import log, messages
+from whylike.terminal import log, many, messages
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from whylike.evaluation.summaries import Agreement, SummariesEvaluation
     from whylike.records import Expert
 
+FEW = 10
+"""Items from which an interval says something."""
 SUMMARIES = "whylike evaluate summaries"
 REASONS = "whylike evaluate reasons"
 
@@ -127,7 +129,7 @@ def summaries_card(evaluation: SummariesEvaluation) -> RenderableType:
     from rich.text import Text
 
     ways = evaluation.ways
-    table = figures(f"{evaluation.reviews:,} reviews of {evaluation.items:,} items", *ways, "teacher")
+    table = figures(f"{evaluation.reviews:,} reviews of {many(evaluation.items, 'item')}", *ways, "teacher")
 
     def row(name: str, of: dict[str, str], teacher: str = "") -> None:
         table.add_row(name, *(of[way] for way in ways), teacher)
@@ -169,6 +171,8 @@ def summaries_card(evaluation: SummariesEvaluation) -> RenderableType:
         "written can have any. Adapter: lists that it writes. Base judged: phrases of the review, as the base "
         "model is served. Base written: lists that it writes after two examples."
     )
+    if evaluation.items < FEW:
+        said += f" The intervals, of drawing only {many(evaluation.items, 'item')} anew, say little."
     return Group(table, Text(said), ran_on(evaluation.machine, evaluation.settings))
 
 

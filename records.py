@@ -270,7 +270,7 @@ class Provenance(Record):
     settings: dict[str, JsonValue] = {}
     """Every setting of its training."""
     environment: dict[str, str] = {}
-    """What else its weights depend on: device and precision of its training, and the versions of the libraries."""
+    """What else its weights depend on: device, precision and processes of its training, and the libraries' versions."""
     metrics: dict[str, float] = {}
 
 

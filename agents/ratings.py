@@ -9,14 +9,16 @@ from whylike.records import RatingScale
 
 _SOME = r"\d+(?:[.,]\d+)?|two|three|four|five|six|seven|eight|nine|ten"
 _ANY = rf"(?:one|half|{_SOME})"
-_ALONE = rf"(?:{_SOME})(?=\s*(?:[.,;:!?)]|$)|\s(?:at best|because|but|for|from|if|overall|since|though)\b)"
+_ALONE = rf"(?:{_SOME})(?=\s*(?:[.,;:!?)]|$))"
+_TEN = r"(?<![\d.,])(?:10|\d(?:[.,]\d)?|two|three|four|five|six|seven|eight|nine|ten)(?![\w.,])"
 _RATING = re.compile(
     rf"\b{_ANY}\s*/\s*\d|\b{_ANY}[\s-]+out[\s-]+of[\s-]+{_ANY}\b|\b\d+\s+of\s+\d+\b"  # 4/5, four out of five, 4 of 5
     rf"|\b(?:{_ANY}|a[\s-]+half)[\s-]*stars?\b|\bstars\b|[★☆⭐🌟]|\b\d+[\s-]+points?\b|(?<!\w)\d(?:[.,]\d)?\s*\*"
     rf"|\b(?:{_ANY})[\s-]*(?:Sterne?n?|[ée]toiles?|estrellas?|estrelas?|stelle|sterren|звёзды?|звезды?)\b"
     r"|(?<!first-)(?<!second-)(?<!third-)(?<!at any )\brat(?:e|es|ed|ings?)\b"
     rf"|\b(?:gave|gets|got|(?:giv|award|scor|earn|deserv)\w*)(?:\s+\w+){{0,3}}?\s+{_ALONE}"  # would give it a 4.
-    rf"|\ban?(?:\s+\w+)?\s+{_ALONE}|\b(?:{_SOME})\s+from\s+me\b",  # a solid eight. 4 from me
+    rf"|\ban?(?:\s+\w+)?\s+{_ALONE}|\ban?\s+{_TEN}\s+(?:at best|because|but|for|if|overall|though)\b"  # a solid eight.
+    rf"|(?:\ban?\s+{_TEN}|(?<![\w.,])\d(?:[.,]\d)?|\band\s+a\s+half)\s+from\s+me\b",  # 4 from me
     re.IGNORECASE,
 )
 

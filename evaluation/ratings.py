@@ -161,7 +161,7 @@ def evaluate(
             calibrator=calibrator,
             kept=keep,
             ablations=ablated,
-            notes=_notes(services, parts),
+            notes=_notes(services, parts) if with_reason or ablations else [],
             seconds_per_pair=round(seconds, 3),
         )
 

@@ -79,7 +79,7 @@ class ReasonWay(Record):
     stating: float | None = Field(description="Share of the reasons that state a rating")
     stating_when_written: float | None = Field(description="The same before such sentences are taken out")
     leaking: float | None = Field(
-        description="Share of the reasons that the leak check for training would not keep; most for counting something"
+        description="Share of the reasons that the leak check for training would not keep: any number may be a rating"
     )
     copied: float | None = Field(
         description="Share of the reasons with eight words of a review in a row that are not marked as quoted"

@@ -86,7 +86,7 @@ class Annotations:
         """All decisions about reasons by key, the oldest first."""
         query = select(table.c.annotation_id, table.c.body).where(table.c.kind == DECISION)
         with self.database.read() as connection:
-            rows = connection.execute(query.order_by(table.c.annotation_id)).all()
+            rows = connection.execute(query.order_by(table.c.created_at, table.c.annotation_id)).all()
         found = ((key, ReasonDecision.model_validate_json(body)) for key, body in rows)
         return dict(sorted(found, key=lambda row: row[1].decided_at))
 

@@ -29,6 +29,8 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 """The adapters that come with whylike."""
 OPTIONAL = "optional"
 """The folder among them of those that answer only where they are promoted."""
+LATEST = 253_402_300_799
+"""The last second of the year 9999, in seconds since 1970; a card may say anything."""
 PARTIAL = ".partial"
 """Where an adapter is until it is whole; the name begins with a point, which no version does."""
 
@@ -141,13 +143,16 @@ class Registry:
     def lineage(self, version: str) -> tuple[AdapterCard, ...]:
         """The cards of a version and of all that it goes on from, its own last (`Provenance.ancestors`)."""
         card = self.card(version)
-        return (*card.ancestors, card.model_copy(update={"ancestors": ()}))
+        known = card.ancestors
+        if card.parent and not known and self._known(card.parent):
+            known = self.lineage(card.parent)
+        return (*known, card.model_copy(update={"ancestors": ()}))
 
     def learned_until(self, version: str) -> int | None:
         """When the latest review was written that a version learned from, as far as its card says so."""
         card = self._known(version)
         until = card.made_with.get("learned_until") if card else None
-        return until if isinstance(until, int) else None
+        return until if isinstance(until, int) and 0 < until <= LATEST else None
 
     def _known(self, version: str) -> AdapterCard | None:
         return self._store.adapter(version) or self._shipped.get(version)

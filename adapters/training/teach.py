@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -44,6 +44,8 @@ RATERS = (Expert.PREDICTOR, Expert.REWARD)
 """Those that learn ratings, from pairs (`graph.lessons`) and not from annotations."""
 FEW = 100
 """Examples of which a training says that they are few."""
+LOOK = 1.0
+"""Seconds for which a training waits for its lock: another one that begins may be looking whether it runs."""
 FOLDER = "training"
 """Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
@@ -125,32 +127,40 @@ def teach(
         taken, validation = ([each for each in learned if (each.group == last) is side] for side in (False, True))
     base_hash = base_fingerprint(settings) or ""
     data_hash = hash_of((*taken, *validation))
-    wanted = (base_hash, data_hash, recipe.model_dump(mode="json"), parent, environment(target))
-    name = f"{expert}-{digest([*wanted])[:12]}"
+    computed = environment(target)
+    wanted = (base_hash, data_hash, recipe.model_dump(mode="json"), parent)
+    name = f"{expert}-{digest([*wanted, computed])[:12]}"
+    ancestors = registry.lineage(parent) if parent else ()
     work = store.folder / FOLDER / name
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(work.with_suffix(".lock"), timeout=0) if group.is_main_process else nullcontext():
+        with FileLock(work.with_suffix(".lock"), timeout=LOOK) if group.is_main_process else nullcontext():
+            others = _unfinished(work) if group.is_main_process else []
             group.wait_for_everyone()  # the first has the lock now, so that all see the same
-            card = _done(registry, expert, wanted)
+            card = _done(registry, expert, wanted, computed)
             if card is None:
                 if group.is_main_process:
-                    _warn(len(taken), work)
+                    _warn(len(taken), others)
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
                 known = registry.scales(parent) if parent else ()
                 begun = registry.adapters({expert: parent})[expert].folder if parent else None
-                trained = train(
-                    find_base(settings),
-                    taken,
-                    validation,
-                    recipe,
-                    work,
-                    target=target,
-                    scale=scale,
-                    parent=begun,
-                    told=told,
-                )
+                try:
+                    trained = train(
+                        find_base(settings),
+                        taken,
+                        validation,
+                        recipe,
+                        work,
+                        target=target,
+                        scale=scale,
+                        parent=begun,
+                        told=told,
+                    )
+                except UsageError:  # there is nothing to go on with
+                    if group.is_main_process:
+                        shutil.rmtree(work, ignore_errors=True)
+                    raise
                 rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
                 provenance = Provenance(
                     expert=expert,
@@ -160,11 +170,11 @@ def teach(
                     data_hash=data_hash,
                     data=data,
                     parent=parent,
-                    ancestors=registry.lineage(parent) if parent else (),
+                    ancestors=ancestors,
                     made_with=made_with or {},
                     scales=tuple(sorted({*known, *(each.scale for each in taken if each.scale)}, key=str)),
                     settings=recipe.model_dump(mode="json"),
-                    environment=environment(target),
+                    environment=computed,
                     metrics={
                         "examples": trained.examples,
                         "left_out": trained.left_out,
@@ -211,35 +221,47 @@ def going_on(recipe: Recipe, registry: Registry, expert: Expert, version: str) -
     return recipe.model_copy(update={"rank": config.r, "alpha": config.lora_alpha})
 
 
-def _warn(count: int, work: Path) -> None:
-    """Say before a training begins what may not be as its user thinks."""
-    if count < FEW:
+def _warn(count: int, others: list[Path]) -> None:
+    """Say before a training begins what may not be as its user thinks.
+
+    Args:
+        count: Examples.
+        others: Where trainings are that it does not go on with, the latest last (`_unfinished`).
+    """
+    if 0 < count < FEW:
         log.warning(
             "%d examples are few: measure the adapter (`whylike evaluate`) before you promote it; annotate more "
             "reviews, or for ratings ingest more",
             count,
         )
-    expert = work.name.partition("-")[0]
-    others = [] if work.exists() else [path for path in work.parent.glob(f"{expert}-*/") if not _locked(path)]
     if others:
         log.warning(
             "this training begins anew: that in %s, which was not finished, has other examples, settings or versions "
             "of the libraries; remove it where you do not want to go on with it",
-            max(others, key=lambda path: path.stat().st_mtime),
+            others[-1],
         )
 
 
-def _locked(work: Path) -> bool:
-    """Whether a training runs there."""
-    try:
-        with FileLock(work.with_suffix(".lock"), timeout=0):
-            return False
-    except Timeout:
-        return True
+def _unfinished(work: Path) -> list[Path]:
+    """Where trainings of the same expert have been broken off, the latest last; none where this one goes on."""
+    if work.exists():
+        return []
+    expert = work.name.partition("-")[0]
+    kept = {}
+    for checkpoint in work.parent.glob(f"{expert}-*/checkpoints/checkpoint-*"):
+        folder = checkpoint.parents[1]
+        with suppress(Timeout, OSError), FileLock(folder.with_suffix(".lock"), timeout=0):  # or it runs, or is done
+            kept[folder] = checkpoint.stat().st_mtime
+    return sorted(kept, key=lambda folder: kept[folder])
 
 
-def _done(registry: Registry, expert: Expert, wanted: tuple[object, ...]) -> AdapterCard | None:
-    """The card of what came of the same training earlier, in this store."""
+def _done(
+    registry: Registry, expert: Expert, wanted: tuple[object, ...], computed: dict[str, str]
+) -> AdapterCard | None:
+    """The card of what came of the same training earlier, in this store, perhaps with other versions of libraries."""
     own = (entry.card for entry in registry.entries() if not entry.shipped and entry.card.expert is expert)
-    made = ((card, (card.base_hash, card.data_hash, card.settings, card.parent, card.environment)) for card in own)
-    return next((card for card, known in made if known == wanted), None)
+    for card in own:
+        same = all(card.environment.get(name) == computed[name] for name in ("device", "precision", "processes"))
+        if same and (card.base_hash, card.data_hash, card.settings, card.parent) == wanted:
+            return card
+    return None

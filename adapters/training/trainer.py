@@ -159,9 +159,11 @@ def train(
     order = ordered(lengths, recipe)
     per_epoch = math.ceil(len(fitting) / recipe.batch)
     every = max(per_epoch // recipe.checks, 1)
-    config = _config(recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu, together=group.num_processes)
     with quiet():
         set_seed(recipe.seed)
+        config = _config(
+            recipe, work, every, warmup=max(per_epoch // 10, 1), on_gpu=on_gpu, together=group.num_processes
+        )
         trainer = AnswerTrainer(
             model=_loaded(base, max(lengths), on_gpu=on_gpu),
             args=config,
@@ -224,7 +226,12 @@ def environment(target: torch.device) -> dict[str, str]:
     on_gpu = target.type == "cuda"
     precision = "nf4, computed in bf16" if on_gpu else str(computed_in(target)).removeprefix("torch.")
     libraries = ("torch", "transformers", "accelerate", "peft", "trl", *(("bitsandbytes",) if on_gpu else ()))
-    return {"device": target.type, "precision": precision, **{name: version(name) for name in libraries}}
+    return {
+        "device": target.type,
+        "precision": precision,
+        "processes": str(processes(target).num_processes),
+        **{name: version(name) for name in libraries},
+    }
 
 
 def _read(
@@ -337,6 +344,7 @@ def _config(recipe: Recipe, work: Path, every: int, *, warmup: int, on_gpu: bool
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,  # every matrix of the adapter is used in every step
         pad_to_multiple_of=None if on_gpu else PADDED,
     )
     # One process has one GPU, whatever the machine has: transformers would make a step as many times as large.

@@ -230,6 +230,13 @@ def test_cards_show_what_matters() -> None:
     assert "base model alone" not in listed
 
 
+def test_a_time_that_no_calendar_knows_is_shown_as_it_is() -> None:
+    odd = CARD.model_copy(update={"created_at": 10**15, "made_with": {"learned_until": 10**30}})
+    out = shown(details_card(Details(card=odd, live=True, shipped=True, promotions=[])))
+    assert str(10**15) in out
+    assert str(10**30) in out
+
+
 def test_no_version_is_taken_for_the_base_model() -> None:
     """The card of an answer tells them apart by how a version begins."""
     assert not any(expert.value.startswith(BASE.removesuffix(":")) for expert in Expert)

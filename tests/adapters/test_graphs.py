@@ -160,8 +160,8 @@ def test_a_model_that_does_not_come_out_the_same_is_left_to_transformers_and_tha
         assert "\n" not in said
 
 
-def test_a_model_that_is_converted_says_nothing(open_local, prompt: Callable, caplog):
-    engine = open_local()
+def test_a_model_that_is_converted_says_nothing(open_local, prompt: Callable, caplog, tmp_path: Path):
+    engine = open_local(cache=tmp_path)
     with caplog.at_level(logging.WARNING):
         engine.write([Writing(expert=Expert.REASONER, prompt=prompt("Good."), max_tokens=2)])
     engine.close()

@@ -43,6 +43,30 @@ def test_an_added_adapter_is_a_folder_named_by_its_content_with_its_card(
     assert registry.live() == {}
 
 
+def test_what_a_version_goes_on_from_is_told_by_its_card_or_else_by_the_registry(
+    registry: Registry, copy: Callable[..., Path], made: Callable[..., Provenance]
+) -> None:
+    first = registry.add(copy("one", lora_alpha=1), made(Expert.SUMMARIZER))
+    second = registry.add(copy("two", lora_alpha=2), made(Expert.SUMMARIZER, parent=first))
+    lineage = registry.lineage(second)
+    assert [card.version for card in lineage] == [first, second]
+    assert not any(card.ancestors for card in lineage)
+    third = registry.add(copy("three", lora_alpha=3), made(Expert.SUMMARIZER, parent=second, ancestors=lineage))
+    assert registry.lineage(third)[:-1] == lineage
+    orphan = registry.add(copy("four", lora_alpha=4), made(Expert.SUMMARIZER, parent="summarizer-00000000"))
+    assert [card.version for card in registry.lineage(orphan)] == [orphan]
+
+
+@pytest.mark.parametrize(
+    ("told", "known"), [(1_700_000_000, 1_700_000_000), (10**13, None), (-5, None), ("soon", None), (None, None)]
+)
+def test_only_a_time_tells_up_to_when_a_version_learned(
+    told: object, known: int | None, registry: Registry, copy: Callable[..., Path], made: Callable[..., Provenance]
+) -> None:
+    version = registry.add(copy("one"), made(Expert.SUMMARIZER, made_with={"learned_until": told}))
+    assert registry.learned_until(version) == known
+
+
 def test_what_says_nothing_about_the_answers_makes_no_other_version(
     registry: Registry, copy: Callable[..., Path], made: Callable[..., Provenance]
 ) -> None:

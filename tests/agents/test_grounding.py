@@ -125,6 +125,8 @@ STATED = [
     "That makes 4 from me.",
     "It gets there, a 4 for the sound.",
     "An 8 because it is short.",
+    "It gets there: a four from me.",
+    "So 4 and a half from me.",
     "Von mir fünf, also 5 Sterne.",
     "Mérite 5 étoiles.",
     "A warning from one reviewer reads “I give it 5 out of 5 stars for the jokes”.",
@@ -144,6 +146,13 @@ UNSTATED = [
     "It was made on a 4 track tape.",
     "It comes with an 8 inch disc.",
     "The user heard four from the same band.",
+    "It is for anyone who needs an 808 but has the budget.",
+    "They sold an additional two since.",
+    "It is a 12 for the price of 10 pack.",
+    "It is a 45 from 1962.",
+    "She stole two from me.",
+    "It got all four for free.",
+    "It will give you two for that price.",
     "It is as good as the first two films.",
 ]
 

@@ -253,14 +253,16 @@ def test_that_the_model_adds_nothing_certain_is_told(whole: RatingsEvaluation):
 def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     adapter = Adapter(version="predictor-01234567", folder=settings.store)
     told = []
+    asked: dict[str, Any] = {"limit": 5, "validation": 14, "with_reason": False, "ablations": [Ablation.NO_REASON]}
     with Services.open(settings, engine=ScriptedEngine(adapters={Expert.PREDICTOR: adapter})) as services:
         first = split(services.store).validation[0].timestamp
         for until in (None, first - 1, first):
             monkeypatch.setattr(services.registry, "learned_until", {adapter.version: until}.get)
-            told.append(evaluate(services, limit=5, validation=14, with_reason=False))
+            told.append(evaluate(services, **asked))
+        unasked = evaluate(services, limit=5, validation=14, with_reason=False)
         monkeypatch.setattr(Predictor, "taught", False)
-        alone = evaluate(services, limit=5, validation=14, with_reason=False)
-    assert [len(each.notes) for each in (*told, alone)] == [1, 0, 1, 0]
+        untaught = evaluate(services, **asked)
+    assert [len(each.notes) for each in (*told, unasked, untaught)] == [1, 0, 1, 0, 0]
     for silent_or_late, said in ((told[0], "does not say up to when"), (told[2], "learned from reviews up to 20")):
         shown = " ".join(printed(silent_or_late).split())
         assert said in shown

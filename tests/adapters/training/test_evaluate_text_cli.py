@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -71,6 +72,8 @@ def test_an_adapter_that_is_not_live_is_evaluated_beside_the_base_model(run: Cal
     assert "adapter   teacher" in live.stdout
     assert version in live.stdout.replace("\n", "")
     assert "base judged" not in live.stdout.splitlines()[1]
+    few = " ".join(live.stdout.split())
+    assert re.search(r"of drawing only [12] items? anew, say little", few)
 
 
 def test_what_cannot_be_evaluated_is_refused(run: Callable[..., Result], known: dict):

@@ -266,12 +266,14 @@ def test_few_examples_and_a_training_that_begins_anew_are_told(run: Callable[...
     assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
     folder = Settings().store / FOLDER
     for unfinished in ("summarizer-0123", "reasoner-0123"):
-        (folder / unfinished / "checkpoints").mkdir(parents=True)
+        (folder / unfinished / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    (folder / "summarizer-4567" / "checkpoints").mkdir(parents=True)
     told = " ".join(run("train", "summarizer", "--epochs", 1).stderr.split())
     assert re.search(r"whylike: \d\d examples are few: measure the adapter", told)
     assert "begins anew: that in" in told
     assert "summarizer-0123, which was not finished, has other examples" in told
     assert "reasoner-0123" not in told
+    assert "summarizer-4567" not in told, "it never had anything to go on with"
     with FileLock(folder / "summarizer-0123.lock"):
         told = run("train", "summarizer", "--epochs", 1, "--seed", 1).stderr
     assert "begins anew" not in told, "it runs, in another process"
@@ -292,9 +294,10 @@ def test_one_training_does_not_run_twice_at_once(
     [refused] = inside
     assert refused.exit_code == 2
     assert "this very training runs already" in refused.stderr
+    assert [path.suffix for path in (Settings().store / FOLDER).iterdir()] == [".lock"], "nothing is left to go on with"
 
 
-def test_a_training_is_another_one_with_other_libraries(
+def test_a_training_is_another_one_on_another_device_but_what_is_done_is_not_done_again_with_other_libraries(
     run: Callable[..., Result], files: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert run("annotate", "--import", files / "summaries.jsonl").exit_code == 0
@@ -307,9 +310,10 @@ def test_a_training_is_another_one_with_other_libraries(
     monkeypatch.setattr(teach, "train", lambda *given, **more: trained.append(given) or train(*given, **more))
     run("train", "summarizer", "--epochs", 1)
     assert not trained
-    monkeypatch.setattr(teach, "environment", lambda _: {**card["environment"], "torch": "1.0"})
-    run("train", "summarizer", "--epochs", 1)
-    assert len(trained) == 1
+    for changed, count in (({"torch": "1.0"}, 0), ({"precision": "nf4"}, 1)):
+        monkeypatch.setattr(teach, "environment", lambda _, changed=changed: card["environment"] | changed)
+        run("train", "summarizer", "--epochs", 1)
+        assert len(trained) == count
 
 
 def test_the_setting_device_holds_for_training(
@@ -364,6 +368,7 @@ def test_two_processes_that_train_together_learn_what_one_does(run: Callable[...
         check=True, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     two = json.loads(ran.stdout)
+    assert "Warning" not in ran.stderr
     assert (two["examples"], two["steps"]) == (one["examples"], one["steps"])
     assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-3)
     [added] = json.loads(run("adapters", "list", "--json", "--store", together).stdout)["adapters"]
