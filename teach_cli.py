@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whylike.errors import UsageError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, many, messages, plain, results
 
@@ -30,6 +31,13 @@ PAIRS = 2000
 """Pairs that they learn from, unless --limit says otherwise."""
 REASONS = 500
 """Pairs for which the Reasoner gives a reason first, unless --reasons says otherwise: some seconds each on a CPU."""
+WITHOUT = {
+    "summarizer": "the store has nothing to teach the summarizer with; have a teacher summarize reviews "
+    "(`whylike annotate summaries`), or take in its summaries (`whylike annotate --import FILE`)",
+    "reasoner": "the store has nothing to teach the reasoner with; take in a teacher's reasons "
+    "(`whylike annotate --import FILE`), or have some written and judged (`whylike annotate reasons`)",
+}
+"""What is said where there are no examples."""
 NAMED = 10
 """Lines that are named of rows that are left out."""
 
@@ -267,8 +275,8 @@ def train(
                     told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
                 )
         with Opened.open(settings) as opened:
-            if expert not in RATINGS:
-                learned = examples_for(who, opened)
+            if expert not in RATINGS and not (learned := examples_for(who, opened)):
+                raise UsageError(WITHOUT[expert])
             lesson = teach(
                 who,
                 settings,
@@ -298,12 +306,13 @@ def summarized_card(found: Read) -> RenderableType:
     """What a teacher made of reviews, for people."""
     from rich.text import Text
 
-    failed = f" Of {found.failed:,} no answer could be read: the next run asks again." if found.failed else ""
+    why = f" ({found.why})" if found.why else ""
+    failed = f" For {found.failed:,} no answer came that could be read{why}: the next run asks again."
     empty = f" In {found.empty:,} it found nothing liked or disliked." if found.empty else ""
     return Text(
         plain(
             f"{found.summarized:,} of {found.reviews:,} chosen reviews have a summary by {found.teacher}; it was asked "
-            f"about {found.read_now:,} of them now.{empty}{failed}"
+            f"about {found.read_now:,} of them now.{empty}{failed if found.failed else ''}"
         )
     )
 

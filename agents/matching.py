@@ -221,11 +221,12 @@ def _meetings(
 ) -> list[_Found]:
     """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet.
 
-    What either side merely conceded meets nothing: two concessions are no reason for anything.
+    What the user merely conceded meets nothing, for they did not mind it much. A pleased reviewer's complaint does: to
+    a user who would not forgive it, it may matter more.
     """
     met = []
     for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
-        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked and aspect.meant]
+        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked]
         columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked and aspect.meant]
         if not rows or not columns:
             continue

@@ -32,9 +32,9 @@ CLEAR = 0.25
 GOOD, POOR = 0.6, 0.55
 """Place on the scale of what the averages foretell from which on up a reason may speak for the item, and below which
 against it: of 5, 3.4 and 3.2."""
-FINE, BAD = 0.75, 0.4
-"""Place from which on up it speaks for the item, and below which against it, where its points take no side: 4 and 2.6.
-"""
+FINE, BAD = 0.7, 0.4
+"""Place from which on up it speaks for the item, and below which against it, where its points take no side: of 5, 3.8
+and 2.6."""
 PRO, CON = 4, 2
 """Aspects of a list that speaks for the item, and of one that speaks against it, at most."""
 
@@ -104,6 +104,14 @@ def stance(balance: float, foretold: float | None = None) -> Stance:
     if balance > 0:
         return Stance.FOR if foretold >= GOOD else Stance.MIXED
     return Stance.AGAINST if foretold < POOR else Stance.MIXED
+
+
+def leaning(balance: float, points: Sequence[Point]) -> float:
+    """The balance of the points; where there are several and all go one way they take that side clearly."""
+    sides = {point.kind in POSITIVE for point in points}
+    if len(points) < 2 or len(sides) > 1:  # noqa: PLR2004
+        return balance
+    return max(balance, CLEAR) if sides == {True} else min(balance, -CLEAR)
 
 
 def led(points: Sequence[Point], way: Stance) -> tuple[tuple[Point, ...], Stance]:

@@ -35,6 +35,21 @@ _LEADS = {
     Stance.AGAINST: ("This is unlikely to suit the user", "The user would probably be disappointed"),
     Stance.MIXED: ("This could go either way for the user", "It is hard to say how the user would take it"),
 }
+_BY_OTHERS = {
+    Stance.FOR: (
+        "Going by others alone, the user would probably enjoy it",
+        "To go by others alone, this should suit the user",
+    ),
+    Stance.AGAINST: (
+        "Going by others alone, the user would probably be disappointed",
+        "To go by others alone, this is unlikely to suit the user",
+    ),
+    Stance.MIXED: (
+        "Nothing known of the user comes close to what is said of it, and it could go either way",
+        "Nothing known of the user comes close to what is said of it, so it is hard to say how they would take it",
+    ),
+}
+"""How a reason begins of which nothing meets what the user wrote."""
 _NEWCOMER = ("The user has written no reviews yet, so only others can be heard",)
 _TURNS: dict[Kind, tuple[str, ...]] = {
     Kind.DRAW: (
@@ -86,7 +101,7 @@ _PROFILED = {
 OWN_WORDS = frozenset(
     word
     for turn in (
-        *(lead for leads in (*_LEADS.values(), _NEWCOMER) for lead in leads),
+        *(lead for leads in (*_LEADS.values(), *_BY_OTHERS.values(), _NEWCOMER) for lead in leads),
         *(one for turns in (_TURNS, _CONTRARY) for each in turns.values() for one in each),
     )
     for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", turn.lower()))
@@ -110,7 +125,7 @@ class Reasoner:
         """The version and the recipe: a reason that was written by another recipe is stale."""
         prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
         modules = [constants(module) for module in (sys.modules[__name__], matching, plans, calibration)]
-        return f"{self.version}+{recipe(prompts, modules, _LEADS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
+        return f"{self.version}+{recipe(prompts, modules, _LEADS, _BY_OTHERS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
 
     @property
     def taught(self) -> bool:
@@ -133,7 +148,9 @@ class Reasoner:
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
-        grammar, longest = _grammar(points, _NEWCOMER if newcomer else _LEADS[way], names)
+        by_others = points and not any(point.taste for point in points)
+        leads = _NEWCOMER if newcomer else (_BY_OTHERS if by_others else _LEADS)[way]
+        grammar, longest = _grammar(points, leads, names)
         return Writing(
             expert=Expert.REASONER,
             prompt=render("reason", points=told or "Nothing is known."),
@@ -151,11 +168,10 @@ def reopened(reason: str, way: Stance) -> str:
 
     So is a reason that goes this way already, and one that was written freely.
     """
-    if reason.startswith(_LEADS[way]):
-        return reason
-    for lead in (lead for leads in _LEADS.values() for lead in leads):
-        if reason.startswith((f"{lead}:", f"{lead}.")):
-            return f"{_LEADS[way][0]}{reason[len(lead) :]}"
+    for table in (_LEADS, _BY_OTHERS):
+        for lead in (lead for leads in table.values() for lead in leads):
+            if reason.startswith((f"{lead}:", f"{lead}.")) and lead not in table[way]:
+                return f"{table[way][0]}{reason[len(lead) :]}"
     return reason
 
 

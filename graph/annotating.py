@@ -61,6 +61,7 @@ class Annotated(Record):
     summarized: int = Field(description="Reviews that have a summary by this teacher")
     empty: int = Field(description="Reviews in which the teacher found nothing liked or disliked")
     failed: int = Field(description="Reviews without an answer that can be read; another run tries them again")
+    why: str = Field(description="How asking failed for the last of them; empty where all that were asked answered")
 
 
 def annotate_summaries(
@@ -107,7 +108,7 @@ def annotate_summaries(
             store.keep_summaries({review.review_id: SummaryAnnotation.model_validate_json(body)}, teacher.name)
         return body
 
-    in_a_row = 0
+    in_a_row, why = 0, ""
     if missing:
         told(0, len(missing))
     with closing(at_once(read, missing)) as answers:
@@ -116,6 +117,7 @@ def annotate_summaries(
             if isinstance(answer, str):
                 kept[missing[done - 1]] = answer
             in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
+            why = str(answer) if isinstance(answer, EngineError) else why
             if in_a_row == IN_A_ROW or (in_a_row == len(missing) and not kept):
                 raise EngineError(f"{answer}; {in_a_row} in a row failed, the summaries made before are kept")
     if missing and not kept:
@@ -130,6 +132,7 @@ def annotate_summaries(
         summarized=sum(map(bool, kept.values())),
         empty=list(kept.values()).count(""),
         failed=len(keys) - len(kept),
+        why=why,
     )
 
 

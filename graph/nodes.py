@@ -165,6 +165,8 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
             asked = plans.request(plan)
     if asked is None:
         met = sides.meeting(services, known, *sides.quoted_of(state))
+        if not met.points:
+            return {"written": "", "told": "", "free": False, "balance": met.balance, "points": []}
         newcomer = state["route"] == Route.NEW_USER
         names = sides.names_of(services, known)
         asked = services.reasoner.request(met.points, met.stance, names, newcomer=newcomer)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from whylike.agents.calibration import readout
 from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
-from whylike.agents.plans import Stance, led, stance
+from whylike.agents.plans import Stance, leaning, led, stance
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
 from whylike.graph.services import Services
@@ -88,7 +88,7 @@ def meeting(
     }
     scale = services.store.scale
     found_points = points(Sides(known, user, item, texts, scale), services.embedder)
-    weight = balance(found_points, item)
+    weight = leaning(balance(found_points, item), found_points)
     everything = general(services.store, known.user_id, known.item_id, known.before)
     rated = everything.count or known.user_rated.count or known.item_rated.count
     foretold = scale.place(readout(known, everything, scale).bias) if rated else None

@@ -41,7 +41,7 @@ class Entry(Record):
     card: AdapterCard
     live: bool
     shipped: bool
-    """Whether it came with whylike and was never promoted in this store."""
+    """Whether it comes with whylike."""
 
 
 class Listing(Record):
@@ -165,7 +165,7 @@ class Registry:
             {**self._shipped, **added}.values(),
             key=lambda card: (list(Expert).index(card.expert), card.created_at, card.version),
         )
-        return [Entry(card=card, live=card.version in live, shipped=card.version not in added) for card in cards]
+        return [Entry(card=card, live=card.version in live, shipped=card.version in self._shipped) for card in cards]
 
     def listing(self) -> Listing:
         """All versions, and what answers for each expert."""

@@ -185,8 +185,10 @@ def test_praise_counts_for_less_in_a_middling_review(embedder: Embedder):
 
 @pytest.mark.parametrize("liked", [True, False])
 @pytest.mark.parametrize("conceding", ["r0", "q0"])
-def test_what_somebody_conceded_meets_nothing(embedder: Embedder, liked: bool, conceding: str):
-    """Blame in a review of 4 of 5: it may be told, but is no cause for this user. Praise in one of 2 may be mockery."""
+def test_what_the_user_conceded_meets_nothing_but_what_a_reviewer_did_may_matter_to_them(
+    embedder: Embedder, liked: bool, conceding: str
+):
+    """Blame in a review of 4 of 5: of the user's no cause for them. Praise in one of 2 may be mockery."""
     field = "likes" if liked else "dislikes"
     user = [summary("r0").model_copy(update={field: PRAISE[:3]})]
     item = [summary("q0").model_copy(update={field: ("creatures of rubber and wires",)})]
@@ -194,8 +196,13 @@ def test_what_somebody_conceded_meets_nothing(embedder: Embedder, liked: bool, c
     [met] = points(sides(user, item, ratings=ratings), embedder)
     told = points(sides(user, item, ratings={**ratings, conceding: 2.0 if liked else 4.0}), embedder)
     assert met.kind is (Kind.DRAW if liked else Kind.CLASH)
-    mocked = liked and conceding == "q0"
-    assert [point.kind for point in told] == ([] if mocked else [Kind.PRAISE if liked else Kind.FAULT])
+    if conceding == "r0":
+        assert [point.kind for point in told] == [Kind.PRAISE if liked else Kind.FAULT]
+    elif liked:
+        assert told == ()
+    else:
+        assert [point.kind for point in told] == [Kind.CLASH]
+        assert told[0].strength < met.strength
 
 
 @pytest.mark.parametrize("empty", ["It is great", "I love this", "One of the best", "I don't like it"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whylike.agents.matching import Kind, Point
-from whylike.agents.plans import BAD, CLEAR, FINE, GOOD, POOR, Plan, Stance, drawn, led, stance
+from whylike.agents.plans import BAD, CLEAR, FINE, GOOD, POOR, Plan, Stance, drawn, leaning, led, stance
 from whylike.records import AspectLists
 
 NOTHING = AspectLists(likes=(), dislikes=())
@@ -54,6 +54,16 @@ def test_a_reason_takes_no_side_that_its_points_or_the_averages_are_against(
     balance: float, foretold: float | None, way: Stance
 ):
     assert stance(balance, foretold) is way
+
+
+def test_points_that_all_go_one_way_take_that_side():
+    draw, clash, precedent, fault = POINTS
+    assert leaning(0.1, (draw, precedent)) == CLEAR
+    assert leaning(0.1, (clash, fault)) == -CLEAR
+    assert leaning(0.9, (draw, precedent)) == 0.9
+    assert leaning(-0.9, (clash, fault)) == -0.9
+    for mixed_or_few in (POINTS, (draw,), ()):
+        assert leaning(0.1, mixed_or_few) == 0.1
 
 
 def test_a_reason_begins_with_a_point_that_goes_its_way():

@@ -211,21 +211,32 @@ def test_only_what_goes_against_the_sentence_before_is_on_the_other_hand(kinds: 
     assert told == contrary - one_turn, "there is but one such turn for faults, and no turn stands twice"
 
 
-@pytest.mark.parametrize("points", [[], [point(Kind.PRAISE, 0)]], ids=["no point", "a point"])
+def test_a_reason_that_has_nothing_of_the_users_own_says_so():
+    praise, draw = point(Kind.PRAISE, 0), point(Kind.DRAW, 1)
+    alone = {way: every_sentence(request([praise], way, ["Jaws"])) for way in Stance}
+    for way in (Stance.FOR, Stance.AGAINST):
+        assert all(re.match("(Going|To go) by others alone, th", one) for one in alone[way])
+    assert all(one.startswith("Nothing known of the user comes close") for one in alone[Stance.MIXED])
+    met = request([praise, draw], Stance.FOR, ["Jaws", "Jaws"])
+    assert not any("others alone" in one for one in every_sentence(met))
+
+
+@pytest.mark.parametrize("points", [[], [point(Kind.PRAISE, 0)], [point(Kind.DRAW, 0)]], ids=["none", "others", "met"])
 def test_the_ways_that_a_reason_goes_share_no_beginning(points: list[Point]):
-    ways = [every_sentence(request(points, way)) for way in Stance]
-    ways.append(every_sentence(request(points, Stance.FOR, newcomer=True)))
+    ways = [every_sentence(request(points, way, ["Jaws"])) for way in Stance]
+    ways.append(every_sentence(request(points, Stance.FOR, ["Jaws"], newcomer=True)))
     assert all(ways)
     assert sum(map(len, ways)) == len(set[str]().union(*ways))
 
 
-@pytest.mark.parametrize("points", [[], [point(Kind.PRAISE, 0)]], ids=["no point", "a point"])
+@pytest.mark.parametrize("points", [[], [point(Kind.PRAISE, 0)], [point(Kind.DRAW, 0)]], ids=["none", "others", "met"])
 def test_a_reason_can_be_made_to_begin_as_if_it_went_another_way(points: list[Point]):
     for before in Stance:
         for after in Stance:
-            changed = {reopened(text, after) for text in every_sentence(request(points, before))}
-            assert changed <= every_sentence(request(points, after))
-            assert before is not after or changed == every_sentence(request(points, before)), "it is left as it is"
+            told, wanted = (every_sentence(request(points, way, ["Jaws"])) for way in (before, after))
+            changed = {reopened(text, after) for text in told}
+            assert changed <= wanted
+            assert before is not after or changed == told, "it is left as it is"
     assert reopened("The user likes it.", Stance.AGAINST) == "The user likes it."
 
 

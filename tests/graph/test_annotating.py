@@ -64,7 +64,7 @@ def test_the_summarizer_learns_from_them_and_is_measured_by_those_of_other_items
     found = annotate_summaries(store, reader, limit=1000)
     training = split(store).training
     assert found.reviews == found.read_now == found.summarized == len(reader.asked) == len(training) * 9 // 10
-    assert (found.teacher, found.empty, found.failed) == ("test", 0, 0)
+    assert (found.teacher, found.empty, found.failed, found.why) == ("test", 0, 0, "")
     assert {review_id for review_id, _ in reader.asked} <= {pair.review_id for pair in training}
     made = store.annotations(SummaryAnnotation)
     [one] = [each for each in made if each.text.startswith("Bright strings all through, 41.")]
@@ -128,14 +128,16 @@ def test_what_a_killed_run_has_kept_is_added_by_the_next(store: Store, monkeypat
 def test_a_teacher_that_fails_now_and_then_costs_these_reviews_and_one_that_is_gone_ends_the_run(store: Store):
     tired = EngineError("it is tired")
     found = annotate_summaries(store, Reader(LISTS, tired, LISTS, tired, LISTS), limit=10)
-    assert (found.summarized, found.failed) == (8, 2)
+    assert (found.summarized, found.failed, found.why) == (8, 2, "it is tired")
     with pytest.raises(EngineError, match=rf"nobody; {IN_A_ROW} in a row failed"):
         annotate_summaries(store, Reader(EngineError("nobody")), limit=40)
     with pytest.raises(EngineError, match="nobody; 2 in a row failed"):
         annotate_summaries(store, Reader(EngineError("nobody")), limit=2, seed=1)
     assert len(store.annotations(SummaryAnnotation)) == 8
     found = annotate_summaries(store, Reader(EngineError("not that one")), limit=10)
-    assert (found.read_now, found.failed) == (2, 2), "a few that always fail leave the others what they are"
+    assert (found.read_now, found.failed, found.why) == (2, 2, "not that one"), (
+        "a few that always fail leave the others what they are"
+    )
 
 
 def test_a_store_with_nothing_to_read_is_refused(tmp_path: Path):

@@ -130,10 +130,13 @@ def test_each_alone_is_answered_in_form(opened: Opened, number: int):
     with opened(ScriptedEngine(), mine, theirs) as services:
         services.store.add_items([Item(item_id="cup", title=text[:5_000]), Item(item_id="jar", title=text[:5_000])])
         answer = explain(services, "mal", "jar")
-    assert answer.reason
+    if answer.reason is None:  # of a review that says nothing no reason can speak
+        [heard] = [each.summary for each in answer.evidence if each.item_id == "jar"]
+        assert not heard.dislikes
+        return
     assert len(answer.reason.sentences) in {1, 2}
     assert len(answer.reason.text.splitlines()) == 1
-    assert answer.reason.text[:4] in {"This", "The ", "Ther", "It i"}
+    assert re.match(r"(This|The|There|It|Going|To|Nothing) [a-z]", answer.reason.text)
     assert answer.reason.text.endswith(".")
     assert len(answer.reason.text) < 1_500
     assert {evidence.id for evidence in answer.evidence} == {"m", "t"}

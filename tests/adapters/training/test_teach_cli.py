@@ -130,9 +130,11 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
 
 @pytest.mark.usefixtures("empty_store")
 def test_without_annotations_nothing_is_learned(run: Callable[..., Result]):
-    refused = run("train", "summarizer")
-    assert refused.exit_code == 2
-    assert "0 examples to learn from" in refused.stderr
+    for expert in ("summarizer", "reasoner"):
+        refused = run("train", expert)
+        assert refused.exit_code == 2
+        assert f"has nothing to teach the {expert} with" in refused.stderr
+        assert "annotate --import" in refused.stderr
 
 
 @pytest.mark.parametrize(
