@@ -340,10 +340,11 @@ def lesson_card(lesson: Lesson) -> RenderableType:
 
     error = f", RMSE of their ratings {lesson.validation_rmse:.3f}" if lesson.validation_rmse is not None else ""
     left = f", {lesson.left_out:,} were too long" if lesson.left_out else ""
+    took = "trained before" if lesson.done_before else f"{many(lesson.steps, 'step')} in {lesson.seconds:,.0f} s"
     return Text(
         plain(
             f"{lesson.version} is in the registry; `whylike adapters promote {lesson.version}` makes it live.\n"
-            f"{many(lesson.examples, 'example')}{left}; {many(lesson.steps, 'step')} in {lesson.seconds:,.0f} s; "
+            f"{many(lesson.examples, 'example')} in an epoch, each as often as it counts{left}; {took}; "
             f"loss on the validation examples {lesson.validation_loss:.3f}{error}",
             lines=True,
         )

@@ -65,6 +65,8 @@ class Lesson(Record):
     """Of the ratings' expectation, on the validation examples of the store's scale, where ratings are learned."""
     seconds: float
     """Of this run; of one that was killed and went on, since it went on."""
+    done_before: bool
+    """Whether an earlier run did it all, and this one nothing."""
 
 
 def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
@@ -138,6 +140,7 @@ def teach(
             others = _unfinished(work) if group.is_main_process else []
             group.wait_for_everyone()  # the first has the lock now, so that all see the same
             card = _done(registry, expert, wanted, computed)
+            done_before = card is not None
             if card is None:
                 if group.is_main_process:
                     _warn(len(taken), others)
@@ -199,6 +202,7 @@ def teach(
         validation_loss=card.metrics["validation_loss"],
         validation_rmse=card.metrics.get("validation_rmse"),
         seconds=round(time.monotonic() - began, 1),
+        done_before=done_before,
     )
 
 
@@ -230,8 +234,8 @@ def _warn(count: int, others: list[Path]) -> None:
     """
     if 0 < count < FEW:
         log.warning(
-            "%d examples are few: measure the adapter (`whylike evaluate`) before you promote it; annotate more "
-            "reviews, or for ratings ingest more",
+            "%d different examples are few: measure the adapter (`whylike evaluate`) before you promote it; annotate "
+            "more reviews, or for ratings ingest more",
             count,
         )
     if others:

@@ -13,8 +13,8 @@ def pair(
     *,
     likes: Sequence[str] = ("dry jokes",),
     dislikes: Sequence[str] = ("blood",),
-    praise: Sequence[str] = ("the jokes",),
-    faults: Sequence[str] = ("the end",),
+    praise: Sequence[str] = ("jokes",),
+    faults: Sequence[str] = ("quarrels",),
 ) -> dict[str, str]:
     """A pair of a user and a film, with the averages of both, the user's first."""
     user, item = averages

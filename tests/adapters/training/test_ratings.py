@@ -66,7 +66,7 @@ def corpus() -> list[Review]:
             item_id=f"i{chance.randrange(ITEMS)}",
             rating=chance.randint(1, 5),
             title=f"Title{number}.",
-            text=f"Words: {words(number)}.",
+            text=f"Melodies: {words(number)}.",
             timestamp=1000 + number // 2,
         )
         for number in range(COUNT)
@@ -173,7 +173,7 @@ def test_the_reward_expert_reads_the_review_where_the_predictor_reads_the_reason
             plain += 1
             assert review == "none"
         else:
-            assert review == f"Title{number}. Words: {words(number)}."
+            assert review == f"Title{number}. Melodies: {words(number)}."
         assert reward.prompt.prefill == predictor.prompt.prefill == "Rating: "
     assert 0 < plain < len(pairs) / 2
 

@@ -119,6 +119,8 @@ def test_the_readmes_commands_lead_from_reviews_and_a_teacher_to_an_adapter(
     assert not list((Settings().store / FOLDER).glob("*/*")), "what a run needed on its way is gone"
     monkeypatch.setattr("whylike.adapters.training.teach.train", None)  # what is done is not done again
     again = run("train", "summarizer")
+    assert "; trained before; loss" in again.stdout
+    assert f"`whylike adapters promote {versions['summarizer']}` makes it live." in again.stdout.splitlines()[0]
     assert again.stdout.startswith(f"{versions['summarizer']} is in the registry; `whylike adapters promote")
     shipped = Settings().store / "adapters"
     assert (shipped / versions["summarizer"]).is_dir()
@@ -271,7 +273,7 @@ def test_few_examples_and_a_training_that_begins_anew_are_told(run: Callable[...
         (folder / unfinished / "checkpoints" / "checkpoint-3").mkdir(parents=True)
     (folder / "summarizer-4567" / "checkpoints").mkdir(parents=True)
     told = " ".join(run("train", "summarizer", "--epochs", 1).stderr.split())
-    assert re.search(r"whylike: \d\d examples are few: measure the adapter", told)
+    assert re.search(r"whylike: \d\d different examples are few: measure the adapter", told)
     assert "begins anew: that in" in told
     assert "summarizer-0123, which was not finished, has other examples" in told
     assert "reasoner-0123" not in told
