@@ -40,11 +40,11 @@ def examples(*lines: str) -> str:
 
 def show(document: Record, rendered: RenderableType | None) -> None:
     """Print a result for people, or else as JSON, whose ASCII is safe on any terminal and in any pipe."""
-    from rich.text import Text  # noqa: PLC0415 - so that `--help` is there at once
-
     if rendered is None:
         typer.echo(document.model_dump_json(indent=2, ensure_ascii=True))
     else:
+        from rich.text import Text  # noqa: PLC0415 - so that `--help` is there at once
+
         console = results()
         # A text that is kept in a file, or read by a program, breaks where its lines do: it may hold commands to copy.
         console.print(rendered, soft_wrap=isinstance(rendered, Text) and not console.is_terminal)

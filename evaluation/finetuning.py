@@ -15,7 +15,7 @@ from whylike.adapters.engines import open_engine
 from whylike.adapters.engines.base import Adapter, Weighing
 from whylike.adapters.engines.model import device, find_base
 from whylike.adapters.registry.identity import base_fingerprint, fingerprint
-from whylike.adapters.training.examples import Example, place
+from whylike.adapters.training.examples import Example, hash_of, place
 from whylike.adapters.training.teach import VALIDATION
 from whylike.adapters.training.trainer import News, Recipe, environment, train
 from whylike.agents.calibration import Heard
@@ -89,7 +89,7 @@ def _adapter(settings: Settings, examples: list[Example], recipe: Recipe, folder
         base_fingerprint(settings),
         recipe.model_dump(mode="json"),
         environment(device(settings.device)),
-        [each.model_dump() for each in examples],
+        hash_of(examples),
     ]
     own = folder / digest(made_of)[:16]
     work = own.with_name(f"{own.name}-unfinished")

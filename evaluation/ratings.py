@@ -168,18 +168,22 @@ def evaluate(
 
 def _notes(services: Services, parts: Split) -> list[str]:
     """What a reader of the figures has to know."""
-    version = services.predictor.version
     if not services.predictor.taught:
         return []
+    version = services.predictor.version
     until, first = services.registry.learned_until(version), parts.validation[0].timestamp
     if until is not None and until < first:
         return []
-    days = [None if time is None else datetime.fromtimestamp(time, UTC).date().isoformat() for time in (until, first)]
-    learned = f"learned from reviews up to {days[0]}" if days[0] else "does not say up to when it learned from reviews"
+    silent = "does not say up to when it learned from reviews"
+    learned = silent if until is None else f"learned from reviews up to {_day(until)}"
     return [
-        f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {days[1]}: if it was "
+        f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {_day(first)}: if it was "
         "taught on these reviews, it may have learned some of the pairs. Train one on this store as it is now."
     ]
+
+
+def _day(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()
 
 
 def _followed(lately: Lately, pair: Pair) -> Calibrator:
