@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from whylike.agents.closeness import DIGITS, cosines
-from whylike.agents.matching import MEET, POSITIVE, Point
+from whylike.agents.closeness import DIGITS
+from whylike.agents.comparing import NO, alike, said, wanting
+from whylike.agents.matching import POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import claims
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import OWN_WORDS, quoted
@@ -148,12 +149,16 @@ class _Known:
 
     def of_point(self, point: Point) -> list[str]:
         """The reviews that a point is from, if they say what it says."""
-        liked = point.kind in POSITIVE
-        said = [(point.quality_review, point.quality), (point.taste_review, point.taste)]
-        listed = all(phrase in self._listed(id_, liked) for id_, phrase in said if phrase)
-        known = all(id_ in self._summaries or id_ in self._names for id_, _ in said if id_)
-        met = not (point.quality and point.taste) or self._close([point.quality], [point.taste])
-        return [id_ for id_, _ in said if id_] if listed and known and met else []
+        told = [
+            (point.quality_review, point.quality, point.kind in POSITIVE),
+            (point.taste_review, point.taste, point.kind in TASTED_LIKED),
+        ]
+        listed = all(phrase in self._listed(id_, liked) for id_, phrase, liked in told if phrase)
+        known = all(id_ in self._summaries or id_ in self._names for id_, _, _ in told if id_)
+        met = not (point.quality and point.taste) or self._close(
+            [point.quality], [point.taste], missing=point.kind is Kind.LACK
+        )
+        return [id_ for id_, _, _ in told if id_] if listed and known and met else []
 
     def of_text(self, sentence: str, near: Sequence[tuple[str, float]]) -> list[str]:
         """The reviews that a freely written sentence rests on, the strongest support first, at most `MOST`."""
@@ -198,10 +203,10 @@ class _Known:
         phrases = (phrase for other, phrase in self._phrases() if other == id_)
         return any(len(_telling(_without(self.titles, phrase))) >= FEW for phrase in phrases)
 
-    def _close(self, theirs: Sequence[str], own: Sequence[str]) -> bool:
-        """Whether something that others say is close enough to something that the user says (`matching.MEET`)."""
-        close = cosines(self._embedder.embed(theirs), self._embedder.embed(own))
-        return float(close.max(initial=-1.0)) >= MEET
+    def _close(self, theirs: Sequence[str], own: Sequence[str], *, missing: bool = False) -> bool:
+        """Whether something that others say, or miss, is close enough to something that the user says."""
+        compare = wanting if missing else alike
+        return bool((compare(said(theirs, self._embedder), said(own, self._embedder)) > NO).any())
 
 
 def _others(names: Collection[str]) -> re.Pattern[str]:

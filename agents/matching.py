@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whylike.agents.closeness import cosines
+from whylike.agents.comparing import NO, alike, said, tell, wanting
 from whylike.agents.ratings import states_rating
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, RatingScale, Record, ReviewSummary
 
-MEET = 0.55
-"""Cosine of a quality and a user's own phrase from which the two may be told side by side: below it, pairs of real
-reviews share a mood or a word at most."""
 FADE = 0.1
 """Part of its weight that a phrase loses for each one before it in its list, which is clearer in tone."""
 LEAST = 0.5
@@ -34,8 +32,6 @@ NEARER = 0.15
 """How much nearer than the mean of the user's other items it has to be: in a shop for one thing all are near."""
 TELLING = 0.15
 """Part of the rating scale by which a precedent must differ from the user's mean to say something."""
-GENERIC = 0.6
-"""Cosine to an `EMPTY` phrase from which a phrase says no more than that it was good or bad."""
 ALIKE = 0.6
 """Cosine from which two phrases of the item would tell the reader the same."""
 MOST = 4
@@ -46,28 +42,6 @@ SCANT = 0.5
 """Weight of a shorter one."""
 
 
-EMPTY = (
-    "it is great",
-    "I love this",
-    "highly recommended",
-    "one of the best",
-    "simply superb",
-    "a classic album",
-    "their best album",
-    "a great movie",
-    "a great product",
-    "a must have",
-    "works fine",
-    "it is bad",
-    "I am happy with this purchase",
-    "I do not like it",
-    "disappointing",
-    "not worth the money",
-    "five stars",
-)
-"""Phrases that praise or blame without saying what."""
-
-
 class Kind(StrEnum):
     """What a point says."""
 
@@ -75,6 +49,8 @@ class Kind(StrEnum):
     """What others like in the item is close to what this user liked elsewhere."""
     CLASH = "clash"
     """What others dislike in the item is close to what this user disliked elsewhere."""
+    LACK = "lack"
+    """What others miss in the item is close to what this user liked elsewhere."""
     PRECEDENT_FOR = "precedent_for"
     """Of the items that the user reviewed last the nearest one pleased them more than others did."""
     PRECEDENT_AGAINST = "precedent_against"
@@ -86,8 +62,10 @@ class Kind(StrEnum):
 
 
 FOR = {Kind.DRAW, Kind.PRECEDENT_FOR}
-AGAINST = {Kind.CLASH, Kind.PRECEDENT_AGAINST}
+AGAINST = {Kind.CLASH, Kind.LACK, Kind.PRECEDENT_AGAINST}
 POSITIVE = FOR | {Kind.PRAISE}
+TASTED_LIKED = FOR | {Kind.LACK}
+"""Kinds that rest on something that the user liked."""
 
 
 class Point(Record):
@@ -145,7 +123,7 @@ def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     """
     tastes, taste_vectors = _aspects(sides, sides.user, embedder)
     qualities, quality_vectors = _aspects(sides, sides.item, embedder)
-    met = _meetings(qualities, quality_vectors, tastes, taste_vectors) + _precedent(
+    met = _meetings(qualities, quality_vectors, tastes, embedder) + _precedent(
         sides, embedder, tastes, taste_vectors, quality_vectors
     )
     met.sort(key=lambda found: -found.point.strength)
@@ -209,7 +187,7 @@ def _aspects(
                 if not states_rating(phrase)
             ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
-    telling = cosines(vectors, embedder.embed(EMPTY)).max(axis=1, initial=-1.0) < GENERIC
+    telling = tell(vectors, embedder)
     return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
 
 
@@ -217,35 +195,41 @@ def _meetings(
     qualities: Sequence[_Aspect],
     quality_vectors: NDArray[np.float32],
     tastes: Sequence[_Aspect],
-    taste_vectors: NDArray[np.float32],
+    embedder: Embedder,
 ) -> list[_Found]:
-    """Likes of others beside the nearest of the user's likes, and dislikes beside the dislikes, where they meet.
+    """What others like, dislike and miss beside the nearest of what the user liked, disliked and liked.
 
     What the user merely conceded meets nothing, for they did not mind it much. A pleased reviewer's complaint does: to
     a user who would not forgive it, it may matter more.
     """
+    theirs = said([quality.phrase for quality in qualities], embedder)
+    own = said([taste.phrase for taste in tastes], embedder)
+    close, missed = alike(theirs, own), wanting(theirs, own)
     met = []
-    for liked, kind in ((True, Kind.DRAW), (False, Kind.CLASH)):
-        rows = [row for row, aspect in enumerate(qualities) if aspect.liked is liked]
-        columns = [column for column, aspect in enumerate(tastes) if aspect.liked is liked and aspect.meant]
-        if not rows or not columns:
-            continue
-        close = cosines(quality_vectors[rows], taste_vectors[columns])
-        for row, found in zip(rows, close, strict=True):
-            quality, taste = qualities[row], tastes[columns[int(found.argmax())]]
-            closeness = float(found.max())
-            if closeness >= MEET:
-                point = Point(
-                    kind=kind,
-                    strength=closeness * quality.weight * taste.weight,
-                    quality=quality.phrase,
-                    quality_review=quality.review_id,
-                    imported=quality.imported,
-                    taste_review=taste.review_id,
-                    taste=taste.phrase,
-                    profiled=taste.imported,
-                )
-                met.append(_Found(point, quality_vectors[row]))
+    for kind, there, liked in (
+        (Kind.DRAW, close, True),
+        (Kind.CLASH, close, False),
+        (Kind.LACK, missed, True),
+    ):
+        columns = [column for column, taste in enumerate(tastes) if taste.liked is liked and taste.meant]
+        for row, quality in enumerate(qualities):
+            if quality.liked is not (kind in POSITIVE) or not columns:
+                continue
+            column = columns[int(there[row, columns].argmax())]
+            if there[row, column] == NO:
+                continue
+            taste = tastes[column]
+            point = Point(
+                kind=kind,
+                strength=float(there[row, column]) * quality.weight * taste.weight,
+                quality=quality.phrase,
+                quality_review=quality.review_id,
+                imported=quality.imported,
+                taste_review=taste.review_id,
+                taste=taste.phrase,
+                profiled=taste.imported,
+            )
+            met.append(_Found(point, quality_vectors[row]))
     return met
 
 

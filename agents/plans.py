@@ -138,10 +138,10 @@ def drawn(title: str, points: Sequence[Point], way: Stance, user: AspectLists, i
     qualities = {kind: [point.quality for point in points if point.kind is kind] for kind in Kind}
     return Plan(
         title=title,
-        enjoys=_first(PRO, (*tastes[Kind.DRAW], *user.likes)),
+        enjoys=_first(PRO, (*tastes[Kind.DRAW], *tastes[Kind.LACK], *user.likes)),
         minds=_first(CON, (*tastes[Kind.CLASH], *user.dislikes)),
         praised=_first(PRO, (*qualities[Kind.DRAW], *qualities[Kind.PRAISE], *item.likes)),
-        faulted=_first(CON, (*qualities[Kind.CLASH], *qualities[Kind.FAULT], *item.dislikes)),
+        faulted=_first(CON, (*qualities[Kind.CLASH], *qualities[Kind.LACK], *qualities[Kind.FAULT], *item.dislikes)),
         stance=way,
     )
 

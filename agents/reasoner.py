@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
-from whylike.agents import calibration, matching, plans
+from whylike.agents import calibration, comparing, matching, phrases, plans
 from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
@@ -64,6 +64,11 @@ _TURNS: dict[Kind, tuple[str, ...]] = {
         "one complaint, “{quality}”, recalls what the user held against {item}, “{taste}”",
         "among what others dislike is “{quality}”, and in {item} the user disliked “{taste}”",
     ),
+    Kind.LACK: (
+        "one complaint is “{quality}”, and what the user liked about {item} was “{taste}”",
+        "one reviewer regrets “{quality}”, while in {item} the user liked “{taste}”",
+        "somebody warns “{quality}”, and of {item} it was “{taste}” that the user liked",
+    ),
     Kind.PRECEDENT_FOR: (
         "of what the user has reviewed lately {item} comes closest, and in it the user liked “{taste}”",
         "the nearest thing among the user's latest reviews is {item}, which the user praised with the words “{taste}”",
@@ -96,6 +101,7 @@ _CONTRARY: dict[Kind, tuple[str, ...]] = {
 _PROFILED = {
     Kind.DRAW: ("one reviewer writes", "its profile says"),
     Kind.CLASH: ("somebody complains", "its profile warns of"),
+    Kind.LACK: ("somebody complains", "its profile warns of"),
 }
 """Where an imported profile has a part: what leads to a reviewer's words, and what to the profile's."""
 OWN_WORDS = frozenset(
@@ -124,7 +130,8 @@ class Reasoner:
     def mark(self) -> str:
         """The version and the recipe: a reason that was written by another recipe is stale."""
         prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
-        modules = [constants(module) for module in (sys.modules[__name__], matching, plans, calibration)]
+        of = (sys.modules[__name__], comparing, matching, phrases, plans, calibration)
+        modules = [constants(module) for module in of]
         return f"{self.version}+{recipe(prompts, modules, _LEADS, _BY_OTHERS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
 
     @property
@@ -142,7 +149,7 @@ class Reasoner:
             newcomer: Whether the user has no reviews.
         """
         pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
-        cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.FAULT}]
+        cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.LACK, Kind.FAULT}]
         told = " ".join(
             f"{side}: {', '.join(f'“{quoted(quality)}”' for quality in listed)}."
             for side, listed in (("For", pros), ("Against", cons))
@@ -197,7 +204,10 @@ def _turns(point: Point) -> tuple[str, ...]:
     reviewer, profile = _PROFILED[point.kind]
     begin = profile if point.imported else reviewer
     whose = "the user's" if point.imported else "the user's profile"
-    end = f"{whose} has “{{taste}}”" if point.profiled else "of {item} the user wrote “{taste}”"
+    if point.kind is Kind.LACK:
+        end = f"{whose} praises “{{taste}}”" if point.profiled else "in {item} the user liked “{taste}”"
+    else:
+        end = f"{whose} has “{{taste}}”" if point.profiled else "of {item} the user wrote “{taste}”"
     return (f"{begin} “{{quality}}”, and {end}",)
 
 

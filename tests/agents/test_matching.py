@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whylike.agents.matching import ALIKE, MEET, MOST, Kind, Point, Sides, balance, points
+from whylike.agents.comparing import MEET, NO, alike, said, wanting
+from whylike.agents.matching import ALIKE, MOST, Kind, Point, Sides, balance, points
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, Rated, RatingScale, Review, ReviewSummary
 
@@ -93,20 +94,23 @@ def test_points_are_few_different_and_true(embedder: Embedder, user: list[Review
     assert len(chosen) <= MOST
     used = [id_ for point in chosen for id_ in (point.quality_review, point.taste_review) if id_]
     assert len(used) == len(set(used)), "no review is used twice"
-    said = {made.review_id: made for made in (*user, *item)}
+    said_by = {made.review_id: made for made in (*user, *item)}
     for point in chosen:
-        listed = said[point.quality_review]
+        listed = said_by[point.quality_review]
         liked = point.kind in {Kind.DRAW, Kind.PRAISE}
         assert point.quality in (listed.likes if liked else listed.dislikes)
         assert point.strength >= 0
         if point.kind in {Kind.DRAW, Kind.CLASH}:
-            taste = said[point.taste_review]
+            taste = said_by[point.taste_review]
             assert taste in user
-            theirs, own = embedder.embed([point.quality]), embedder.embed(taste.likes if liked else taste.dislikes)
-            assert point.taste in (taste.likes if liked else taste.dislikes)
-            close = float(theirs[0] @ embedder.embed([point.taste])[0])
-            assert close >= MEET - 1e-4, "what is said to be close is close"
-            assert close >= float((theirs @ own.T).max()) - 1e-4, "and the nearest"
+            own = taste.likes if liked else taste.dislikes
+            close = alike(said([point.quality], embedder), said(own, embedder))[0]
+            assert close[own.index(point.taste)] != NO, "what is said to be close is close"
+            assert close[own.index(point.taste)] == close.max(), "and the nearest"
+        elif point.kind is Kind.LACK:
+            taste = said_by[point.taste_review]
+            missed = wanting(said([point.quality], embedder), said(taste.likes, embedder))[0]
+            assert missed[taste.likes.index(point.taste)] == missed.max() != NO
         else:
             assert (point.taste_review, point.taste) == ("", "")
         assert not point.imported
@@ -114,7 +118,7 @@ def test_points_are_few_different_and_true(embedder: Embedder, user: list[Review
     vectors = embedder.embed([point.quality for point in chosen])
     close = vectors @ vectors.T
     assert all(close[a, b] < ALIKE for a in range(len(chosen)) for b in range(a))
-    met = [point.kind in {Kind.DRAW, Kind.CLASH} for point in chosen]
+    met = [point.kind in {Kind.DRAW, Kind.CLASH, Kind.LACK} for point in chosen]
     assert met == sorted(met, reverse=True), "what meets a taste comes first"
     if not user:
         assert not any(met)
@@ -151,6 +155,27 @@ def test_what_others_like_meets_what_the_user_likes(embedder: Embedder):
     assert chosen[Kind.DRAW].quality == "creatures of rubber and wires"
     assert (chosen[Kind.DRAW].quality_review, chosen[Kind.DRAW].taste_review) == ("q0", "r0")
     assert (chosen[Kind.CLASH].quality_review, chosen[Kind.CLASH].taste_review) == ("q1", "r1")
+
+
+def test_what_others_miss_meets_what_the_user_liked(embedder: Embedder):
+    user = [summary("r0", likes=("Half a happy ending",), dislikes=("no subtitles",))]
+    item = [summary("q0", dislikes=("Such a sad film from start to finish and no happy ending",))]
+    [point] = points(sides(user, item, ratings={"q0": 1.0}), embedder)
+    assert (point.kind, point.quality_review, point.taste_review) == (Kind.LACK, "q0", "r0")
+    assert point.taste == "Half a happy ending"
+    assert balance([point], []) < 0
+    ended = [summary("q0", dislikes=("the happy ending",))]
+    [fault] = points(sides(user, ended, ratings={"q0": 1.0}), embedder)
+    assert fault.kind is Kind.FAULT, "that there is one is another complaint"
+    [unmeant] = points(sides([summary("r0", likes=("Half a happy ending",))], item, ratings={"r0": 1.0}), embedder)
+    assert unmeant.kind is Kind.FAULT
+
+
+def test_a_part_of_what_is_said_meets_a_taste(embedder: Embedder):
+    user = [summary("r0", dislikes=("sad sad sad",))]
+    item = [summary("q0", dislikes=("very slow and very sad",))]
+    [point] = points(sides(user, item, ratings={"r0": 2.0, "q0": 2.0}), embedder)
+    assert (point.kind, point.quality, point.taste) == (Kind.CLASH, "very slow and very sad", "sad sad sad")
 
 
 def test_the_last_place_is_the_other_sides(embedder: Embedder):
@@ -401,6 +426,7 @@ def test_an_item_that_was_reviewed_twice_is_a_precedent_still(embedder: Embedder
 OPPOSITE = {
     Kind.DRAW: Kind.CLASH,
     Kind.CLASH: Kind.DRAW,
+    Kind.LACK: Kind.DRAW,
     Kind.PRECEDENT_FOR: Kind.PRECEDENT_AGAINST,
     Kind.PRECEDENT_AGAINST: Kind.PRECEDENT_FOR,
     Kind.PRAISE: Kind.FAULT,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from whylike.adapters.engines.base import Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.grounding import ground, split_sentences
-from whylike.agents.matching import MOST, POSITIVE, Kind, Point
+from whylike.agents.matching import MOST, POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import LONGEST, Reasoner, called, quoted, reopened
@@ -21,7 +21,7 @@ from whylike.memory.embeddings import Embedder
 from whylike.records import Expert, ReviewSummary
 
 PRECEDENTS = {Kind.PRECEDENT_FOR, Kind.PRECEDENT_AGAINST}
-MEETINGS = {Kind.DRAW, Kind.CLASH}
+MEETINGS = {Kind.DRAW, Kind.CLASH, Kind.LACK}
 CONTRARY = re.compile("on the (?:other|bright)|to its credit", re.IGNORECASE)
 TASTE = "an “old” sound {quality}"
 HOSTILE = (
@@ -271,6 +271,8 @@ def test_an_item_without_a_title_is_called_by_when_it_was_reviewed():
         (Kind.DRAW, True, False, "its profile says “oak”, and of Jaws the user wrote “elm”."),
         (Kind.DRAW, False, True, "one reviewer writes “oak”, and the user's profile has “elm”."),
         (Kind.CLASH, True, True, "its profile warns of “oak”, and the user's has “elm”."),
+        (Kind.LACK, True, False, "its profile warns of “oak”, and in Jaws the user liked “elm”."),
+        (Kind.LACK, False, True, "somebody complains “oak”, and the user's profile praises “elm”."),
         (Kind.PRAISE, True, False, "it is liked for “oak”."),
         (Kind.FAULT, True, False, "among what is disliked in it is “oak”."),
     ],
@@ -299,19 +301,29 @@ def test_every_sentence_rests_on_its_points_reviews(
 ):
     """What the grammar lets through passes the grounding whole, and rests on the reviews that its point came from,
     whatever other reviews say; not where the review does not have the words."""
-    points = [each.model_copy(update={"taste": each.taste and (each.quality or each.taste)}) for each in points]
+    points = [
+        each.model_copy(
+            update={"quality": "no happy ending", "taste": "a happy ending"}
+            if each.kind is Kind.LACK
+            else {"taste": each.taste and (each.quality or each.taste)}
+        )
+        for each in points
+    ]
     asked = request(points, titles=named)
     text = written(asked)
     wrong = data.draw(st.sampled_from(["", *(each.quality_review for each in points if each.quality_review)]))
     summaries = [
         ReviewSummary(
             review_id=id_,
-            likes=(phrase,) if each.kind in POSITIVE and id_ != wrong else (),
-            dislikes=(phrase,) if each.kind not in POSITIVE and id_ != wrong else (),
+            likes=(phrase,) if liked and id_ != wrong else (),
+            dislikes=(phrase,) if not liked and id_ != wrong else (),
             adapter_version="v",
         )
         for each in points
-        for id_, phrase in ((each.quality_review, each.quality), (each.taste_review, each.taste))
+        for id_, phrase, liked in (
+            (each.quality_review, each.quality, each.kind in POSITIVE),
+            (each.taste_review, each.taste, each.kind in TASTED_LIKED),
+        )
         if id_
     ]
     others = [
