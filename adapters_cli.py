@@ -100,7 +100,7 @@ def add(
     """
     from whylike.progress import Watch
 
-    with _registry(store, verbose) as registry, Watch(messages(), "looking at the adapter"):
+    with _registry(store, verbose, new=True) as registry, Watch(messages(), "looking at the adapter"):
         from whylike.adapters.registry.registry import card_of
         from whylike.records import Expert, Provenance
 
@@ -180,14 +180,17 @@ def details_card(details: Details) -> RenderableType:
 
 
 @contextmanager
-def _registry(store: Path | None, verbose: int) -> Generator[Registry]:
-    """The registry of the store that the settings name."""
+def _registry(store: Path | None, verbose: int, *, new: bool = False) -> Generator[Registry]:
+    """The registry of the store that the settings name; only a `new` one, or that of the home, may not be there yet."""
     from whylike.adapters.registry.registry import Registry
+    from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
-    from whylike.settings import load
+    from whylike.settings import Settings, load
 
     log(verbose)
     settings = load({"store": store})
+    if not new and settings.store != Settings.model_fields["store"].get_default(call_default_factory=True):
+        existing(settings)
     with Truth.open(settings) as truth:
         yield Registry(settings, truth)
 

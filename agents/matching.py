@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whylike.agents.closeness import cosines
 from whylike.agents.comparing import NO, alike, said, tell, wanting
-from whylike.agents.ratings import states_rating
+from whylike.agents.ratings import leaks
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, RatingScale, Record, ReviewSummary
 
@@ -163,7 +163,7 @@ def balance(chosen: Sequence[Point], item: Sequence[ReviewSummary]) -> float:
 def _aspects(
     sides: Sides, summaries: Sequence[ReviewSummary], embedder: Embedder
 ) -> tuple[list[_Aspect], NDArray[np.float32]]:
-    """The phrases that say what was good or bad and state no rating, and their vectors [n, dimension].
+    """The phrases that say what was good or bad and nothing that could be a rating, and their vectors [n, dimension].
 
     Praise in a review of a bad rating is left out: it is often mockery.
     """
@@ -184,7 +184,7 @@ def _aspects(
                     phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, agrees >= MIDDLING
                 )
                 for number, phrase in enumerate(listed)
-                if not states_rating(phrase)
+                if not leaks(phrase, sides.scale)
             ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
     telling = tell(vectors, embedder)

@@ -70,6 +70,7 @@ def test_the_experts_are_those_there_are() -> None:
     assert list(get_args(ExpertName)) == [expert.value for expert in Expert]
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_nothing_yet(run: Any) -> None:
     assert run("list") == (
         0,
@@ -132,6 +133,7 @@ def test_showing_a_version(run: Any, add: Any) -> None:
 
 
 @pytest.mark.parametrize("command", [("show", "reasoner-0"), ("promote", "reasoner-0")])
+@pytest.mark.usefixtures("empty_store")
 def test_a_version_that_is_not_there(run: Any, command: tuple[str, str]) -> None:
     status, out, said = run(*command)
     assert (status, out) == (2, "")

@@ -280,8 +280,16 @@ def test_what_no_taste_meets_is_told_in_the_order_of_its_nearness(embedder: Embe
         assert (first.kind, first.quality) == (Kind.PRAISE, phrase)
 
 
-@pytest.mark.parametrize("stated", ["I give it 5 out of 5 stars for the jokes", "four stars for the rubber creatures"])
-def test_what_states_a_rating_is_no_point(embedder: Embedder, stated: str):
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "I give it 5 out of 5 stars for the jokes",
+        "four stars for the rubber creatures",
+        "the first 3 songs are the best",
+        "a star of the slide guitar",
+    ],
+)
+def test_what_has_a_number_that_could_be_a_rating_is_no_point(embedder: Embedder, stated: str):
     """Not even out of an imported profile, which no Summarizer has made."""
     told = summary("r0", likes=(stated,), dislikes=(stated,))
     assert points(sides([told], [summary("q0", likes=(stated,), dislikes=(stated,))]), embedder) == ()
