@@ -122,6 +122,8 @@ class Student:
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with.
 
+        Nothing where there is nothing to tell, as where the reason is served.
+
         No point may go the way that it hints at; then either way is open, as where the reason is served.
         """
         way = _way(case) if hint else case.stance
@@ -131,6 +133,8 @@ class Student:
             if not plan.both:
                 return ""
             asked = plans.request(plan)
+        elif not points:
+            return ""
         else:
             asked = self._reasoner.request(points, way, case.names, newcomer=not case.user)
         [written] = self._engine.write([asked.model_copy(update={"temperature": 1.0, "seed": number})])

@@ -219,6 +219,12 @@ def test_an_untaught_student_is_held_by_the_grammar():
     assert "long silent shots" in text
 
 
+def test_a_student_with_nothing_to_tell_is_not_asked():
+    engine = ScriptedEngine()
+    assert Student(engine).sample(case(1)._replace(points=[]), hint=True, number=1) == ""
+    assert engine.history == []
+
+
 def test_a_hint_that_no_point_bears_out_leaves_either_way_open():
     engine = ScriptedEngine()
     Student(engine).sample(case(1), hint=True, number=1)
