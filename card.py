@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
-from whylike.records import AspectLists, Evidence, Explanation, Item, ItemProfile, Profile, Rating, Reason, Side
+from whylike.explanation import AspectLists, Evidence, Explanation, Rating, Reason
+from whylike.records import Item, ItemProfile, Profile, Side
 from whylike.terminal import Narrow, many, plain
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from whylike.agents.matching import POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import claims
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import OWN_WORDS, quoted
+from whylike.explanation import Reason, Sentence
 from whylike.memory.embeddings import Embedder
-from whylike.records import Reason, ReviewSummary, Sentence, Side
+from whylike.records import ReviewSummary, Side
 
 NEAR = 0.6
 """Cosine from which a summary supports a sentence."""

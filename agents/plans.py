@@ -18,7 +18,8 @@ from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.prompting import one_line, render
 from whylike.agents.ratings import states_rating
 from whylike.agents.stems import stems
-from whylike.records import AspectLists, Aspects, Expert, Record
+from whylike.explanation import AspectLists
+from whylike.records import Aspects, Expert, Record
 
 NAMELESS = "this item"
 """What an item without a title is called."""

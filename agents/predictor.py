@@ -27,7 +27,8 @@ from whylike.agents.distributions import interval, log, mode
 from whylike.agents.dossier import Dossier, label
 from whylike.agents.prompting import inert, prompt_file
 from whylike.agents.recipe import constants, recipe
-from whylike.records import Expert, History, Number, Rating, RatingScale, Record
+from whylike.explanation import Rating
+from whylike.records import Expert, History, Number, RatingScale, Record
 
 TRUST = 0.25
 """Power of the model's evidence against the prior: low, since the untaught model hardly tells a reason for from one

@@ -24,8 +24,9 @@ from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import recipe
 from whylike.agents.support import standing
 from whylike.errors import EngineError, UsageError
+from whylike.explanation import AspectLists
 from whylike.memory.importers.teacher import HEADS, aspects
-from whylike.records import AspectLists, Aspects, Item, RatingScale, Review, ReviewSummary
+from whylike.records import Aspects, Item, RatingScale, Review, ReviewSummary
 from whylike.settings import TEACHER_KEY, Settings
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from whylike.agents.grounding import split_sentences
 from whylike.agents.reasoner import quoted
 from whylike.errors import UsageError
 from whylike.evaluation.resampling import strangers
+from whylike.explanation import Explanation, Reason
 from whylike.graph import sides
 from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
 from whylike.memory.splits import sample, split
 from whylike.memory.store import Store
-from whylike.records import Expert, Explanation, Reason, Review
+from whylike.records import Expert, Review
 
 
 class Reasoned(NamedTuple):

@@ -23,21 +23,13 @@ from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import constants, digest
 from whylike.agents.teacher import Case, Sampler
 from whylike.errors import EngineError, UsageError
+from whylike.explanation import AspectLists
 from whylike.graph import sides
 from whylike.graph.lessons import at_once
 from whylike.graph.services import Services
 from whylike.memory.history import history
 from whylike.memory.splits import Pair
-from whylike.records import (
-    AspectLists,
-    Expert,
-    History,
-    ReasonAnnotation,
-    ReasonDecision,
-    Record,
-    ReviewSummary,
-    Side,
-)
+from whylike.records import Expert, History, ReasonAnnotation, ReasonDecision, Record, ReviewSummary, Side
 
 IN_A_ROW = 5
 """Pairs in a row, or all, for which the sampler fails, after which the run ends: it is not there, or refuses."""

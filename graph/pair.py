@@ -10,21 +10,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from whylike.agents.calibration import Readout
+from whylike.explanation import AspectLists, Evidence, Explanation, ItemAspects, Profiles, Rating, Reason, SummaryLists
 from whylike.graph import nodes
 from whylike.graph.services import Services
 from whylike.graph.state import Event, PairState
-from whylike.records import (
-    AspectLists,
-    Evidence,
-    Explanation,
-    History,
-    ItemAspects,
-    Profiles,
-    Rating,
-    Reason,
-    Review,
-    SummaryLists,
-)
+from whylike.records import History, Review
 
 __all__ = ["Event", "Services", "compiled", "explain", "explain_fully"]
 

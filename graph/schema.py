@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from whylike.records import Explanation
+from whylike.explanation import Explanation
 
 FILE = Path(__file__).with_name("explanation.schema.json")
 

@@ -11,10 +11,11 @@ from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.plans import Stance, leaning, led, stance
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
+from whylike.explanation import AspectLists
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.history import general, history
-from whylike.records import AspectLists, History, Item, ItemProfile, Profile, Review, ReviewSummary, Side
+from whylike.records import History, Item, ItemProfile, Profile, Review, ReviewSummary, Side
 
 
 class Meeting(NamedTuple):

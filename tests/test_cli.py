@@ -15,9 +15,10 @@ import typer
 from pretended import EXPLANATION, HOSTILE, REVIEW, Graph
 
 import whylike.cli
+from whylike.explanation import Explanation
 from whylike.memory.importers import AUTO, FORMATS
 from whylike.memory.store import Store
-from whylike.records import Explanation, Profile, RatingScale, Review, Side
+from whylike.records import Profile, RatingScale, Review, Side
 from whylike.settings import load
 
 ROOT = Path(whylike.cli.__file__).parent

@@ -15,22 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from whylike.card import BASE, card, demo_card, ingest_card, profile_card
+from whylike.explanation import Evidence, Explanation, ItemAspects, Profiles, Rating, Reason, Sentence, SummaryLists
 from whylike.memory.ingest import FileReport, IngestReport
 from whylike.memory.store import Counts
-from whylike.records import (
-    Evidence,
-    Explanation,
-    Item,
-    ItemAspects,
-    Profile,
-    Profiles,
-    Rating,
-    RatingScale,
-    Reason,
-    Sentence,
-    Side,
-    SummaryLists,
-)
+from whylike.records import Item, Profile, RatingScale, Side
 from whylike.terminal import fail, log, plain
 
 ATTACKS = [

@@ -14,8 +14,9 @@ from whylike.agents.grounding import ground as ground_with
 from whylike.agents.matching import Kind, Point
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import OWN_WORDS
+from whylike.explanation import Reason
 from whylike.memory.embeddings import Embedder
-from whylike.records import Reason, ReviewSummary, Side
+from whylike.records import ReviewSummary, Side
 
 PIECES = (
     "The user",

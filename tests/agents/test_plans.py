@@ -6,7 +6,7 @@ import pytest
 
 from whylike.agents.matching import Kind, Point
 from whylike.agents.plans import BAD, CLEAR, FINE, GOOD, POOR, Plan, Stance, drawn, leaning, led, stance
-from whylike.records import AspectLists
+from whylike.explanation import AspectLists
 
 NOTHING = AspectLists(likes=(), dislikes=())
 USER = AspectLists(likes=("slow shots", "silence", "rain", "trains"), dislikes=("shouting", "gore", "haste"))

@@ -18,7 +18,8 @@ from whylike.agents.calibration import readout
 from whylike.agents.distributions import ALIKE, COVERED, interval, mode, tilted
 from whylike.agents.dossier import Dossier
 from whylike.agents.predictor import Predictor, rate
-from whylike.records import Expert, History, Rated, Rating, RatingScale
+from whylike.explanation import Rating
+from whylike.records import Expert, History, Rated, RatingScale
 
 SCALES = [RatingScale.parse(text) for text in ("1:5", "1:10", "1:5:0.5", "0.5:5:0.5", "0:9", "0:100:4", "1:2", "-3:3")]
 scales = st.sampled_from(SCALES)

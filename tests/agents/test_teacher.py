@@ -20,7 +20,8 @@ from whylike.agents.plans import Stance
 from whylike.agents.ratings import leaks
 from whylike.agents.teacher import Case, Student, Teacher
 from whylike.errors import EngineError, UsageError
-from whylike.records import AspectLists, Expert, Item, RatingScale, Review, ReviewSummary
+from whylike.explanation import AspectLists
+from whylike.records import Expert, Item, RatingScale, Review, ReviewSummary
 from whylike.settings import Settings
 
 REASONER = Adapter(version="reasoner-01234567", folder=Path("nowhere"))

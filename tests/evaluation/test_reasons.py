@@ -16,10 +16,11 @@ from whylike.errors import UsageError
 from whylike.evaluation import resampling
 from whylike.evaluation.reasoning import Rated, Readouts, Reasoned, newest, rate, reason_of
 from whylike.evaluation.reasons import ReasonWay, evaluate_reasons, measure
+from whylike.explanation import Reason, Sentence
 from whylike.graph import services as services_module
 from whylike.graph.services import Services
 from whylike.memory.store import Store
-from whylike.records import Expert, Item, RatingScale, Reason, ReasonAnnotation, Review, Sentence
+from whylike.records import Expert, Item, RatingScale, ReasonAnnotation, Review
 from whylike.records import Rated as Rates
 from whylike.settings import Settings
 

@@ -14,11 +14,12 @@ import pytest
 
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services
 from whylike.graph.schema import FILE
 from whylike.memory.embeddings import Embedder
 from whylike.memory.store import Store
-from whylike.records import Explanation, Item, Profile, RatedPair, Review, Side
+from whylike.records import Item, Profile, RatedPair, Review, Side
 from whylike.settings import Settings
 
 NOW = 2_000

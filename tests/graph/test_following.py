@@ -17,9 +17,10 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.adapters.registry.identity import CONFIG, WEIGHTS, fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.errors import StoreError
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
 from whylike.memory.store import Store
-from whylike.records import AdapterCard, Expert, Explanation, RatingScale
+from whylike.records import AdapterCard, Expert, RatingScale
 from whylike.settings import Settings
 
 NOW = 2_000

@@ -14,8 +14,9 @@ import pytest
 
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.phrases import phrases
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
-from whylike.records import Explanation, Item, Review
+from whylike.records import Item, Review
 
 Opened = Callable[..., AbstractContextManager[Services]]
 Said = Callable[[Explanation], dict[str, Any]]

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.card import CHOSEN, card
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
-from whylike.records import Explanation, ItemProfile, Review, Side
+from whylike.records import ItemProfile, Review, Side
 
 CROWD = tuple(
     Review(

@@ -18,10 +18,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from whylike.adapters.engines.base import Weighing, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.router import Route
+from whylike.explanation import Explanation
 from whylike.graph.pair import Event, Services, compiled, explain
 from whylike.graph.schema import FILE, published
 from whylike.memory.history import history
-from whylike.records import Explanation, Profile, Side
+from whylike.records import Profile, Side
 
 Opened = Callable[..., AbstractContextManager[Services]]
 Check = Callable[[Explanation], None]

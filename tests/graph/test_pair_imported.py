@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
-from whylike.records import Explanation, Profile, Review, Side
+from whylike.records import Profile, Review, Side
 
 Opened = Callable[..., AbstractContextManager[Services]]
 Check = Callable[[Explanation], None]

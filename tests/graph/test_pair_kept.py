@@ -13,9 +13,10 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents import summarizer
 from whylike.agents.phrases import phrases
 from whylike.errors import EngineError
+from whylike.explanation import Explanation
 from whylike.graph.pair import Event, Services, explain
 from whylike.memory.history import history
-from whylike.records import Expert, Explanation, Review, Side
+from whylike.records import Expert, Review, Side
 
 Opened = Callable[..., AbstractContextManager[Services]]
 Check = Callable[[Explanation], None]

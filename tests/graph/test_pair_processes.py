@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
-from whylike.records import Explanation
 
 Opened = Callable[..., AbstractContextManager[Services]]
 PAIR = {"user": "ann", "item": "ice"}

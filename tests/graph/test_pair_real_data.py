@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from whylike.adapters.engines import open_engine
+from whylike.explanation import Explanation
 from whylike.graph.pair import Services, explain
 from whylike.memory.ingest import ingest
 from whylike.memory.schema import reviews
-from whylike.records import Explanation
 from whylike.settings import Settings
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"

@@ -10,8 +10,9 @@ import pytest
 
 from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.explanation import Explanation
 from whylike.graph.pair import Event, Services, explain
-from whylike.records import Expert, Explanation
+from whylike.records import Expert
 
 TEXT = (
     "The user likes slimy rubber creatures on wires. "

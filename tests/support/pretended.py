@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from whylike.explanation import Explanation
 from whylike.memory.store import Store
-from whylike.records import Explanation
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]A\u202e title\x9b2J"
 
