@@ -185,11 +185,11 @@ def _registry(store: Path | None, verbose: int, *, new: bool = False) -> Generat
     from whylike.adapters.registry.registry import Registry
     from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
-    from whylike.settings import Settings, load
+    from whylike.settings import load, origin
 
     log(verbose)
     settings = load({"store": store})
-    if not new and settings.store != Settings.model_fields["store"].get_default(call_default_factory=True):
+    if not new and origin("store", {"store": store}) != "default":
         existing(settings)
     with Truth.open(settings) as truth:
         yield Registry(settings, truth)

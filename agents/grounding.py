@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents.closeness import DIGITS
-from whylike.agents.comparing import NO, alike, said, wanting
+from whylike.agents.comparing import NO, alike, wanting
 from whylike.agents.matching import POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import claims
 from whylike.agents.ratings import states_rating
@@ -38,6 +40,8 @@ QUOTED = 8
 
 Nearest = Callable[[list[str]], list[list[tuple[str, float]]]]
 """For each sentence the ids of reviews and the cosine of their summaries, nearest first."""
+Way = Callable[[Sequence[str], Sequence[str], Embedder], NDArray[np.float32]]
+"""How close each of some phrases is to each of others (`agents.comparing`)."""
 
 _END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][”\"')]))\s+(?=[A-Z“\"'‘¿¡]|[^\W\d_a-z])")
 _QUOTE = r"“[^”]*”"
@@ -156,9 +160,8 @@ class _Known:
         ]
         listed = all(phrase in self._listed(id_, liked) for id_, phrase, liked in told if phrase)
         known = all(id_ in self._summaries or id_ in self._names for id_, _, _ in told if id_)
-        met = not (point.quality and point.taste) or self._close(
-            [point.quality], [point.taste], missing=point.kind is Kind.LACK
-        )
+        way = wanting if point.kind is Kind.LACK else alike
+        met = not (point.quality and point.taste) or self._meet([point.quality], [point.taste], way)
         return [id_ for id_, _, _ in told if id_] if listed and known and met else []
 
     def of_text(self, sentence: str, near: Sequence[tuple[str, float]]) -> list[str]:
@@ -186,7 +189,7 @@ class _Known:
         theirs = [phrase for id_, phrase in matched if id_ not in self._users]
         own = [phrase for id_, phrase in matched if id_ in self._users]
         own = own or [phrase for id_, phrase in self._phrases() if id_ in named]
-        if theirs and (own or named) and not self._close(theirs, own):
+        if theirs and (own or named) and not self._meet(theirs, own, alike, wanting):
             return []
         return sorted(support, key=lambda id_: -support[id_])[:MOST]
 
@@ -204,10 +207,9 @@ class _Known:
         phrases = (phrase for other, phrase in self._phrases() if other == id_)
         return any(len(_telling(_without(self.titles, phrase))) >= FEW for phrase in phrases)
 
-    def _close(self, theirs: Sequence[str], own: Sequence[str], *, missing: bool = False) -> bool:
-        """Whether something that others say, or miss, is close enough to something that the user says."""
-        compare = wanting if missing else alike
-        return bool((compare(said(theirs, self._embedder), said(own, self._embedder)) > NO).any())
+    def _meet(self, theirs: Sequence[str], own: Sequence[str], *ways: Way) -> bool:
+        """Whether something that others say is close enough to something that the user says, in one of these ways."""
+        return any((way(theirs, own, self._embedder) != NO).any() for way in ways)
 
 
 def _others(names: Collection[str]) -> re.Pattern[str]:

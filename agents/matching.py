@@ -1,12 +1,12 @@
 """Where a user's tastes meet an item's qualities: the points that a reason is made of.
 
-What others liked and disliked in the item is laid beside what this user liked and disliked in other items, and the
-item beside the nearest one that the user knows.
+What others liked, disliked and missed in the item is laid beside what this user liked and disliked in other items, and
+the item beside the nearest one that the user knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import zip_longest
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whylike.agents.closeness import cosines
-from whylike.agents.comparing import NO, alike, said, tell, wanting
+from whylike.agents.comparing import NO, alike, telling, wanting
 from whylike.agents.ratings import leaks
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, RatingScale, Record, ReviewSummary
@@ -97,6 +97,8 @@ class Sides(NamedTuple):
     texts: Mapping[str, str]
     """What each item is, in words: categories and description; items without either are left out."""
     scale: RatingScale
+    titles: Collection[str] = ()
+    """What the items are called: a number in a title is no rating."""
 
 
 class _Aspect(NamedTuple):
@@ -184,11 +186,11 @@ def _aspects(
                     phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, agrees >= MIDDLING
                 )
                 for number, phrase in enumerate(listed)
-                if not leaks(phrase, sides.scale)
+                if not leaks(phrase, sides.scale, sides.titles)
             ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
-    telling = tell(vectors, embedder)
-    return [aspect for aspect, tells in zip(found, telling, strict=True) if tells], vectors[telling]
+    says = telling(vectors, embedder)
+    return [aspect for aspect, tells in zip(found, says, strict=True) if tells], vectors[says]
 
 
 def _meetings(
@@ -197,14 +199,13 @@ def _meetings(
     tastes: Sequence[_Aspect],
     embedder: Embedder,
 ) -> list[_Found]:
-    """What others like, dislike and miss beside the nearest of what the user liked, disliked and liked.
+    """What others like beside the nearest of the user's likes, so dislikes; and what they miss beside the likes.
 
     What the user merely conceded meets nothing, for they did not mind it much. A pleased reviewer's complaint does: to
     a user who would not forgive it, it may matter more.
     """
-    theirs = said([quality.phrase for quality in qualities], embedder)
-    own = said([taste.phrase for taste in tastes], embedder)
-    close, missed = alike(theirs, own), wanting(theirs, own)
+    theirs, own = [quality.phrase for quality in qualities], [taste.phrase for taste in tastes]
+    close, missed = alike(theirs, own, embedder), wanting(theirs, own, embedder)
     met = []
     for kind, there, liked in (
         (Kind.DRAW, close, True),

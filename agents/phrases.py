@@ -47,11 +47,6 @@ _HEDGES = re.compile(
     re.IGNORECASE,
 )
 """What makes what comes after it in its sentence a wish, a comparison, a report or an example."""
-_LACKS = re.compile(
-    r"\b(?:no|not|never|none|nothing|nobody|nowhere|cannot|without|\w+n['’]t|lack\w*|hardly|barely|scarcely|missing)\b",
-    re.IGNORECASE,
-)
-"""What says that something is not there."""
 _TURN = re.compile(r"\s*(?:but|although|though|however|whereas)\s(?!for\b)", re.IGNORECASE)
 """How a clause begins in which a denial before it holds no more."""
 _NO_TURN = re.compile(r"\b(?:nothing|none|anything|all|help|not\s+(?:only|just|merely)\b.*)$", re.IGNORECASE)
@@ -113,28 +108,6 @@ def concedes(phrase: str) -> bool:
     """
     rest = _CONCEDES.sub("", phrase).rstrip(" ,")
     return rest != phrase and not _CLAUSE.search(rest)
-
-
-def parts(phrase: str) -> list[str]:
-    """The things that a phrase says one after the other, if there are several; none that a denial before it reaches."""
-    found, start = [], 0
-    marks = sorted(mark.span() for pattern in (_CLAUSE, _JOIN) for mark in pattern.finditer(phrase))
-    for begin, end in (*marks, (len(phrase), len(phrase))):
-        before = phrase[:start]
-        if not _DENIES.search(before) and not _HEDGES.search(before):
-            found.append(_trim(phrase[start:begin]))
-        start = end
-    return [part for part in found if part != phrase and _worded(part)]
-
-
-def lacks(phrase: str) -> bool:
-    """Whether a phrase says that something is not there: “no happy ending”."""
-    return bool(_LACKS.search(phrase))
-
-
-def _worded(part: str) -> bool:
-    """Whether a part has several words, and one that carries meaning."""
-    return len(part.split()) > 1 and any(word not in ENGLISH_STOP_WORDS for word in _WORD.findall(part.lower()))
 
 
 def _read(source: str) -> str:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
-from whylike.agents import calibration, comparing, matching, phrases, plans, ratings
+from whylike.agents import calibration, comparing, matching, plans, ratings
 from whylike.agents.matching import POSITIVE, Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
@@ -130,7 +130,7 @@ class Reasoner:
     def mark(self) -> str:
         """The version and the recipe: a reason that was written by another recipe is stale."""
         prompts = [prompt_file(name).model_dump(mode="json") for name in ("reason", "taught_reason")]
-        of = (sys.modules[__name__], comparing, matching, phrases, plans, ratings, calibration)
+        of = (sys.modules[__name__], comparing, matching, plans, ratings, calibration)
         modules = [constants(module) for module in of]
         return f"{self.version}+{recipe(prompts, modules, _LEADS, _BY_OTHERS, _NEWCOMER, _TURNS, _CONTRARY, _PROFILED)}"
 

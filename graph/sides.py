@@ -88,7 +88,8 @@ def meeting(
         if about.categories or about.description
     }
     scale = services.store.scale
-    found_points = points(Sides(known, user, item, texts, scale), services.embedder)
+    titles = [about.title for about in found.values() if about.title]
+    found_points = points(Sides(known, user, item, texts, scale, titles), services.embedder)
     weight = leaning(balance(found_points, item), found_points)
     everything = general(services.store, known.user_id, known.item_id, known.before)
     rated = everything.count or known.user_rated.count or known.item_rated.count

@@ -132,6 +132,13 @@ def test_showing_a_version(run: Any, add: Any) -> None:
     assert (details.card.version, details.live, details.promotions) == (version, False, [])
 
 
+def test_the_home_needs_no_store_yet(run: Any, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WHYLIKE_STORE")
+    monkeypatch.setenv("HOME", str(workplace / "home"))
+    assert run("list")[::2] == (0, "")
+    assert run("list", "--store", workplace / "home" / "stroe")[0] == 2
+
+
 @pytest.mark.parametrize("command", [("show", "reasoner-0"), ("promote", "reasoner-0")])
 @pytest.mark.usefixtures("empty_store")
 def test_a_version_that_is_not_there(run: Any, command: tuple[str, str]) -> None:

@@ -368,6 +368,23 @@ def test_a_meeting_must_hold(text: str, phrases: tuple[str, str], supported: boo
         assert set(made.evidence) == ({"q", "h"} if supported else set())
 
 
+@pytest.mark.parametrize(
+    ("quality", "taste", "holds"),
+    [("no happy ending", "Half a happy ending", True), ("a happy ending", "Half a happy ending", False)],
+)
+def test_what_is_said_to_be_missed_must_be_missed(quality: str, taste: str, holds: bool):
+    text = f"One reviewer regrets “{quality}”, while in Heat the user liked “{taste}”."
+    summaries = [summary("q", dislikes=(quality,)), summary("h", likes=(taste,))]
+    lack = Point(kind=Kind.LACK, strength=0.9, quality=quality, quality_review="q", taste_review="h", taste=taste)
+    [made] = ground(text, summaries, far, names={"h": "Heat"}, points=[lack]).sentences
+    assert made.supported is holds
+    turned = lack.model_copy(update={"kind": Kind.CLASH})
+    [made] = ground(text, summaries, far, names={"h": "Heat"}, points=[turned]).sentences
+    assert not made.supported, "the user liked it"
+    [made] = ground(text, summaries, far, names={"h": "Heat"}).sentences
+    assert made.supported, "written freely it may be either"
+
+
 def test_what_a_point_rests_on_is_looked_up():
     text = "One reviewer writes “{}”, and of Heat the user wrote “{}”.".format(*CLOSE)
     point = Point(kind=Kind.DRAW, strength=0.9, quality=CLOSE[0], quality_review="q", taste_review="h", taste=CLOSE[1])

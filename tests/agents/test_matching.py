@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whylike.agents.comparing import MEET, NO, alike, said, wanting
+from whylike.agents.comparing import MEET, NO, alike, wanting
 from whylike.agents.matching import ALIKE, MOST, Kind, Point, Sides, balance, points
 from whylike.memory.embeddings import Embedder
 from whylike.records import History, Rated, RatingScale, Review, ReviewSummary
@@ -94,22 +94,22 @@ def test_points_are_few_different_and_true(embedder: Embedder, user: list[Review
     assert len(chosen) <= MOST
     used = [id_ for point in chosen for id_ in (point.quality_review, point.taste_review) if id_]
     assert len(used) == len(set(used)), "no review is used twice"
-    said_by = {made.review_id: made for made in (*user, *item)}
+    said = {made.review_id: made for made in (*user, *item)}
     for point in chosen:
-        listed = said_by[point.quality_review]
+        listed = said[point.quality_review]
         liked = point.kind in {Kind.DRAW, Kind.PRAISE}
         assert point.quality in (listed.likes if liked else listed.dislikes)
         assert point.strength >= 0
         if point.kind in {Kind.DRAW, Kind.CLASH}:
-            taste = said_by[point.taste_review]
+            taste = said[point.taste_review]
             assert taste in user
             own = taste.likes if liked else taste.dislikes
-            close = alike(said([point.quality], embedder), said(own, embedder))[0]
+            close = alike([point.quality], own, embedder)[0]
             assert close[own.index(point.taste)] != NO, "what is said to be close is close"
             assert close[own.index(point.taste)] == close.max(), "and the nearest"
         elif point.kind is Kind.LACK:
-            taste = said_by[point.taste_review]
-            missed = wanting(said([point.quality], embedder), said(taste.likes, embedder))[0]
+            taste = said[point.taste_review]
+            missed = wanting([point.quality], taste.likes, embedder)[0]
             assert missed[taste.likes.index(point.taste)] == missed.max() != NO
         else:
             assert (point.taste_review, point.taste) == ("", "")
@@ -171,11 +171,10 @@ def test_what_others_miss_meets_what_the_user_liked(embedder: Embedder):
     assert unmeant.kind is Kind.FAULT
 
 
-def test_a_part_of_what_is_said_meets_a_taste(embedder: Embedder):
-    user = [summary("r0", dislikes=("sad sad sad",))]
-    item = [summary("q0", dislikes=("very slow and very sad",))]
-    [point] = points(sides(user, item, ratings={"r0": 2.0, "q0": 2.0}), embedder)
-    assert (point.kind, point.quality, point.taste) == (Kind.CLASH, "very slow and very sad", "sad sad sad")
+def test_a_number_in_a_title_is_none_that_could_be_a_rating(embedder: Embedder):
+    pair = sides([], [summary("q0", likes=("Toy Story 3 has the best villain",))])
+    assert points(pair, embedder) == ()
+    assert points(pair._replace(titles=("Toy Story 3",)), embedder)
 
 
 def test_the_last_place_is_the_other_sides(embedder: Embedder):

@@ -34,6 +34,14 @@ def test_what_meets_comes_first_and_nothing_twice():
     )
 
 
+def test_what_is_missed_is_something_that_the_user_enjoys():
+    lack = Point(
+        kind=Kind.LACK, strength=0.7, quality="no silence", quality_review="r5", taste="silence", taste_review="u1"
+    )
+    plan = drawn("Heat", [lack], Stance.AGAINST, NOTHING, NOTHING)
+    assert (plan.enjoys, plan.minds, plan.praised, plan.faulted) == (("silence",), (), (), ("no silence",))
+
+
 @pytest.mark.parametrize(
     ("balance", "foretold", "way"),
     [

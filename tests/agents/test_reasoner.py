@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from types import ModuleType
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from whylike.adapters.engines.base import Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents import comparing, matching, plans, ratings
 from whylike.agents.grounding import ground, split_sentences
 from whylike.agents.matching import MOST, POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import Stance
@@ -363,3 +365,11 @@ def test_the_text_streams_in_pieces():
     assert len(pieces) > 3
     assert "".join(pieces) == answer.text
     assert answer.adapter_version == reasoner.version == "base:scripted"
+
+
+@pytest.mark.parametrize("module", [comparing, matching, plans, ratings], ids=lambda module: module.__name__)
+def test_a_reason_by_other_rules_is_stale(module: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    reasoner = Reasoner(ScriptedEngine())
+    before = reasoner.mark
+    monkeypatch.setattr(module, "ANOTHER", 1, raising=False)
+    assert reasoner.mark != before
