@@ -21,7 +21,7 @@ from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
 from whylike.explanation import AspectLists, Evidence, Explanation, Rating, Reason
-from whylike.records import Item, ItemProfile, Profile, Side
+from whylike.records import Item, ItemProfile, Profile, ReviewSummary, Side
 from whylike.terminal import Narrow, many, plain
 
 if TYPE_CHECKING:
@@ -115,15 +115,28 @@ def card(
     return Narrow(Group(*parts))
 
 
-def profile_card(profile: Profile, name: str) -> RenderableType:
-    """A profile: what its subject's reviews add up to, and what wrote it."""
+def profile_card(profile: Profile, name: str, said: Sequence[tuple[str, ReviewSummary]] = ()) -> RenderableType:
+    """A profile: what its subject's reviews add up to, what wrote it, and what the reviews say in their own words.
+
+    Args:
+        profile: What to show.
+        name: What its subject is called.
+        said: Summaries of its reviews, each with what the other side of the review is called: the item, or the user.
+    """
     whose = "user" if profile.side is Side.USER else "item"
     lists = AspectLists(likes=list(profile.likes), dislikes=list(profile.dislikes))
     likes, dislikes = ("likes", "dislikes") if profile.side is Side.USER else ("liked for", "disliked for")
     rests = "" if profile.as_of is None else f" from reviews up to {_day(profile.as_of)}"
     made = Text(f"Written{rests} by {_version(profile.adapter_version)}.", style="dim")
     parts = [Text.assemble((_name(name), "bold"), f" ({whose})"), _points(likes, lists.likes, "green")]
-    return Narrow(Group(*parts, _points(dislikes, lists.dislikes, "red"), made))
+    parts += [_points(dislikes, lists.dislikes, "red")]
+    # A taught Summarizer lists in words of its own, which may be odd; the reader is to see what they were read from.
+    rows = [(about, _said(each.praise or (), each.blame or ())) for about, each in said]
+    own = [Text.assemble((_name(about), "bold"), ": ", told) for about, told in rows if told]
+    if own:
+        whom = "in the user's words:" if profile.side is Side.USER else "in reviewers' words:"
+        parts.append(_indented(Group(Text(whom), *own)))
+    return Narrow(Group(*parts, made))
 
 
 def demo_card(seconds: Mapping[str, float], store: Path) -> RenderableType:
@@ -259,16 +272,19 @@ def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     # Of what a taught Summarizer made of the review only what it was read from: the reader is to see the evidence.
     taught = summary.praise is not None
     likes, dislikes = (summary.praise or (), summary.blame or ()) if taught else (summary.likes, summary.dislikes)
+    said = _said(likes, dislikes, () if taught else summary.preferences)
+    text.append("\n").append(said or Text("no phrase of it clearly praises or blames", style="dim"))
+    return text
+
+
+def _said(likes: Sequence[str], dislikes: Sequence[str], concerns: Sequence[str] = ()) -> Text:
+    """What a review says in its own words, and what it cares about; empty where there is nothing."""
     parts = (
         ("liked", [f"“{plain(phrase)}”" for phrase in likes]),
         ("disliked", [f"“{plain(phrase)}”" for phrase in dislikes]),
-        ("cares about", [plain(concern) for concern in (() if taught else summary.preferences)]),
+        ("cares about", [plain(concern) for concern in concerns]),
     )
-    said_of = [Text.assemble(f"{verb} ", ", ".join(said)) for verb, said in parts if said]
-    text.append("\n").append(
-        Text("; ").join(said_of) if said_of else Text("no phrase of it clearly praises or blames", style="dim")
-    )
-    return text
+    return Text("; ").join(Text.assemble(f"{verb} ", ", ".join(said)) for verb, said in parts if said)
 
 
 def _makers(explanation: Explanation) -> RenderableType:

@@ -241,6 +241,9 @@ class Summarizer:
     ) -> Profile:
         """The profile that the summaries add up to: for each theme its most typical phrase, commonest themes first.
 
+        Of what a taught Summarizer listed only what the reviewer's own phrases bear out counts, on the side that they
+        are on.
+
         Args:
             side: Whose profile.
             subject_id: The user or the item.
@@ -248,11 +251,12 @@ class Summarizer:
             summaries: Their summaries.
             rated: All ratings of the subject known at that time.
         """
+        borne_out = [self._borne_out(summary) for summary in summaries]
         return Profile(
             side=side,
             subject_id=subject_id,
-            likes=self._themes([phrase for summary in summaries for phrase in summary.likes]),
-            dislikes=self._themes([phrase for summary in summaries for phrase in summary.dislikes]),
+            likes=self._themes([phrase for likes, _ in borne_out for phrase in likes]),
+            dislikes=self._themes([phrase for _, dislikes in borne_out for phrase in dislikes]),
             adapter_version=self.mark,
             source=self.source(summaries, rated),
             average=rated.average,
@@ -261,7 +265,22 @@ class Summarizer:
 
     def source(self, summaries: Sequence[ReviewSummary], rated: Rated) -> str:
         """The hash of what a profile is made from: the same source makes the same profile."""
-        return recipe([summary.model_dump(mode="json") for summary in summaries], rated.model_dump())
+        return recipe([self._borne_out(summary) for summary in summaries], rated.model_dump())
+
+    def _borne_out(self, summary: ReviewSummary) -> tuple[Aspects, Aspects]:
+        """The likes and dislikes that quoted phrases of the review say, an aspect that both sides say where it was."""
+        if summary.praise is None or summary.blame is None:
+            return summary.likes, summary.dislikes
+        both = (*summary.likes, *summary.dislikes)
+        praised, blamed = (
+            support.Source("\n".join(said), self._embedder).supports(both) if said else [False] * len(both)
+            for said in (summary.praise, summary.blame)
+        )
+        listed = [number < len(summary.likes) for number in range(len(both))]
+        rows = list(zip(both, praised, blamed, listed, strict=True))
+        likes = tuple(aspect for aspect, good, bad, liked in rows if good and (liked or not bad))
+        dislikes = tuple(aspect for aspect, good, bad, liked in rows if bad and not (liked and good))
+        return likes, dislikes
 
     def _summary(self, review: Review, toned: Sequence[Toned]) -> ReviewSummary:
         clear = sorted((each for each in toned if each.clear), key=lambda each: -abs(each.tone))

@@ -9,10 +9,26 @@ from whylike.graph.nodes import AT_ONCE
 from whylike.graph.services import Services
 from whylike.graph.state import Event
 from whylike.memory.history import history
-from whylike.records import Profile, Side
+from whylike.memory.store import Store
+from whylike.records import Profile, Review, ReviewSummary, Side
 
 NOBODY = ""
 """The other side of the pair: no user and no item has this id, so that no review is left out for its sake."""
+
+
+def read_for(store: Store, profile: Profile, most: int) -> list[tuple[Review, ReviewSummary]]:
+    """The newest of the reviews that a profile was drawn from, each with its summary by what drew the profile.
+
+    Args:
+        store: Where they are.
+        profile: Of a user or of an item.
+        most: Reviews, newest first.
+    """
+    pair = (profile.subject_id, NOBODY) if profile.side is Side.USER else (NOBODY, profile.subject_id)
+    known = history(store, *pair, (profile.as_of or 0) + 1, most)
+    reviews = known.user_reviews if profile.side is Side.USER else known.item_reviews
+    found = store.summaries([review.review_id for review in reviews], profile.adapter_version)
+    return [(review, found[review.review_id]) for review in reviews if review.review_id in found]
 
 
 def profile_now(

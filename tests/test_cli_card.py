@@ -18,7 +18,7 @@ from whylike.card import BASE, card, demo_card, ingest_card, profile_card
 from whylike.explanation import Evidence, Explanation, ItemAspects, Profiles, Rating, Reason, Sentence, SummaryLists
 from whylike.memory.ingest import FileReport, IngestReport
 from whylike.memory.store import Counts
-from whylike.records import Item, Profile, RatingScale, Side
+from whylike.records import Item, Profile, RatingScale, ReviewSummary, Side
 from whylike.terminal import fail, log, plain
 
 ATTACKS = [
@@ -283,6 +283,23 @@ def test_an_ingest() -> None:
         "  1 rejected, with the reasons in r.jsonl",
         "The store has 1 review by 1 user of 1 item, on the scale 1:5 (3 rows a second).",
     ]
+
+
+@pytest.mark.parametrize(("side", "whose"), [(Side.USER, "in the user's words:"), (Side.ITEM, "in reviewers' words:")])
+def test_a_profile_shows_what_its_reviews_say(side: Side, whose: str) -> None:
+    profile = Profile(side=side, subject_id="ann", likes=("Dread",), adapter_version="summarizer-01234567+recipe")
+    told = ReviewSummary(review_id="r", praise=("slow dread",), blame=("too [red]loud\x07",), adapter_version="v")
+    empty = told.model_copy(update={"praise": (), "blame": ()})
+    written = told.model_copy(update={"praise": None, "blame": None, "likes": ("dread",)})
+
+    def shown(*said: tuple[str, ReviewSummary]) -> str:
+        file = io.StringIO()
+        Console(file=file, width=120).print(profile_card(profile, "ann", said))
+        return file.getvalue()
+
+    rows = f"  {whose}\n  Alien: liked “slow dread”; disliked “too [red]loud”\n"
+    assert rows in shown(("Alien", told), ("Jaws", empty))
+    assert whose not in shown(("Jaws", empty)) + shown(("Jaws", written)) + shown()
 
 
 def test_a_profile_says_from_which_reviews_it_is_and_who_wrote_it() -> None:

@@ -320,6 +320,26 @@ def test_profiles_are_phrases_of_the_summaries_and_always_the_same(embedder: Emb
     )
 
 
+def test_a_profile_has_what_the_reviewers_own_phrases_bear_out_on_their_side(embedder: Embedder):
+    """A taught Summarizer can list on the wrong side, or what no phrase that is surely praise or blame says."""
+    told = ReviewSummary(
+        review_id="r",
+        likes=("Beautiful scenery", "Hardly any story", "Sad"),
+        dislikes=("Good acting", "Laughed", "Slow"),
+        praise=("the scenery is beautiful, slow as it is", "a joy of a cast, and acting as good as it gets"),
+        blame=("sad, very slow and there's hardly any story",),
+        adapter_version="v",
+    )
+    made = Summarizer(ScriptedEngine(), embedder)
+    profile = made.profile(Side.ITEM, "i", [], [told], Rated())
+    assert set(profile.likes) == {"Beautiful scenery", "Good acting"}
+    assert set(profile.dislikes) == {"Hardly any story", "Sad", "Slow"}
+    silent = told.model_copy(update={"praise": (), "blame": ()})
+    assert made.profile(Side.ITEM, "i", [], [silent], Rated()).likes == ()
+    listed = told.model_copy(update={"praise": None, "blame": None})
+    assert set(made.profile(Side.ITEM, "i", [], [listed], Rated()).likes) == set(told.likes)
+
+
 def test_a_profile_of_nothing_is_empty(embedder: Embedder):
     profile = Summarizer(ScriptedEngine(), embedder).profile(Side.USER, "u", [], [], Rated())
     assert (profile.likes, profile.dislikes) == ((), ())

@@ -6,7 +6,7 @@ import pytest
 
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.graph.pair import Event, Services, explain
-from whylike.graph.profiles import profile_now
+from whylike.graph.profiles import profile_now, read_for
 from whylike.records import Side
 
 
@@ -29,6 +29,22 @@ def test_it_is_made_with_progress_and_kept(services: Services) -> None:
     assert [(event.node, event.done, event.total) for event in events] == [("summarize", 0, 5), ("summarize", 4, 5)]
     assert services.store.latest_profile(Side.USER, "ann") == made
     assert services.index.count() == 6, "five summaries and the profile"
+
+
+def test_what_it_was_drawn_from_is_the_newest_first(services: Services) -> None:
+    made = profile_now(services, Side.USER, "ann")
+    assert made is not None
+    store = services.store
+    read = read_for(store, made, 10)
+    assert [review.timestamp for review, _ in read] == sorted((review.timestamp for review, _ in read), reverse=True)
+    assert {review.user_id for review, _ in read} == {"ann"}
+    assert [summary.review_id for _, summary in read] == [review.review_id for review, _ in read]
+    assert len(read) == 5
+    assert read_for(store, made, 2) == read[:2]
+    earlier = made.model_copy(update={"as_of": read[1][0].timestamp})
+    assert read_for(store, earlier, 10) == read[1:], "nothing that was written after it"
+    assert read_for(store, made.model_copy(update={"adapter_version": "another"}), 10) == []
+    assert read_for(store, made.model_copy(update={"as_of": None}), 10) == [], "an imported one was drawn elsewhere"
 
 
 def test_without_reviews_there_is_none(services: Services) -> None:
