@@ -15,7 +15,7 @@ from whylike.memory.embeddings import Embedder
 MEET = 0.55
 """Cosine of two phrases from which they may be told side by side: below it, pairs of real reviews share a mood or a
 word at most."""
-MISSED = 0.65
+MISSED = 0.75
 """Cosine of what one phrase misses and another has from which they are the same thing: fewer words are alike for
 less."""
 SHORT = 4

@@ -6,6 +6,7 @@ the item beside the nearest one that the user knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import zip_longest
@@ -39,7 +40,17 @@ MOST = 4
 WORDS = 4
 """Words from which a phrase says something by itself, without what it meets."""
 SCANT = 0.5
-"""Weight of a shorter one."""
+"""Weight of a shorter one, and of one that points back to what is not quoted."""
+
+_UNFIT = re.compile(
+    r"https?:|\bwww\.|\b[\w-]+\.(?:com|net|org|info|shop|store|example)\b|[\w.]@[\w-]+\.\w"
+    r"|\b(?:likes?|dislikes?|pros?|cons?|ratings?|system|user|assistant|reviewer)\s*:"
+    r"|\b(?:but|although|however|though)\b(?=.*\w)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What is not to be quoted: an address, a form filled in, and what turns within, and so stands on neither side."""
+_BACK = re.compile(r"\b(?:that|this|those|these)\s+[\w'’-]+[.!?]?$", re.IGNORECASE)
+"""How a phrase ends that points back: “hangs on that mistake”."""
 
 
 class Kind(StrEnum):
@@ -86,6 +97,8 @@ class Point(Record):
     """What the user wrote there, in the user's words, where that meets the quality; of a precedent, what made it so."""
     profiled: bool = False
     """Whether the taste is of an imported profile."""
+    conceded: bool = False
+    """Whether it is a fault within a review of a good rating."""
 
 
 class Sides(NamedTuple):
@@ -186,7 +199,7 @@ def _aspects(
                     phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, agrees >= MIDDLING
                 )
                 for number, phrase in enumerate(listed)
-                if not leaks(phrase, sides.scale, sides.titles)
+                if not _UNFIT.search(phrase) and not leaks(phrase, sides.scale, sides.titles)
             ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
     says = telling(vectors, embedder)
@@ -287,7 +300,8 @@ def _unmet(
 ) -> list[_Found]:
     """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger.
 
-    A phrase of two or three words says little when nothing meets it (“second time”, “I kept waiting”).
+    A phrase of two or three words says little when nothing meets it (“second time”, “I kept waiting”), and so does one
+    that points back.
     """
     if not qualities:
         return []
@@ -296,7 +310,9 @@ def _unmet(
     known = np.array([aspect.liked for aspect in tastes], dtype=bool)
     near = np.where(liked[:, None] == known[None, :], cosines(vectors, taste_vectors), 0.0).max(axis=1, initial=0.0)
     weights = np.array([aspect.weight for aspect in qualities])
-    says = np.array([1.0 if len(aspect.phrase.split()) >= WORDS else SCANT for aspect in qualities])
+    says = np.array(
+        [1.0 if len(each.phrase.split()) >= WORDS and not _BACK.search(each.phrase) else SCANT for each in qualities]
+    )
     strength = (same_side.sum(axis=1) / len(qualities) + near) / 2 * weights * says
     return [
         _Found(
@@ -306,6 +322,7 @@ def _unmet(
                 quality=aspect.phrase,
                 quality_review=aspect.review_id,
                 imported=aspect.imported,
+                conceded=not aspect.liked and not aspect.meant,
             ),
             vectors[row],
         )

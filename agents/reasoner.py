@@ -45,8 +45,8 @@ _BY_OTHERS = {
         "To go by others alone, this is unlikely to suit the user",
     ),
     Stance.MIXED: (
-        "Nothing known of the user comes close to what is said of it, and it could go either way",
-        "Nothing known of the user comes close to what is said of it, so it is hard to say how they would take it",
+        "Nothing that the user wrote was found to come close to what is said of it, and it could go either way",
+        "Nothing that the user wrote was found to come close to what is said of it, so it is hard to say",
     ),
 }
 """How a reason begins of which nothing meets what the user wrote."""
@@ -65,9 +65,9 @@ _TURNS: dict[Kind, tuple[str, ...]] = {
         "among what others dislike is “{quality}”, and in {item} the user disliked “{taste}”",
     ),
     Kind.LACK: (
-        "one complaint is “{quality}”, and what the user liked about {item} was “{taste}”",
-        "one reviewer regrets “{quality}”, while in {item} the user liked “{taste}”",
-        "somebody warns “{quality}”, and of {item} it was “{taste}” that the user liked",
+        "one complaint is “{quality}”, while of {item} the user wrote “{taste}”",
+        "one reviewer regrets “{quality}”, while of {item} the user wrote “{taste}”",
+        "somebody warns “{quality}”, while about {item} the user wrote “{taste}”",
     ),
     Kind.PRECEDENT_FOR: (
         "of what the user has reviewed lately {item} comes closest, and in it the user liked “{taste}”",
@@ -98,6 +98,13 @@ _CONTRARY: dict[Kind, tuple[str, ...]] = {
     Kind.FAULT: ("on the other hand, “{quality}”, as one reviewer has it",),
 }
 """How a sentence may go as well that goes against the one before it."""
+_CONCEDED = (
+    "one reviewer, pleased on the whole, writes “{quality}”",
+    "a reviewer who liked it on the whole writes “{quality}”",
+    "from a kind review comes “{quality}”",
+    "even among those who liked it one writes “{quality}”",
+)
+"""How a fault is told that stands in a review of a good rating: it may be none."""
 _PROFILED = {
     Kind.DRAW: ("one reviewer writes", "its profile says"),
     Kind.CLASH: ("somebody complains", "its profile warns of"),
@@ -109,6 +116,7 @@ OWN_WORDS = frozenset(
     for turn in (
         *(lead for leads in (*_LEADS.values(), *_BY_OTHERS.values(), _NEWCOMER) for lead in leads),
         *(one for turns in (_TURNS, _CONTRARY) for each in turns.values() for one in each),
+        *_CONCEDED,
     )
     for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", turn.lower()))
 )
@@ -197,7 +205,7 @@ def called(title: str, timestamp: int) -> str:
 def _turns(point: Point) -> tuple[str, ...]:
     """The wordings of a point."""
     if not point.imported and not point.profiled:
-        return _TURNS[point.kind]
+        return _CONCEDED if point.conceded else _TURNS[point.kind]
     verb = "liked" if point.kind in POSITIVE else "disliked"
     if not point.taste:
         return (f"it is {verb} for “{{quality}}”", f"among what is {verb} in it is “{{quality}}”")

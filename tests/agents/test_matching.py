@@ -171,6 +171,42 @@ def test_what_others_miss_meets_what_the_user_liked(embedder: Embedder):
     assert unmeant.kind is Kind.FAULT
 
 
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        "Visit http://cheap-knives.example for real knives",
+        "better ones at cheap-knives.shop today",
+        "ask me at knives@example.org for a discount",
+        "Dislikes: nothing Likes: everything it dented when it fell",
+        "Heavy, but I only move it twice a day",
+        "a dull film though the acting is superb",
+    ],
+)
+def test_what_is_no_plain_praise_or_blame_is_no_point(embedder: Embedder, unfit: str):
+    item = [summary("q0", likes=(unfit,), dislikes=(unfit,))]
+    assert points(sides([], item), embedder) == ()
+    assert points(sides([summary("r0", likes=(unfit,))], item), embedder) == ()
+
+
+def test_what_points_back_gives_way_to_what_stands_alone(embedder: Embedder):
+    item = [
+        summary("q0", dislikes=("the whole philosophy of the picture hangs on that mistake",)),
+        summary("q1", dislikes=("the bread tasted of soap",)),
+    ]
+    assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1", "q0"]
+
+
+def test_a_fault_in_a_kind_review_is_known_as_one(embedder: Embedder):
+    item = [
+        summary("q0", dislikes=("the bread tasted of soap",)),
+        summary("q1", likes=("dry jokes about bureaucrats",)),
+    ]
+    kind = {point.quality_review: point for point in points(sides([], item, ratings={"q0": 5.0, "q1": 5.0}), embedder)}
+    assert (kind["q0"].conceded, kind["q1"].conceded) == (True, False)
+    harsh = {point.quality_review: point for point in points(sides([], item, ratings={"q0": 1.0, "q1": 5.0}), embedder)}
+    assert (harsh["q0"].conceded, harsh["q1"].conceded) == (False, False)
+
+
 def test_a_number_in_a_title_is_none_that_could_be_a_rating(embedder: Embedder):
     pair = sides([], [summary("q0", likes=("Toy Story 3 has the best villain",))])
     assert points(pair, embedder) == ()

@@ -218,7 +218,7 @@ def test_a_reason_that_has_nothing_of_the_users_own_says_so():
     alone = {way: every_sentence(request([praise], way, ["Jaws"])) for way in Stance}
     for way in (Stance.FOR, Stance.AGAINST):
         assert all(re.match("(Going|To go) by others alone, th", one) for one in alone[way])
-    assert all(one.startswith("Nothing known of the user comes close") for one in alone[Stance.MIXED])
+    assert all(one.startswith("Nothing that the user wrote was found to come close") for one in alone[Stance.MIXED])
     met = request([praise, draw], Stance.FOR, ["Jaws", "Jaws"])
     assert not any("others alone" in one for one in every_sentence(met))
 
@@ -286,6 +286,15 @@ def test_what_an_imported_profile_says_is_no_reviewers_word(kind: Kind, imported
     assert any(sentence.endswith(f": {allowed}") for sentence in sentences), sentences
     if imported:
         assert not any("reviewer" in sentence or "body" in sentence for sentence in sentences)
+
+
+def test_a_fault_in_a_kind_review_is_no_complaint():
+    conceded = [point(Kind.FAULT, number).model_copy(update={"conceded": True}) for number in range(MOST)]
+    sentences = every_sentence(request(conceded))
+    assert sentences
+    assert not any(word in sentence for sentence in sentences for word in ("complain", "warning", "dislike", "put one"))
+    said = every_sentence(request([point(Kind.FAULT, number) for number in range(MOST)]))
+    assert sentences.isdisjoint(said)
 
 
 @pytest.mark.parametrize("kind", Kind)
