@@ -188,6 +188,7 @@ def reasons_card(evaluation: ReasonsEvaluation) -> RenderableType:
     table.add_row("  supported", *(_share(way.supported) for way in ways))
     table.add_row("  of those written served", *(_share(way.served) for way in ways))
     table.add_row("  repeated", *(_share(way.repeated) for way in ways))
+    table.add_row("reasons with something of the user's own", *(_share(way.personal) for way in ways))
     table.add_row("reasons that state a rating", *(_share(way.stating) for way in ways))
     table.add_row("  when written", *(_share(way.stating_when_written) for way in ways))
     table.add_row("  that the check for training would not keep", *(_share(way.leaking) for way in ways))

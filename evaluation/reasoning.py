@@ -35,6 +35,8 @@ class Reasoned(NamedTuple):
     """The reviews that the reason could rest on."""
     readout: Readout
     """What its rating was made from."""
+    own: frozenset[str] = frozenset()
+    """The ids of those of them that the user wrote."""
 
 
 class Readouts(NamedTuple):
@@ -99,6 +101,7 @@ def reason_of(services: Services, review: Review) -> Reasoned:
         titles=titles,
         evidence=tuple(f"{each.title}. {each.text}" for each in known),
         readout=readout,
+        own=frozenset(each.id for each in answer.evidence if each.user_id == review.user_id),
     )
 
 

@@ -76,6 +76,10 @@ class ReasonWay(Record):
     served: float | None = Field(
         description="Share of the sentences as written that are served; a taught Reasoner's without support are not"
     )
+    personal: float | None = Field(
+        description="Share of the reasons for users who had written reviews that rest on one of these; the others say "
+        "what other people say"
+    )
     stating: float | None = Field(description="Share of the reasons that state a rating")
     stating_when_written: float | None = Field(description="The same before such sentences are taken out")
     leaking: float | None = Field(
@@ -200,6 +204,7 @@ def measure(
         sentences=len(sentences),
         words=round(fmean(map(len, words)), 1) if words else 0.0,
         supported=_share([sentence.supported for sentence in sentences]),
+        personal=_share([_personal(reasoned[number]) for number in having if reasoned[number].own]),
         stating=_share([_states(reasoned[number], _served(reasoned[number])) for number in having]),
         served=_share([one in _served(each) for each in reasoned for one in each.written]),
         stating_when_written=_share([_states(each, each.written) for each in reasoned if each.written]),
@@ -228,6 +233,11 @@ def _tones(services: Services, reasoned: Sequence[Reasoned]) -> dict[int, float]
 
 def _served(each: Reasoned) -> list[str]:
     return [sentence.text for sentence in each.reason.sentences] if each.reason else []
+
+
+def _personal(each: Reasoned) -> bool:
+    """Whether a sentence rests on something that the user wrote."""
+    return bool(each.reason and any(each.own.intersection(one.evidence) for one in each.reason.sentences))
 
 
 def _states(each: Reasoned, sentences: Sequence[str]) -> bool:

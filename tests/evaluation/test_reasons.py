@@ -71,6 +71,18 @@ def test_sentences_are_counted():
     assert found.same == pytest.approx(2 / 3, abs=1e-4)
 
 
+def test_personal_is_what_rests_on_the_users_own_reviews():
+    """Of users who had written any."""
+
+    def resting(number: int, own: set[str], *evidence: str) -> Reasoned:
+        told = Sentence(text="Warm.", evidence=list(evidence), supported=True)
+        return reasoned(number, "Warm.", own=frozenset(own), reason=Reason(text="Warm.", sentences=[told]))
+
+    found = measured(resting(1, {"a"}, "x", "a"), resting(2, {"b"}, "x"), resting(3, {"c"}), resting(4, set(), "x"))
+    assert found.personal == pytest.approx(1 / 3, abs=1e-4)
+    assert measured(resting(4, set(), "x")).personal is None
+
+
 def test_pairs_of_words_are_counted_within_a_reason_and_across():
     found = measured(reasoned(1, "a b a b."), reasoned(2, "a b c d."))
     assert found.distinct_within == pytest.approx((2 / 3 + 1) / 2, abs=1e-4)  # ab ba ab; ab bc cd
