@@ -154,8 +154,8 @@ class Teacher:
         """The teacher that the settings name. Raises `UsageError` where they name none, or its key cannot be read."""
         if not settings.teacher_base_url or not settings.teacher_model:
             raise UsageError(
-                "no teacher is set; set teacher_base_url to where an OpenAI-compatible one answers and teacher_model "
-                "to what it calls its model"
+                "no teacher is set; set teacher_base_url (WHYLIKE_TEACHER_BASE_URL) to where an OpenAI-compatible one "
+                "answers and teacher_model (WHYLIKE_TEACHER_MODEL) to what it calls its model"
             )
         from openai import OpenAI  # noqa: PLC0415 - a second
 

@@ -87,8 +87,10 @@ def existing(settings: Settings) -> Settings:
     """The settings as they are, for commands that read what is in a store, and so have to make none.
 
     Raises:
-        UsageError: The store that they name is not there.
+        UsageError: The store that they name is not there, or is a file.
     """
+    if settings.store.is_file():
+        raise UsageError(f"the store {settings.store} is a file, not a folder; name another with --store")
     if not settings.database_url and not (settings.store / FILE).exists():
         raise UsageError(
             f"there is no store in {settings.store}; `whylike ingest` makes one, or name another with --store"

@@ -234,3 +234,12 @@ def test_what_only_reads_makes_no_store(run: Any, workplace: Path, asked: str) -
         refused.stderr,
     )
     assert not (workplace / "stroe").exists()
+
+
+def test_a_file_is_no_store(run: Any, workplace: Path) -> None:
+    (workplace / "notes").touch()
+    refused = run("explain", "--user", "u", "--item", "i", "--store", "notes")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert re.fullmatch(
+        r"whylike: the store \S*notes is a file, not a folder; name another with --store\n", refused.stderr
+    )
