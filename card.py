@@ -128,8 +128,11 @@ def profile_card(profile: Profile, name: str, said: Sequence[tuple[str, ReviewSu
     likes, dislikes = ("likes", "dislikes") if profile.side is Side.USER else ("liked for", "disliked for")
     rests = "" if profile.as_of is None else f" from reviews up to {_day(profile.as_of)}"
     made = Text(f"Written{rests} by {_version(profile.adapter_version)}.", style="dim")
-    parts = [Text.assemble((_name(name), "bold"), f" ({whose})"), _points(likes, lists.likes, "green")]
-    parts += [_points(dislikes, lists.dislikes, "red")]
+    parts = [
+        Text.assemble((_name(name), "bold"), f" ({whose})"),
+        _points(likes, lists.likes, "green"),
+        _points(dislikes, lists.dislikes, "red"),
+    ]
     # A taught Summarizer lists in words of its own, which may be odd; the reader is to see what they were read from.
     rows = [(about, _said(each.praise or (), each.blame or ())) for about, each in said]
     own = [Text.assemble((_name(about), "bold"), ": ", told) for about, told in rows if told]

@@ -276,7 +276,7 @@ def show_profile(
 ) -> None:
     """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews."""
     from whylike.card import profile_card
-    from whylike.graph.profiles import read_for
+    from whylike.graph.profiles import named, read_for
     from whylike.memory.connection import existing
     from whylike.memory.nearest import not_found
     from whylike.memory.store import Store as Truth
@@ -309,10 +309,7 @@ def show_profile(
         show(profile, None)
         return
     with Truth.open(settings) as truth:
-        read = read_for(truth, profile, settings.history)
-        items = {review.item_id: truth.item(review.item_id) for review, _ in read if side is Side.USER}
-        names = {item_id: item.name if item else item_id for item_id, item in items.items()}
-        said = [(names.get(review.item_id, review.user_id), summary) for review, summary in read]
+        said = named(truth, side, read_for(truth, profile, settings.history))
     show(profile, profile_card(profile, known.name if known else subject, said))
 
 

@@ -156,8 +156,9 @@ class Reasoner:
             names: For each review by this user what its item is called.
             newcomer: Whether the user has no reviews.
         """
-        pros = [point.quality for point in points if point.kind in {Kind.DRAW, Kind.PRAISE}]
-        cons = [point.quality for point in points if point.kind in {Kind.CLASH, Kind.LACK, Kind.FAULT}]
+        said = [point for point in points if point.quality]
+        pros = [point.quality for point in said if point.kind in POSITIVE]
+        cons = [point.quality for point in said if point.kind not in POSITIVE]
         told = " ".join(
             f"{side}: {', '.join(f'“{quoted(quality)}”' for quality in listed)}."
             for side, listed in (("For", pros), ("Against", cons))

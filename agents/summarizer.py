@@ -265,7 +265,7 @@ class Summarizer:
 
     def source(self, summaries: Sequence[ReviewSummary], rated: Rated) -> str:
         """The hash of what a profile is made from: the same source makes the same profile."""
-        return recipe([self._borne_out(summary) for summary in summaries], rated.model_dump())
+        return recipe([summary.model_dump(mode="json") for summary in summaries], rated.model_dump())
 
     def _borne_out(self, summary: ReviewSummary) -> tuple[Aspects, Aspects]:
         """The likes and dislikes that quoted phrases of the review say, an aspect that both sides say where it was."""

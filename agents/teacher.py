@@ -123,9 +123,8 @@ class Student:
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
         """As `Sampler.sample`; the hint is the stance of the plan, or what the grammar lets the reason begin with.
 
-        Nothing where there is nothing to tell, as where the reason is served.
-
-        No point may go the way that it hints at; then either way is open, as where the reason is served.
+        As where the reason is served, either way is open where no point goes the way that it hints at, and where there
+        is nothing to tell nothing is written.
         """
         way = _way(case) if hint else case.stance
         points, way = plans.led(case.points, way)

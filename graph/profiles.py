@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
@@ -10,7 +10,7 @@ from whylike.graph.services import Services
 from whylike.graph.state import Event
 from whylike.memory.history import history
 from whylike.memory.store import Store
-from whylike.records import Profile, Review, ReviewSummary, Side
+from whylike.records import History, Profile, Review, ReviewSummary, Side
 
 NOBODY = ""
 """The other side of the pair: no user and no item has this id, so that no review is left out for its sake."""
@@ -24,11 +24,18 @@ def read_for(store: Store, profile: Profile, most: int) -> list[tuple[Review, Re
         profile: Of a user or of an item.
         most: Reviews, newest first.
     """
-    pair = (profile.subject_id, NOBODY) if profile.side is Side.USER else (NOBODY, profile.subject_id)
-    known = history(store, *pair, (profile.as_of or 0) + 1, most)
-    reviews = known.user_reviews if profile.side is Side.USER else known.item_reviews
+    _, reviews = _alone(store, profile.side, profile.subject_id, (profile.as_of or 0) + 1, most)
     found = store.summaries([review.review_id for review in reviews], profile.adapter_version)
     return [(review, found[review.review_id]) for review in reviews if review.review_id in found]
+
+
+def named(store: Store, side: Side, read: list[tuple[Review, ReviewSummary]]) -> list[tuple[str, ReviewSummary]]:
+    """The summaries of one side's reviews, each with what the other side of the review is called."""
+    if side is Side.ITEM:
+        return [(review.user_id, summary) for review, summary in read]
+    items = {review.item_id: store.item(review.item_id) for review, _ in read}
+    names = {item_id: item.name if item else item_id for item_id, item in items.items()}
+    return [(names[review.item_id], summary) for review, summary in read]
 
 
 def profile_now(
@@ -50,11 +57,9 @@ def profile_now(
         EngineError: The model failed.
     """
     store = services.store
-    pair = (subject_id, NOBODY) if side is Side.USER else (NOBODY, subject_id)
     with services.query():
         # What was written in this very second is known, too.
-        known = history(store, *pair, services.now() + 1, services.settings.history)
-        reviews = known.user_reviews if side is Side.USER else known.item_reviews
+        known, reviews = _alone(store, side, subject_id, services.now() + 1, services.settings.history)
         if not reviews:
             return None
         found = store.summaries([review.review_id for review in reviews], services.summarizer.mark)
@@ -67,3 +72,10 @@ def profile_now(
         profile = sides.profile_of(services, known, side, [found[review.review_id] for review in reviews], keep=True)
         services.index.sync()
         return profile
+
+
+def _alone(store: Store, side: Side, subject_id: str, before: int, most: int) -> tuple[History, Sequence[Review]]:
+    """What is known of one side alone before a time, and its newest reviews."""
+    pair = (subject_id, NOBODY) if side is Side.USER else (NOBODY, subject_id)
+    known = history(store, *pair, before, most)
+    return known, known.user_reviews if side is Side.USER else known.item_reviews
