@@ -34,6 +34,28 @@ evaluate_app.command(epilog=EXAMPLES["summaries"])(summaries)
 evaluate_app.command(epilog=EXAMPLES["reasons"])(reasons)
 
 
+@evaluate_app.command(epilog=examples("whylike evaluate routing", "whylike evaluate routing --utterances own.yaml"))
+def routing(
+    utterances: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Your own, as YAML: lists by what they ask for, names of items in [brackets]. Default: those that "
+            "come along, which the router is never taught with.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Measure whether a conversation's turns are told apart, on utterances that were kept from the router."""
+    from whylike.evaluation.routing import evaluate_routing, routing_card
+    from whylike.settings import load
+
+    log(verbose)
+    found = evaluate_routing(load({}), utterances)
+    show(found, None if as_json else routing_card(found))
+
+
 @evaluate_app.command(
     epilog=examples(
         f"{RATINGS} --no-reason",

@@ -10,11 +10,12 @@ import time
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.notice import notify
 from whylike.memory.reviewed import add_missing
-from whylike.memory.schema import Collection, answers, outbox, profiles, record, records, review_summaries, row
+from whylike.memory.schema import Collection, answers, profiles, record, records, review_summaries, row
 from whylike.records import Profile, Record, ReviewSummary, Side
 
 K = TypeVar("K", bound=Hashable)
@@ -44,7 +45,7 @@ class Distilled:
                 _drop_known(latest, records(ReviewSummary, connection.execute(query).mappings()))
             if latest:
                 connection.execute(replace, [row(each) for each in latest.values()])
-                _notify(connection, Collection.SUMMARIES, latest)
+                notify(connection, Collection.SUMMARIES, latest)
 
     def summaries(self, review_ids: Iterable[str], adapter_version: str) -> dict[str, ReviewSummary]:
         """The adapter version's summaries of the reviews, by review id; reviews without one are left out."""
@@ -87,7 +88,7 @@ class Distilled:
                 add_missing(self.database, connection, subjects[Side.USER], subjects[Side.ITEM])
                 connection.execute(outdated, [{f"old_{name}": each[name] for name in key} for each in rows])
                 connection.execute(insert(profiles), rows)
-                _notify(connection, Collection.PROFILES, ((subject_id, side) for side, subject_id, *_ in latest))
+                notify(connection, Collection.PROFILES, ((subject_id, side) for side, subject_id, *_ in latest))
 
     def profile(self, side: Side, subject_id: str, adapter_version: str, source: str) -> Profile | None:
         """The profile of this subject that this adapter version made from this source."""
@@ -116,7 +117,7 @@ class Distilled:
             forgotten = connection.execute(
                 delete(profiles).where(profiles.c.side == side, profiles.c.subject_id == subject_id)
             )
-            _notify(connection, Collection.PROFILES, [(subject_id, side)])
+            notify(connection, Collection.PROFILES, [(subject_id, side)])
             return forgotten.rowcount
 
     def answer(self, key: str) -> str | None:
@@ -146,11 +147,3 @@ def _drop_known(new: dict[K, R], known: Iterable[R]) -> None:
     same = set(known)
     for key in [key for key, each in new.items() if each in same]:
         del new[key]
-
-
-def _notify(connection: Connection, collection: Collection, changed: Iterable[tuple[str, str]]) -> None:
-    """Note in the outbox that the index has to follow these subjects and variants."""
-    connection.execute(
-        insert(outbox),
-        [{"collection": collection.value, "subject": subject, "variant": variant} for subject, variant in changed],
-    )

@@ -23,8 +23,8 @@ from whylike.errors import StoreError
 from whylike.memory.chroma import Chroma, Damaged, Embedded, Server
 from whylike.memory.database import chunks
 from whylike.memory.embeddings import Embedder, Vectors
-from whylike.memory.outbox import Change, Document, Outbox
-from whylike.memory.schema import Collection
+from whylike.memory.outbox import Change, Document, Kinds, Outbox
+from whylike.memory.schema import ANSWERED_FROM, Collection
 from whylike.memory.store import Store
 from whylike.records import Side
 from whylike.settings import Settings
@@ -104,8 +104,12 @@ class Index:
     ) -> None:
         self.close()
 
-    def sync(self, progress: Progress | None = None) -> int:
+    def sync(self, progress: Progress | None = None, kinds: Kinds = ANSWERED_FROM) -> int:
         """Carry over what the store has noted; several processes may do so at once and share the work.
+
+        Args:
+            progress: Told of the changes that are carried over.
+            kinds: What is to be up to date.
 
         Returns:
             How many changes this call carried over.
@@ -116,7 +120,7 @@ class Index:
                 self._collections(client)
         except Damaged as damage:
             self._mend(made, damage)
-        return self._drain(progress)
+        return self._drain(progress, kinds)
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Throw the index away and make it anew from the store.
@@ -126,7 +130,7 @@ class Index:
         """
         with self._store.database.exclusive("index"):
             self._replace()
-        return self._drain(progress)
+        return self._drain(progress, tuple(Collection))
 
     def count(self) -> int:
         """How many vectors the index holds."""
@@ -212,15 +216,34 @@ class Index:
         except Damaged as damage:
             raise self._hopeless(damage) from damage
 
-    def _drain(self, progress: Progress | None) -> int:
-        """Carry over all that is in the outbox."""
+    def nearest_items(self, vector: Vectors, k: int) -> list[tuple[str, float]]:
+        """The items whose title, categories and description are closest to a vector `[dimension]`, of unit length.
+
+        Returns:
+            At most `k` ids and cosine similarities, closest first; only of items carried over by `sync`.
+        """
+
+        def look_up(collections: Collections) -> list[tuple[str, float]]:
+            answer = collections[Collection.ITEMS].query(
+                query_embeddings=np.asarray([vector], dtype=np.float32), n_results=k, include=["metadatas", "distances"]
+            )
+            metadatas, distances = answer["metadatas"], answer["distances"]
+            assert metadatas is not None
+            assert distances is not None
+            pairs = zip(metadatas[0], distances[0], strict=True)
+            return [(str(metadata["item_id"]), 1.0 - distance) for metadata, distance in pairs]
+
+        return self._read(look_up)
+
+    def _drain(self, progress: Progress | None, kinds: Kinds = ANSWERED_FROM) -> int:
+        """Carry over all that is in the outbox of these kinds."""
         done = 0
         mended = False
         while True:
             made = self._outbox.identity()
             try:
                 with self._store.database.exclusive("index"):
-                    changes = self._outbox.take(BATCH)
+                    changes = self._outbox.take(BATCH, kinds)
                     if not changes:
                         return done
                     self._carry(changes)
@@ -233,7 +256,7 @@ class Index:
             mended = False
             done += len(changes)
             if progress is not None:
-                progress(done, done + self._outbox.remaining())
+                progress(done, done + self._outbox.remaining(kinds))
 
     def _carry(self, changes: Sequence[Change]) -> None:
         """Carry changes over: the newest state of each into Chroma, and then out of the outbox."""

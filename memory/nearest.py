@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rapidfuzz import fuzz, process, utils
 from rapidfuzz.distance import OSA
-from sqlalchemy import Column, select
+from sqlalchemy import Column, and_, func, select
 
 from whylike.errors import NotFoundError
-from whylike.memory.schema import items, users
+from whylike.memory.schema import items, reviews, users
 from whylike.memory.store import Store
 from whylike.records import Item, Side
 
@@ -33,6 +33,28 @@ def nearest_items(store: Store, text: str, n: int = 3) -> list[Item]:
     """The items whose id or title is most like the text, most alike first; at most `n`, none where nothing is alike."""
     found = (store.item(item_id) for item_id, _ in _nearest(store, text, n, items.c.item_id, items.c.title))
     return [item for item in found if item is not None]
+
+
+def titles(store: Store) -> Iterator[list[tuple[str, str]]]:
+    """The ids and titles of all items that have one, in pages."""
+    for page in _pages(store, items.c.item_id, items.c.title):
+        yield [(item_id, title) for item_id, title in page if title]
+
+
+def spoken_of(store: Store, words: Sequence[str], n: int) -> dict[str, float]:
+    """Of the items of which most reviews have all of these words, in small letters, the share that has; at most `n`."""
+    if not words:
+        return {}
+    has = and_(*(func.lower(reviews.c.text).contains(word, autoescape=True) for word in words))
+    hits = select(reviews.c.item_id, func.count().label("hits")).where(has).group_by(reviews.c.item_id)
+    most = hits.order_by(func.count().desc(), reviews.c.item_id).limit(n).subquery()
+    query = (
+        select(most.c.item_id, most.c.hits, func.count())
+        .join(reviews, reviews.c.item_id == most.c.item_id)
+        .group_by(most.c.item_id, most.c.hits)
+    )
+    with store.database.read() as connection:
+        return {item_id: found / of for item_id, found, of in connection.execute(query)}
 
 
 def not_found(store: Store, side: Side, text: str, n: int = 3) -> NotFoundError:

@@ -11,8 +11,19 @@ from chromadb.base_types import Metadata
 from sqlalchemy import Connection, delete, func, insert, literal, select
 
 from whylike.memory.database import Database, chunks
-from whylike.memory.schema import Collection, meta, outbox, profiles, record, review_summaries, reviews
-from whylike.records import Profile, ReviewSummary
+from whylike.memory.schema import (
+    ANSWERED_FROM,
+    Collection,
+    items,
+    meta,
+    outbox,
+    profiles,
+    record,
+    records,
+    review_summaries,
+    reviews,
+)
+from whylike.records import Item, Profile, ReviewSummary
 
 _STORE = "store"
 """Name of the store's own id in the table of single values."""
@@ -20,10 +31,16 @@ _STORE = "store"
 _INDEX = "index"
 """Name of the index's identity there."""
 
+_DESCRIBED = (items.c.title != "") | (items.c.description != "")
+"""Items of which something is known beside what reviews say."""
+
+Kinds = Sequence[Collection]
+"""Some of what the index holds vectors of."""
+
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the outbox: this summary (review and adapter version) or profile (subject and side) has changed."""
+    """One line of the outbox: a summary (review, adapter version), a profile (subject, side) or an item has changed."""
 
     position: int
     collection: Collection
@@ -72,22 +89,26 @@ class Outbox:
             review_summaries.c.adapter_version,
         )
         subjects = literal(Collection.PROFILES.value), profiles.c.subject_id, profiles.c.side
+        described = literal(Collection.ITEMS.value), items.c.item_id, literal("")
         with self._database.write() as connection:
             connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"value": row["value"]}))
             connection.execute(delete(outbox))
             connection.execute(insert(outbox).from_select(columns, select(*summaries)))
             connection.execute(insert(outbox).from_select(columns, select(*subjects).distinct()))
+            connection.execute(insert(outbox).from_select(columns, select(*described).where(_DESCRIBED)))
 
-    def take(self, limit: int) -> list[Change]:
-        """The oldest changes, which stay in the outbox until they are done."""
+    def take(self, limit: int, kinds: Kinds = ANSWERED_FROM) -> list[Change]:
+        """The oldest changes of these kinds, which stay in the outbox until they are done."""
+        query = select(outbox).where(outbox.c.collection.in_(kinds)).order_by(outbox.c.position).limit(limit)
         with self._database.read() as connection:
-            rows = connection.execute(select(outbox).order_by(outbox.c.position).limit(limit)).all()
+            rows = connection.execute(query).all()
         return [Change(row.position, Collection(row.collection), row.subject, row.variant) for row in rows]
 
-    def remaining(self) -> int:
-        """How many changes there are."""
+    def remaining(self, kinds: Kinds = ANSWERED_FROM) -> int:
+        """How many changes of these kinds there are."""
+        query = select(func.count()).select_from(outbox).where(outbox.c.collection.in_(kinds))
         with self._database.read() as connection:
-            return connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+            return connection.execute(query).scalar_one()
 
     def done(self, changes: Sequence[Change]) -> None:
         """Take changes out that the index has followed."""
@@ -103,6 +124,7 @@ class Outbox:
             for document in (
                 *_summaries(connection, {subject for kind, subject, _ in wanted if kind is Collection.SUMMARIES}),
                 *_profiles(connection, {subject for kind, subject, _ in wanted if kind is Collection.PROFILES}),
+                *_items(connection, {subject for kind, subject, _ in wanted if kind is Collection.ITEMS}),
             ):
                 found[document.collection, document.subject, document.variant] = document
         return [found.get(key, Document(*key)) for key in wanted]
@@ -155,6 +177,17 @@ def _profiles(connection: Connection, subject_ids: Iterable[str]) -> list[Docume
                     Collection.PROFILES, profile.subject_id, side, readable(profile.likes, profile.dislikes), metadata
                 )
             )
+    return documents
+
+
+def _items(connection: Connection, item_ids: Iterable[str]) -> list[Document]:
+    """What the items are, as far as anything is known of them."""
+    documents = []
+    for chunk in chunks(item_ids):
+        query = select(items).where(items.c.item_id.in_(chunk), _DESCRIBED)
+        for item in records(Item, connection.execute(query).mappings()):
+            text = ". ".join(part for part in (item.title, ", ".join(item.categories), item.description) if part)
+            documents.append(Document(Collection.ITEMS, item.item_id, "", text, {"item_id": item.item_id}))
     return documents
 
 

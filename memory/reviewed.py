@@ -9,9 +9,11 @@ from operator import itemgetter
 from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, literal, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.notice import notify
 from whylike.memory.scales import settle
 from whylike.memory.schema import (
     NEWEST,
+    Collection,
     Row,
     items,
     rated_pairs,
@@ -46,10 +48,15 @@ class Reviewed:
             name: func.coalesce(func.nullif(upsert.excluded[name], literal(empty, items.c[name].type)), items.c[name])
             for name, empty in (("title", ""), ("description", ""), ("categories", ()))
         }
-        rows = [row(item) for item in new]
+        rows = {item.item_id: row(item) for item in new}
         if rows:
             with self.database.write() as connection:
-                connection.execute(upsert.on_conflict_do_update(index_elements=["item_id"], set_=updates), rows)
+                before = _items(connection, rows)
+                connection.execute(
+                    upsert.on_conflict_do_update(index_elements=["item_id"], set_=updates), list(rows.values())
+                )
+                changed = (id_ for id_, now in _items(connection, rows).items() if now != before.get(id_))
+                notify(connection, Collection.ITEMS, ((item_id, "") for item_id in changed))
 
     def add_reviews(
         self,
@@ -176,6 +183,15 @@ class Reviewed:
             parts = [connection.execute(query, asked).one() for query in (_WHOLE_DAYS, _REST)]
         count = int(sum(part[0] or 0 for part in parts))  # PostgreSQL sums whole numbers as decimals
         return Rated(count=count, average=sum(part[1] or 0.0 for part in parts) / count if count else None)
+
+
+def _items(connection: Connection, ids: Iterable[str]) -> dict[str, Item]:
+    """Those of the items that are there."""
+    found: dict[str, Item] = {}
+    for chunk in chunks(ids):
+        query = select(items).where(items.c.item_id.in_(chunk))
+        found |= {each.item_id: each for each in records(Item, connection.execute(query).mappings())}
+    return found
 
 
 def _known(connection: Connection, ids: Iterable[str], *, whole: bool) -> dict[str, RowMapping | None]:

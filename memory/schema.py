@@ -213,6 +213,12 @@ class Collection(StrEnum):
 
     SUMMARIES = "summaries"
     PROFILES = "profiles"
+    ITEMS = "items"
+    """What the items are; followed where somebody looks for an item by what it is, since a catalogue can be large."""
+
+
+ANSWERED_FROM = (Collection.SUMMARIES, Collection.PROFILES)
+"""Those that every answer needs."""
 
 
 def row(record: Record) -> Row:
