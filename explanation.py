@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from whylike.records import ItemProfile, Number, Record, Side
+from whylike.records import Attitude, ItemProfile, Number, Record, Side
 
 
 class AspectLists(Record):
@@ -56,6 +56,11 @@ class Sentence(Record):
         exclude_if=lambda sides: not sides,
         description="Sides whose imported profile it rests on: that side's reviews are not known",
     )
+    stated: list[str] = Field(
+        default=[],
+        exclude_if=lambda ids: not ids,
+        description="Ids of what the user said of their own taste that it rests on",
+    )
     supported: bool
 
 
@@ -90,6 +95,17 @@ class Profiles(Record):
     item: ItemAspects
 
 
+class Effect(Record):
+    """What one thing that the user said of their own taste does to the rating of an item."""
+
+    attitude: Attitude
+    about: str
+    reviews: list[str] = Field(description="Reviews of the item that speak of it")
+    of: int = Field(description="Reviews of the item that were read")
+    described: bool = Field(description="Whether the item's description names it")
+    shift: float = Field(description="In units of the rating scale; before all are limited together")
+
+
 class Explanation(Record):
     """The answer to "why would I like this?": the document that `whylike explain --json` prints."""
 
@@ -100,6 +116,11 @@ class Explanation(Record):
     reason: Reason | None
     profiles: Profiles
     evidence: list[Evidence]
+    stated: list[Effect] = Field(
+        default=[],
+        exclude_if=lambda effects: not effects,
+        description="What the user said of their own taste, which outweighs what their reviews suggest",
+    )
     adapters: dict[Literal["summarizer", "reasoner", "predictor"], str]
     engine: str
     seconds: dict[Literal["summarize", "reason", "predict"], float]

@@ -197,6 +197,26 @@ class RatedPair(Record):
     """Where it came from, such as the name of a test file."""
 
 
+class Attitude(StrEnum):
+    """How a user takes something."""
+
+    LIKE = "like"
+    DISLIKE = "dislike"
+    INDIFFERENT = "indifferent"
+    """Does not mind it, whatever the reviews suggest."""
+
+
+class Preference(Record):
+    """What a user said of their own taste; it outweighs what their reviews suggest."""
+
+    preference_id: str
+    user_id: str
+    attitude: Attitude
+    about: str
+    """What it is about, in the user's words: “long films”."""
+    stated_at: int
+
+
 class Rated(Record):
     """How many ratings a user gave or an item got before a time, and their mean."""
 
@@ -222,6 +242,8 @@ class History(Record):
     """The item's newest ratings, newest first, whichever reviews were chosen."""
     user_rated: Rated = Rated()
     item_rated: Rated = Rated()
+    stated: tuple[Preference, ...] = ()
+    """What the user said of their own taste, newest first."""
 
     @property
     def sides(self) -> tuple[tuple[Side, str, tuple[Review, ...], Rated], ...]:

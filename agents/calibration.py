@@ -77,6 +77,7 @@ class Readout(Record):
     recent: Rated = Rated()
     heard: Heard | None = None
     balance: float | None = Field(default=None, description="How far the reason's points speak for it, -2 to 2")
+    stated: float = Field(default=0.0, description="How far what the user said of their own taste moves the rating")
     meeting: dict[str, float] = Field(default={}, description="Features of the two profiles, where they were read")
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from rapidfuzz import fuzz, process
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from whylike.agents.stems import stems
+from whylike.agents.stems import content, telling
 from whylike.memory.embeddings import Embedder
 from whylike.memory.index import Index
 from whylike.memory.nearest import spoken_of, titles
@@ -33,11 +33,6 @@ HEARD = 0.25
 """What it adds that all of them stand in a tenth of the item's reviews or more."""
 LOOKED_AT = 20
 """Items nearest to a description whose words are looked at."""
-ANYTHING = (
-    *("album", "albums", "book", "books", "cd", "film", "films", "item", "movie", "movies", "one", "ones"),
-    *("product", "record", "song", "thing"),
-)
-"""Words for whatever it is, which tell no item from another."""
 LONGEST = 300
 """Characters of a text that are looked at."""
 
@@ -113,8 +108,7 @@ def described(store: Store, index: Index, embedder: Embedder, text: str, k: int 
     if not wanted:
         return []
     near = dict(index.nearest_items(embedder.embed([text[:LONGEST]])[0], LOOKED_AT))
-    kept = [word for word in _words(text) if word not in ENGLISH_STOP_WORDS and word not in ANYTHING]
-    heard = spoken_of(store, kept, LOOKED_AT)
+    heard = spoken_of(store, content(text), LOOKED_AT)
     found = []
     for item_id in {*near, *heard}:
         item = store.item(item_id)
@@ -130,11 +124,6 @@ def settled(found: Sequence[Described]) -> str | None:
     if not found or (len(found) > 1 and found[0].score - found[1].score < SURE):
         return None
     return found[0].item_id
-
-
-def telling(text: str) -> set[str]:
-    """The stems of a text's words but for function words and those for whatever it is."""
-    return set(stems([word for word in _words(text) if word not in ENGLISH_STOP_WORDS and word not in ANYTHING]))
 
 
 def _words(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from whylike.agents.matching import POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import claims
 from whylike.agents.ratings import states_rating
 from whylike.agents.reasoner import OWN_WORDS, quoted
+from whylike.agents.stated import is_stated
 from whylike.explanation import Reason, Sentence
 from whylike.memory.embeddings import Embedder
 from whylike.records import ReviewSummary, Side
@@ -118,7 +119,8 @@ def ground(
     sentences = [
         Sentence(
             text=sentence,
-            evidence=[review_id for review_id in ids if review_id not in profiles],
+            evidence=[review_id for review_id in ids if review_id not in profiles and not is_stated(review_id)],
+            stated=[review_id[1:] for review_id in ids if is_stated(review_id)],
             profiles=[profiles[review_id] for review_id in ids if review_id in profiles],
             supported=bool(ids),
         )
@@ -141,7 +143,8 @@ class _Known:
     ) -> None:
         self._summaries = {summary.review_id: summary for summary in summaries}
         self._names = names
-        self._users = {*names, *(id_ for id_, side in profiles.items() if side is Side.USER)}
+        stated = (summary.review_id for summary in summaries if is_stated(summary.review_id))
+        self._users = {*names, *stated, *(id_ for id_, side in profiles.items() if side is Side.USER)}
         self._embedder = embedder
         self.titles = sorted({*names.values(), about} - {""}, key=len, reverse=True)
         """What a sentence may name, the longest first: `Alien` stands within `Alien Resurrection`."""

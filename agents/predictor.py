@@ -23,7 +23,7 @@ import yaml
 from whylike.adapters.engines.base import Engine, Message, Prompt, Weighing
 from whylike.agents import calibration, dossier
 from whylike.agents.calibration import Calibrator, Heard, Readout
-from whylike.agents.distributions import interval, log, mode
+from whylike.agents.distributions import interval, log, mode, tilted
 from whylike.agents.dossier import Dossier, label
 from whylike.agents.prompting import inert, prompt_file
 from whylike.agents.recipe import constants, recipe
@@ -125,16 +125,17 @@ class Predictor:
 
 
 def rate(known: Readout, calibrator: Calibrator | None = None) -> Rating:
-    """The rating that a user would give. Without a calibrator the model's evidence moves the averages a little."""
+    """The rating that a user would give. Without a calibrator the model's evidence moves the averages a little.
+
+    What the user said of their own taste moves either (`agents.stated`).
+    """
     scale = known.scale
     values = np.array(scale.values)
     alone = float(np.array(known.heard.probabilities) @ values) if known.heard else known.bias
-    if calibrator:
-        shares = calibrator.distribution(known)
-        ends = calibrator.interval(scale, shares)
-    else:
-        shares = known.spoken(TRUST)
-        ends = interval(values, shares)
+    shares = calibrator.distribution(known) if calibrator else known.spoken(TRUST)
+    if known.stated:
+        shares = tilted(scale, float(shares @ values) + known.stated, shares)
+    ends = calibrator.interval(scale, shares) if calibrator else interval(values, shares)
     return Rating(
         scale=_plain_scale(scale),
         expectation=round(float(shares @ values), 3),

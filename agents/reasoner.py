@@ -17,10 +17,11 @@ from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
 from whylike.agents import calibration, comparing, matching, plans, ratings
-from whylike.agents.matching import POSITIVE, Kind, Point
+from whylike.agents.matching import POSITIVE, TASTED_LIKED, Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.recipe import constants, recipe
+from whylike.agents.stated import is_stated
 from whylike.records import Expert
 
 LONGEST = 160
@@ -207,6 +208,10 @@ def _turns(point: Point) -> tuple[str, ...]:
     """The wordings of a point."""
     if not point.imported and not point.profiled:
         return _CONCEDED if point.conceded else _TURNS[point.kind]
+    if point.profiled and is_stated(point.taste_review):
+        begin = _PROFILED[point.kind][point.imported]
+        way = "like" if point.kind in TASTED_LIKED else "dislike"
+        return (f"{begin} “{{quality}}”, and the user said that they {way} “{{taste}}”",)
     verb = "liked" if point.kind in POSITIVE else "disliked"
     if not point.taste:
         return (f"it is {verb} for “{{quality}}”", f"among what is {verb} in it is “{{quality}}”")

@@ -32,8 +32,11 @@ class Plan(Record):
 
 
 def route(history: History, imported: Collection[Side] = ()) -> Route:
-    """The way of a pair. A side whose profile was imported counts as having been reviewed."""
-    user = bool(history.user_reviews) or Side.USER in imported
+    """The way of a pair. A side whose profile was imported counts as having been reviewed.
+
+    So does a user who said something of their own taste.
+    """
+    user = bool(history.user_reviews) or bool(history.stated) or Side.USER in imported
     item = bool(history.item_reviews) or Side.ITEM in imported
     if user:
         return Route.KNOWN if item else Route.NEW_ITEM

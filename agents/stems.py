@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
 import snowballstemmer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+ANYTHING = (
+    *("album", "albums", "book", "books", "cd", "film", "films", "item", "movie", "movies", "one", "ones"),
+    *("product", "record", "song", "thing"),
+)
+"""Words for whatever an item is, which tell no item from another."""
 
 KEPT = 2**14
 """Words whose stems are kept: people use the same ones again and again."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def stems(words: Iterable[str]) -> list[str]:
     """The stem of each word, which is in lower case. Safe to call from several threads."""
     return [_stem(word) for word in words]
+
+
+def content(text: str) -> list[str]:
+    """The words of a text, in small letters, but for function words and those for whatever an item is."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return [word for word in words if word not in ENGLISH_STOP_WORDS and word not in ANYTHING]
+
+
+def telling(text: str) -> set[str]:
+    """The stems of these words."""
+    return set(stems(content(text)))
 
 
 @lru_cache(KEPT)

@@ -25,12 +25,13 @@ from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
 from whylike.agents.standins import imported, rated
+from whylike.agents.stated import replacing, shift
 from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
 from whylike.memory.history import general
 from whylike.memory.nearest import not_found
-from whylike.records import History, Profile, Side
+from whylike.records import History, Preference, Profile, Side
 
 AT_ONCE = 4
 """Reviews that one summarize node is sent; the engine joins what waits into larger batches."""
@@ -78,12 +79,15 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
         )
         stand_ins = {}
     known = rated(known, stand_ins, services.settings.history)
+    if supposed := [Preference.model_validate(each) for each in state.get("supposed", ())]:
+        kept = replacing(known.stated, supposed, services.embedder)
+        known = known.model_copy(update={"stated": (*supposed, *kept)})
     if state["with_reason"] and known.item_reviews and known.item_profile is not services.settings.item_profile:
         notes.append(
             "Nobody who reviewed the item before this time rated other items as the user did: "
             "in place of neighbours' reviews its newest ones were read."
         )
-    read = (*known.user_reviews, *known.item_reviews) if state["with_reason"] else ()
+    read = (*known.user_reviews, *known.item_reviews) if state["with_reason"] or known.stated else ()
     found = store.summaries([review.review_id for review in read], services.summarizer.mark)
     return {
         "began": time.time(),
@@ -145,7 +149,7 @@ def profile(state: PairState, runtime: Runtime[Services]) -> Json:
     for side, _, reviews, _ in known.sides:
         made = sides.summaries_of(state, reviews)
         drawn = stand_ins.get(side) or sides.profile_of(services, known, side, made, keep=state["current"])
-        profiles[side.value] = sides.plain(drawn)
+        profiles[side.value] = sides.drawn_with(services, known, drawn) if side is Side.USER else sides.plain(drawn)
     services.index.sync()
     return {"profiles": profiles, "seconds": {"summarize": time.time() - state["began"]}}
 
@@ -159,12 +163,12 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         return {"written": "", "told": "", "free": False, "points": []}
     asked = None
     if services.reasoner.taught and not state.get("held"):
-        met = sides.meeting(services, known, *sides.evidence_of(state))
+        met = sides.meeting(services, known, *sides.evidence_of(services, state))
         plan = plans.drawn(met.item.title if met.item else "", met.points, met.stance, *sides.drawn_of(state))
         if plan.both:
             asked = plans.request(plan)
     if asked is None:
-        met = sides.meeting(services, known, *sides.quoted_of(state))
+        met = sides.meeting(services, known, *sides.quoted_of(services, state))
         if not met.points:
             return {"written": "", "told": "", "free": False, "balance": met.balance, "points": []}
         newcomer = state["route"] == Route.NEW_USER
@@ -180,7 +184,8 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     if written is None:
         answer = services.reasoner.write(asked, tell)
         written = plans.whole(answer.text) if free and answer.finish == "length" else answer.text
-        if free or answer.finish == "stop":  # what the model's context cut off may come out whole another time
+        whole = free or answer.finish == "stop"
+        if whole and not state.get("supposed"):  # what the model's context cut off may come out whole another time
             written = services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
     else:
         tell(written)
@@ -200,7 +205,7 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     if not state["written"]:
         return {"reason": None, "held": True}
     known = History.model_validate(state["history"])
-    user, item = sides.evidence_of(state) if state["free"] else sides.quoted_of(state)
+    user, item = (sides.evidence_of if state["free"] else sides.quoted_of)(services, state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:
@@ -243,20 +248,29 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     text = str(grounded["text"]) if grounded else None
     everything = general(services.store, known.user_id, known.item_id, known.before)
     scale = services.store.scale
-    answered = heard(services, text, sides.dossier_of(services, known, text, sides.profiles_of(state)))
-    found = readout(known, everything, scale, answered, state["balance"] if text else None)
+    dossier = sides.dossier_of(services, known, text, sides.profiles_of(state))
+    answered = heard(services, text, dossier, keep=not state.get("supposed"))
+    said = sides.stated_of(services, state)
+    found = readout(known, everything, scale, answered, state["balance"] if text else None).model_copy(
+        update={"stated": shift(said, scale.maximum - scale.minimum)}
+    )
     _tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator_as_of(known))
-    return {"readout": found.model_dump(mode="json"), "rating": rating.model_dump(mode="json")}
+    return {
+        "readout": found.model_dump(mode="json"),
+        "rating": rating.model_dump(mode="json"),
+        "stated": [each.model_dump(mode="json") for each in said],
+    }
 
 
-def heard(services: Services, text: str | None, known: Dossier) -> Heard | None:
+def heard(services: Services, text: str | None, known: Dossier, *, keep: bool = True) -> Heard | None:
     """What the model answers to a reason, from the store if it was asked before; None where it is not asked.
 
     Args:
         services: The store and the Predictor.
         text: The reason; without one only a taught Predictor is asked.
         known: What it is told of the pair (`sides.dossier_of`).
+        keep: Whether to keep the answer in the store.
     """
     asked = services.predictor.requests(text, known, services.store.scale)
     if not asked:
@@ -265,6 +279,8 @@ def heard(services: Services, text: str | None, known: Dossier) -> Heard | None:
     kept = services.store.answer(key)
     if kept is None:
         answered = services.predictor.hear(asked)
+        if not keep:
+            return answered
         kept = services.store.keep_answer(
             key, "readout", answered.model_dump_json(), known.history.user_id, known.history.item_id
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,11 +10,21 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from whylike.agents.calibration import Readout
-from whylike.explanation import AspectLists, Evidence, Explanation, ItemAspects, Profiles, Rating, Reason, SummaryLists
+from whylike.explanation import (
+    AspectLists,
+    Effect,
+    Evidence,
+    Explanation,
+    ItemAspects,
+    Profiles,
+    Rating,
+    Reason,
+    SummaryLists,
+)
 from whylike.graph import nodes
 from whylike.graph.services import Services
 from whylike.graph.state import Event, PairState
-from whylike.records import History, Review
+from whylike.records import History, Preference, Review
 
 __all__ = ["Event", "Services", "compiled", "explain", "explain_fully"]
 
@@ -47,6 +57,7 @@ def explain(
     *,
     as_of: int | None = None,
     with_reason: bool = True,
+    supposing: Sequence[Preference] = (),
     on_event: Callable[[Event], None] | None = None,
 ) -> Explanation:
     """What this user would rate this item, and why.
@@ -58,13 +69,16 @@ def explain(
         as_of: Seconds since 1970; only what is earlier is used. Without it: the time of the user's own review of the
             item if there is one, else now.
         with_reason: Whether to give a reason; without one only the averages speak.
+        supposing: What the user is supposed to have said of their own taste; of such an answer nothing is kept.
         on_event: Told of progress and of the reason's text as it is written.
 
     Raises:
         StoreError: The store failed.
         EngineError: The model failed.
     """
-    return explain_fully(services, user_id, item_id, as_of=as_of, with_reason=with_reason, on_event=on_event)[0]
+    return explain_fully(
+        services, user_id, item_id, as_of=as_of, with_reason=with_reason, supposing=supposing, on_event=on_event
+    )[0]
 
 
 def explain_fully(
@@ -74,12 +88,15 @@ def explain_fully(
     *,
     as_of: int | None = None,
     with_reason: bool = True,
+    supposing: Sequence[Preference] = (),
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[Explanation, Readout]:
     """As `explain`, and what its rating was made from, before any calibration."""
     start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
     if as_of is not None:
         start["as_of"] = as_of
+    if supposing:
+        start["supposed"] = [each.model_dump(mode="json") for each in supposing]
     state: Any = {}
     done = 0
     with services.query():
@@ -116,6 +133,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
             for review in (*known.user_reviews, *known.item_reviews)
             if (evidence := _evidence(review, state)) is not None
         ],
+        stated=[Effect.model_validate(each) for each in state["stated"]],
         adapters={
             "summarizer": services.summarizer.version,
             "reasoner": services.reasoner.version,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from whylike.agents import stated
 from whylike.agents.calibration import readout
 from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.plans import Stance, leaning, led, stance
 from whylike.agents.reasoner import called
 from whylike.agents.recipe import digest
-from whylike.explanation import AspectLists
+from whylike.explanation import AspectLists, Effect
 from whylike.graph.services import Services
 from whylike.graph.state import Json, PairState
 from whylike.memory.history import general, history
@@ -47,21 +48,43 @@ def summaries_of(state: PairState, reviews: Sequence[Review]) -> list[ReviewSumm
     return [ReviewSummary.model_validate(made[review.review_id]) for review in reviews if review.review_id in made]
 
 
-def evidence_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
-    """What the user's side and the item's rest on: summaries of reviews, or an imported profile in their place."""
-    known = History.model_validate(state["history"])
-    stand_ins = profiles_of(state)
-    sides = [
-        [_stand_in(side, stand_ins[side])] if side in stand_ins else summaries_of(state, reviews)
-        for side, _, reviews, _ in known.sides
-    ]
-    return sides[0], sides[1]
+def evidence_of(services: Services, state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    """What the user's side and the item's rest on: summaries of reviews, or an imported profile in their place.
+
+    What the user said of their own taste is among it, and what that contradicts is not.
+    """
+    return _heeded(services, state, *_evidence(state))
 
 
-def quoted_of(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+def quoted_of(services: Services, state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
     """The same in the reviewers' own words, which alone may stand in quotation marks."""
-    user, item = evidence_of(state)
-    return [summary.quoted() for summary in user], [summary.quoted() for summary in item]
+    user, item = _evidence(state)
+    return _heeded(services, state, *([summary.quoted() for summary in side] for side in (user, item)))
+
+
+def stated_of(services: Services, state: PairState) -> list[Effect]:
+    """What the user said of their own taste, and what it does to the rating of the item."""
+    known = History.model_validate(state["history"])
+    if not known.stated:
+        return []
+    user, item = ([summary.quoted() for summary in side] for side in _evidence(state))
+    about = services.store.item(known.item_id)
+    described = " ".join([*about.categories, about.description]) if about else ""
+    scale = services.store.scale
+    span = scale.maximum - scale.minimum
+    return stated.effects(known.stated, user, item, described, services.embedder, span=span)
+
+
+def drawn_with(services: Services, known: History, profile: Profile) -> Json:
+    """A user's profile as it stands in the published document, what they said of their own taste first."""
+    if not known.stated:
+        return plain(profile)
+    [said] = stated.heeded([_stand_in(Side.USER, profile)], known.stated, services.embedder, own=True)
+    told = stated.tastes(known.stated)
+    return {
+        "likes": [*(like for each in told for like in each.likes), *said.likes],
+        "dislikes": [*(dislike for each in told for dislike in each.dislikes), *said.dislikes],
+    }
 
 
 def dossier_of(
@@ -159,6 +182,26 @@ def profile_of(
 def plain(profile: Profile) -> Json:
     """A profile as it stands in the published document."""
     return {"likes": list(profile.likes), "dislikes": list(profile.dislikes)}
+
+
+def _evidence(state: PairState) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    known = History.model_validate(state["history"])
+    stand_ins = profiles_of(state)
+    sides = [
+        [_stand_in(side, stand_ins[side])] if side in stand_ins else summaries_of(state, reviews)
+        for side, _, reviews, _ in known.sides
+    ]
+    return sides[0], sides[1]
+
+
+def _heeded(
+    services: Services, state: PairState, user: list[ReviewSummary], item: list[ReviewSummary]
+) -> tuple[list[ReviewSummary], list[ReviewSummary]]:
+    known = History.model_validate(state["history"])
+    if not known.stated:
+        return user, item
+    own = stated.heeded(user, known.stated, services.embedder, own=True)
+    return [*stated.tastes(known.stated), *own], stated.heeded(item, known.stated, services.embedder, own=False)
 
 
 def _stand_in(side: Side, profile: Profile) -> ReviewSummary:

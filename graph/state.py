@@ -29,6 +29,8 @@ class PairState(TypedDict, total=False):
     with_reason: bool
     current: bool
     """Whether the answer is as of now, not of a moment in the past."""
+    supposed: list[Json]
+    """What the user is supposed to have said of their own taste; of such an answer nothing is kept."""
     began: float
     """When the summaries were begun: seconds since 1970."""
     route: str
@@ -53,6 +55,8 @@ class PairState(TypedDict, total=False):
     readout: Json
     """What the rating was made from (`agents.calibration`)."""
     rating: Json
+    stated: list[Json]
+    """What the user said of their own taste, and what that does to the rating (`explanation.Effect`)."""
     notes: Annotated[list[str], list.__add__]
     seconds: Annotated[dict[str, float], summed]
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Select, bindparam, func, or_, select
 
+from whylike.memory.conversed import NEWEST_STATED
 from whylike.memory.neighbours import nearest_raters
-from whylike.memory.schema import NEWEST, Row, record, records, reviews
+from whylike.memory.schema import NEWEST, Row, record, records, reviews, stated_preferences
 from whylike.memory.store import Store
-from whylike.records import History, ItemProfile, Rated, Record, Review
+from whylike.records import History, ItemProfile, Preference, Rated, Record, Review
 
 
 def history(
@@ -39,9 +40,9 @@ def history(
         item_profile: Which reviews of the item are wanted; where no neighbours are known it is the newest ones.
 
     Returns:
-        Up to `limit` reviews of either side, newest first, ties in order of review id, and the count and mean of all
-        earlier ratings of either side. Helpful reviews of an item stand in order of their votes, those of neighbours in
-        that of their similarity.
+        Up to `limit` reviews of either side, newest first, ties in order of review id, the count and mean of all
+        earlier ratings of either side, and what the user had said of their own taste. Helpful reviews of an item stand
+        in order of their votes, those of neighbours in that of their similarity.
 
     Raises:
         StoreError: The database failed.
@@ -66,6 +67,7 @@ def history(
             item_newest=newest,
             user_rated=record(Rated, connection.execute(_USER.rated, user).mappings().one()),
             item_rated=record(Rated, connection.execute(_ITEM.rated, item).mappings().one()),
+            stated=tuple(records(Preference, connection.execute(_STATED, user).mappings())),
         )
 
 
@@ -130,6 +132,11 @@ _OWN = select(func.count(), func.coalesce(func.sum(reviews.c.rating), 0.0)).wher
     reviews.c.user_id == bindparam("user"),
     reviews.c.item_id == bindparam("item"),
     reviews.c.timestamp < bindparam("before"),
+)
+_STATED = (
+    select(stated_preferences)
+    .where(stated_preferences.c.user_id == bindparam("own"), stated_preferences.c.stated_at < bindparam("before"))
+    .order_by(*NEWEST_STATED)
 )
 _HELPFUL = _ITEM.earlier.order_by(reviews.c.helpful.desc(), *NEWEST)
 _OF_SOME = _ITEM.newest.where(reviews.c.user_id.in_(bindparam("users", expanding=True)))

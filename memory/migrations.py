@@ -144,6 +144,24 @@ CREATE INDEX teacher_annotations_of_kind ON teacher_annotations (kind, annotatio
 """
 
 
+CONVERSATION_TABLES = """
+CREATE TABLE stated_preferences (
+  preference_id TEXT NOT NULL PRIMARY KEY,
+  user_id TEXT NOT NULL REFERENCES users (user_id),
+  attitude TEXT NOT NULL,
+  about TEXT NOT NULL,
+  stated_at BIGINT NOT NULL
+);
+CREATE INDEX stated_preferences_of_user ON stated_preferences (user_id, stated_at);
+CREATE TABLE conversations (
+  session TEXT NOT NULL PRIMARY KEY,
+  user_id TEXT NOT NULL,
+  began_at BIGINT NOT NULL
+);
+CREATE INDEX conversations_of_user ON conversations (user_id)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -170,6 +188,11 @@ def quotes_of_summaries(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} {TEXT[connection.dialect.name]}"))
 
 
+def conversation_tables(connection: Connection) -> None:
+    """What users said of their own taste, and whose each conversation is."""
+    _create(connection, CONVERSATION_TABLES)
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -182,6 +205,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     adapter_tables,
     annotation_tables,
     quotes_of_summaries,
+    conversation_tables,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 

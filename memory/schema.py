@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from whylike.records import Record, Side
+from whylike.records import Attitude, Record, Side
 
 R = TypeVar("R", bound=Record)
 
@@ -50,19 +50,26 @@ class Strings(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(json.loads(value))
 
 
-class SideText(TypeDecorator[Side]):
-    """A `Side`, kept as its word."""
+W = TypeVar("W", bound=StrEnum)
+
+
+class Word(TypeDecorator[W]):
+    """One of some words, kept as text."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Side | None, dialect: Dialect) -> str | None:
-        """The word."""
-        return None if value is None else Side(value).value
+    def __init__(self, kind: type[W]) -> None:
+        super().__init__()
+        self.kind = kind
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Side | None:
-        """The side."""
-        return None if value is None else Side(value)
+    def process_bind_param(self, value: W | None, dialect: Dialect) -> str | None:
+        """The word."""
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> W | None:
+        """What it stands for."""
+        return None if value is None else self.kind(value)
 
 
 Serial = BigInteger().with_variant(Integer(), "sqlite")
@@ -119,7 +126,7 @@ profiles = Table(
     "profiles",
     metadata,
     Column("profile_id", Serial, primary_key=True),
-    Column("side", SideText, nullable=False),
+    Column("side", Word(Side), nullable=False),
     Column("subject_id", Text, nullable=False),
     Column("adapter_version", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -195,6 +202,26 @@ promotions = Table(
     sqlite_autoincrement=True,
 )
 
+
+stated_preferences = Table(
+    "stated_preferences",
+    metadata,
+    Column("preference_id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.user_id"), nullable=False),
+    Column("attitude", Word(Attitude), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("stated_at", BigInteger, nullable=False),
+)
+Index("stated_preferences_of_user", stated_preferences.c.user_id, stated_preferences.c.stated_at)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+)
+Index("conversations_of_user", conversations.c.user_id)
 
 teacher_annotations = Table(
     "teacher_annotations",

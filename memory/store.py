@@ -9,6 +9,7 @@ from typing import Self
 from sqlalchemy import func, select
 
 from whylike.memory.annotations import Annotations
+from whylike.memory.conversed import Conversed
 from whylike.memory.database import Database
 from whylike.memory.distilled import Distilled
 from whylike.memory.reviewed import Reviewed
@@ -29,7 +30,7 @@ class Counts(Record):
     profiles: int
 
 
-class Store(Reviewed, Distilled, Taught, Annotations):
+class Store(Reviewed, Distilled, Taught, Annotations, Conversed):
     """An open store; use it as a context manager, from as many threads as you like.
 
     Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).
