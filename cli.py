@@ -21,6 +21,8 @@ import typer
 from whylike import __version__, interrupt
 from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
+from whylike.chat_cli import EXAMPLE as CHAT
+from whylike.chat_cli import chat
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
@@ -77,6 +79,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(vllm_app, name="vllm")
 app.command(epilog=EXAMPLES["train"])(train)
+app.command(epilog=CHAT)(chat)
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 ItemId = Annotated[str, typer.Option("--item", metavar="I", help="Id of the item.")]

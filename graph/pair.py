@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StreamMode
 
 from whylike.agents.calibration import Readout
 from whylike.explanation import (
@@ -90,8 +92,12 @@ def explain_fully(
     with_reason: bool = True,
     supposing: Sequence[Preference] = (),
     on_event: Callable[[Event], None] | None = None,
+    on_node: Callable[[str, float], None] | None = None,
 ) -> tuple[Explanation, Readout]:
-    """As `explain`, and what its rating was made from, before any calibration."""
+    """As `explain`, and what its rating was made from, before any calibration.
+
+    `on_node` is told of each node that ran, with the seconds that it took.
+    """
     start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
     if as_of is not None:
         start["as_of"] = as_of
@@ -99,10 +105,18 @@ def explain_fully(
         start["supposed"] = [each.model_dump(mode="json") for each in supposing]
     state: Any = {}
     done = 0
+    began: dict[str, float] = {}
     with services.query():
-        for mode, part in compiled().stream(start, context=services, stream_mode=["custom", "values"]):
+        modes: list[StreamMode] = ["custom", "values", "tasks"]
+        part: Any
+        for mode, part in compiled().stream(start, context=services, stream_mode=modes):
             if mode == "values":
                 state = part
+            elif mode == "tasks":
+                if "input" in part:
+                    began[part["id"]] = time.perf_counter()
+                elif on_node:
+                    on_node(part["name"], time.perf_counter() - began[part["id"]])
             elif on_event:
                 event = Event.model_validate(part)
                 if event.node == "summarize":

@@ -1,0 +1,148 @@
+"""What a turn names beside what it asks for: an item described, the aspect asked about, a rating, a choice, yes, no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rapidfuzz import fuzz, process, utils
+
+from whylike.agents.prompting import one_line
+from whylike.agents.stems import content
+from whylike.records import RatingScale
+
+FITS = 75.0
+"""Likeness, of 100, of an answer to an option from which that is chosen."""
+
+_FRAME = frozenset(
+    """about actually advise album any anybody anyone anything appeal bother bothering buy chance compare compared
+    complain complains complaint complaints convince cup definitely dislike disappoint disappointed enjoy enjoyed
+    enjoying evidence explain feel film find first fit for get give going good great guess hate heard hear idea item
+    kind know less let like liked likely liking listen listening look love loving make maybe me mention mentions might
+    mind money more movie much my new not onto opinion people perhaps person please point prefer put rate rating
+    really reason reasons recommend record review reviewer reviewers reviews right saw say saying says see seeing seen
+    should show somebody someone star stars suggest suit suits sure taste tea tell than thanks thing things think
+    thinking thoughts time tonight today told try trying two use user versus vs want wanted watch watched watching way
+    wonder wondering word work worst worth would wrong yes yesterday you best bad most read reads mean means said long
+    short far does did done doing lot lots folks smth according hows whats use""".split()  # noqa: SIM905 - a page of words
+)
+_KINDS = (
+    r"(?:films?|movies?|albums?|records?|songs?|books?|ones?|bands?|shows?|series|games?|cds?|guitars?|amps?|mics?"
+    r"|microphones?|pedals?|tuners?|strings?|keyboards?|musicals?|comed(?:y|ies)|dramas?|thrillers?|stories|story)"
+)
+_PHRASE = re.compile(
+    rf"\b(?:that|the|this|those|a|an|some)\s+((?:(?!that\b|the\b|is\b|would\b|for\b)[\w'’-]+\s+){{1,5}}?{_KINDS})\b"
+    rf"|\b(?:the\s+)?(?:one|{_KINDS})\s+((?:about|with|where|by|from|set|starring)\s+[\w'’ -]+)",
+    re.IGNORECASE,
+)
+_NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+_NUMBERS |= {"nine": 9, "ten": 10}
+_NUMBER = rf"(\d{{1,3}}(?:[.,]\d{{1,2}})?|{'|'.join(_NUMBERS)})"
+_RATINGS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b{_NUMBER}\s*(?:out of|of|/)\s*\d+",
+        rf"\b{_NUMBER}[\s-]*stars?\b",
+        r"\b(?:give|gave|giving|gets?|rated?|rating|score[ds]?|it an?|it|put down|me|worth)\s+(?:it\s+|that\s+)?"
+        rf"(?:an?\s+|of\s+|as\s+|at\s+)?{_NUMBER}\b(?!\s*(?:songs?|tracks?|hours?|times|films?|albums?|years?|days?))",
+        rf"(?:^|[,:;.!?]\s*|\s(?:an?|as)\s+){_NUMBER}\s*(?:[,.!;]|$)",
+        rf"\b(?:an?|is|was)\s+{_NUMBER}\s+(?:for|from|yesterday|today|because|overall|to me)\b",
+        rf"\s{_NUMBER}\W*$",
+    )
+)
+_ADD = re.compile(
+    r"^\s*(?:(?:please|can you|could you|let me|i want to|i'd like to|here(?:'s| is)|note|record|log|add|save|put down"
+    r"|write down)\s+)*(?:down\s+|that\s+)?(?:(?:a|my|this|the|new)\s+)*(?:review|rating|opinion)"
+    r"(?:\s+(?:of|for|on))?\s*:?\s*",
+    re.IGNORECASE,
+)
+_YES = re.compile(
+    r"^\W*(?:y|yes|yep|yeah|yup|sure|ok|okay|please do|do it|do|go ahead|right|correct|fine|of course|confirm)\b",
+    re.IGNORECASE,
+)
+_NO = re.compile(
+    r"^\W*(?:n|no|nope|nah|don['’]?t|do not|never ?mind|cancel|stop|wrong|rather not|leave it)\b", re.IGNORECASE
+)
+_SPLIT = re.compile(r"\s*(?:[,;/]|\band\b|\bor\b|\.\s)\s*", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea|don['’]?t know|-)?\W*$", re.IGNORECASE
+)
+
+
+def description(text: str) -> str:
+    """How a turn describes an item that it does not name: “turing” of “would I enjoy that turing film”."""
+    return _kept(_pointed(text) or text)
+
+
+def pointed(text: str) -> str:
+    """The same, but only where a kind of thing is pointed at: “war” of “is that war film loud?”."""
+    return _kept(_pointed(text))
+
+
+def _pointed(text: str) -> str:
+    found = _PHRASE.search(one_line(text))
+    return next((part for part in found.groups() if part), "") if found else ""
+
+
+def _kept(text: str) -> str:
+    return " ".join(word for word in content(text) if word not in _FRAME and "'" not in word and "’" not in word)
+
+
+def aspect(text: str) -> str:
+    """What a question about an item is about: “happy ending” of “does it have a happy ending?”."""
+    keep = {"good", "bad", "long", "short", "best", "worst"}
+    words = re.findall(r"[^\W_]+(?:-[^\W_]+)*(?!['’])\b", re.sub(r"\b\w+['’]\w*", " ", text.lower()))
+    telling = [word for word in words if content(word) and (word not in _FRAME or word in keep)]
+    if any(word not in keep for word in telling):
+        telling = [word for word in telling if word not in {"good", "bad", "best", "worst"}]
+    return " ".join(telling)
+
+
+def rating(text: str, scale: RatingScale) -> float | None:
+    """The rating that a turn gives, if it is on the scale."""
+    for pattern in _RATINGS:
+        for found in pattern.finditer(text):
+            word = found[1].lower()
+            value = float(_NUMBERS[word]) if word in _NUMBERS else float(word.replace(",", "."))
+            if value in scale:
+                return value
+    return None
+
+
+def written(text: str) -> str:
+    """What a turn says of an item, without the request to note it."""
+    return _ADD.sub("", one_line(text)).strip(" :-")
+
+
+def agrees(text: str) -> bool | None:
+    """Whether an answer is yes; None where it is neither yes nor no."""
+    if _NO.match(text):
+        return False
+    return True if _YES.match(text) else None
+
+
+def chosen(text: str, options: Sequence[str]) -> int | None:
+    """Which of the options an answer means, by its number or its words; None where it means none of them."""
+    number = re.match(r"^\W*(?:the\s+)?(?:(\d+)|(first|second|third|fourth|last))\b", text.strip(), re.IGNORECASE)
+    if number:
+        place = (
+            int(number[1])
+            if number[1]
+            else {"first": 1, "second": 2, "third": 3, "fourth": 4}.get(number[2].lower(), -1)
+        )
+        place = len(options) if place == -1 else place
+        if 1 <= place <= len(options) and len(text.split()) < 4:  # noqa: PLR2004 - "the second one"
+            return place - 1
+    best = process.extractOne(text, options, scorer=fuzz.WRatio, processor=utils.default_process, score_cutoff=FITS)
+    return None if best is None else int(best[2])
+
+
+def pieces(text: str) -> list[str]:
+    """The things that an answer lists; none where it says that there is nothing."""
+    if _NOTHING.match(text):
+        return []
+    found = (
+        re.sub(r"^(?:the|a|an|some|any|lots of|i like|i love|i hate)\s+", "", part.strip(" .!?"), flags=re.IGNORECASE)
+        for part in _SPLIT.split(one_line(text, 60))
+    )
+    return [part for part in dict.fromkeys(found) if re.search(r"[^\W\d_]{2}", part)][:6]

@@ -1,0 +1,284 @@
+"""The nodes of a conversation that write: a stated preference, a review, forgetting, a newcomer's first answers.
+
+Nothing is written that was not shown and agreed to in so many words; an answer that is neither yes nor no is a turn of
+its own, and nothing is written. What a turn writes has an id made of the session and the turn, so that a node that runs
+again after a crash writes it once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from whylike.agents import attitudes, slots
+from whylike.agents.attitudes import Statement
+from whylike.agents.finding import named
+from whylike.agents.recipe import digest
+from whylike.agents.stated import names, replacing
+from whylike.graph.state import Json
+from whylike.graph.talk import Talk, Talking, Voice, ask, traced
+from whylike.graph.talking import called, explained, focused, resolved
+from whylike.records import Attitude, Preference, Review
+
+FORGET = "forget me"
+"""What the user types to have all deleted."""
+INTRODUCTION = (
+    (
+        "You are new here. Three short questions, so that I know your taste (“skip” to pass): what do you look for?",
+        "like",
+    ),
+    ("What puts you off?", "dislike"),
+    ("Is there something that others complain of and you do not mind?", "indifferent"),
+)
+"""What a newcomer is asked, and the attitude that the answer tells of."""
+HOW = "Say it as “I like …”, “I dislike …” or “I don't mind …”."
+
+
+@traced
+def correct(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Show back what the user said of their own taste."""
+    services = runtime.context.services
+    statement = attitudes.read(state["said"])
+    if statement is None:
+        voice = Voice(state, runtime)
+        voice.say(f"I did not catch what I should note. {HOW}")
+        return Command(update=voice.done(), goto="close")
+    new = _preference(state, runtime, statement, 0)
+    earlier = services.store.preferences(state["user_id"])
+    kept = replacing(earlier, [new], services.embedder)
+    gone = [each for each in earlier if each not in kept]
+    instead = "".join(f", in place of “{attitudes.told(Statement(each.attitude, each.about))}”" for each in gone)
+    question = ask(
+        f"I would note that {attitudes.told(statement)}{instead}; it counts for more than what your reviews suggest. "
+        "Shall I? (yes or no)",
+        "note",
+    )
+    update: Json = {"question": question, "statement": new.model_dump(mode="json")}
+    return Command(update=update, goto="ask")
+
+
+@traced
+def note(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Keep what the user said of their own taste, if they agree."""
+    services, voice = runtime.context.services, Voice(state, runtime)
+    agreed = slots.agrees(state["answer"])
+    if not agreed:
+        return _declined(state, voice, agreed, "I have not noted it.")
+    new = Preference.model_validate(state["statement"])
+    earlier = services.store.preferences(new.user_id)
+    kept = replacing(earlier, [new], services.embedder)
+    replaced = [each.preference_id for each in earlier if each not in kept and each.preference_id != new.preference_id]
+    focus = state.get("focus", [])[:1]
+    before = [explained(voice, runtime, new.user_id, item_id) for item_id in focus]
+    services.store.state_preference(new, replaced)
+    voice.say(f"Noted: {attitudes.told(Statement(new.attitude, new.about))}.")
+    for old in before:
+        now = explained(voice, runtime, new.user_id, old.item_id).rating.expectation
+        was, name = old.rating.expectation, called(runtime, old.item_id)
+        if abs(now - was) >= 0.05:  # noqa: PLR2004 - what shows with one decimal
+            voice.say(f"For {name} I now expect {now:.1f} in place of {was:.1f}.")
+    return Command(update=voice.done(), goto="close")
+
+
+@traced
+def forget(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Ask whether to forget one thing that the user said, or all that is stored of them."""
+    store, user_id = runtime.context.services.store, state["user_id"]
+    earlier = store.preferences(user_id)
+    meant = [each for each in earlier if names(state["said"], each.about)]
+    if meant:
+        told = " and ".join(attitudes.told(Statement(each.attitude, each.about)) for each in meant)
+        question = ask(f"Shall I forget that you said {told}? (yes or no)", "unsay")
+        ids = [each.preference_id for each in meant]
+        return Command(update={"question": question, "draft": {"ids": ids}}, goto="ask")
+    if attitudes.read(state["said"]):
+        voice = Voice(state, runtime)
+        said = ", ".join(attitudes.told(Statement(each.attitude, each.about)) for each in earlier)
+        voice.say(f"You have not told me that, but: {said}." if said else "You have told me nothing of your taste.")
+        return Command(update=voice.done(), goto="close")
+    question = ask(
+        "I would delete all that is stored of you: your reviews and ratings, what was made of them, what you said of "
+        f"your taste, and this conversation. That cannot be undone. Type “{FORGET}” once more if you want that.",
+        "erase",
+    )
+    return Command(update={"question": question}, goto="ask")
+
+
+@traced
+def unsay(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Forget something that the user said, if they agree."""
+    voice = Voice(state, runtime)
+    agreed = slots.agrees(state["answer"])
+    if not agreed:
+        return _declined(state, voice, agreed, "I keep it.")
+    runtime.context.services.store.withdraw_preferences(state["user_id"], state["draft"]["ids"])
+    voice.say("That is forgotten.")
+    return Command(update=voice.done(), goto="close")
+
+
+@traced
+def erase(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Delete all that is stored of the user, if they typed that they want it."""
+    voice = Voice(state, runtime)
+    if state["answer"].strip(" .!“”\"'").lower() != FORGET:
+        return _declined(state, voice, slots.agrees(state["answer"]) and None, "I have deleted nothing.")
+    voice.say(runtime.context.forget(state["user_id"]))
+    return Command(update=voice.done(ended=True), goto="close")
+
+
+@traced
+def review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Read a review from a turn."""
+    store = runtime.context.services.store
+    said = state["said"]
+    mentions = named(store, said)
+    bare = said
+    for each in reversed(mentions):
+        bare = f"{bare[: each.start]} {bare[each.end :]}"
+    words = slots.written(said) if len(slots.aspect(bare).split()) > 1 else ""
+    draft = {"rating": slots.rating(bare, store.scale), "text": words} | state.get("draft", {})
+    found = resolved(state, runtime, 1)
+    if isinstance(found, Command):
+        return found
+    return Command(update={"draft": {**draft, "item_id": found[0]}, "focus": focused(state, found)}, goto="fill")
+
+
+@traced
+def fill(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Ask for what a review still lacks; then show it back."""
+    store, draft = runtime.context.services.store, state["draft"]
+    name, scale = called(runtime, draft["item_id"]), store.scale
+    if draft["rating"] is None:
+        question = ask(f"What would you give {name}, from {scale.minimum:g} to {scale.maximum:g}?", "filled")
+    elif not draft["text"]:
+        question = ask(f"What do you say of {name}? A sentence is enough.", "filled")
+    else:
+        question = ask(
+            f"I would add your review of {name}: {draft['rating']:g} of {scale.maximum:g}, “{draft['text']}”. "
+            "Shall I? (yes or no)",
+            "add_review",
+        )
+    return Command(update={"question": question}, goto="ask")
+
+
+@traced
+def filled(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Take what a review lacked."""
+    draft, answer, scale = state["draft"], state["answer"].strip(), runtime.context.services.store.scale
+    voice = Voice(state, runtime)
+    if not answer or slots.agrees(answer) is False:
+        return _declined(state, voice, False, "I have not added a review.")
+    if draft["rating"] is None:
+        rating = slots.rating(answer, scale)
+        if rating is None:
+            return _declined(state, voice, None, "That is no rating on the scale; I have not added a review.")
+        return Command(update={"draft": {**draft, "rating": rating}}, goto="fill")
+    return Command(update={"draft": {**draft, "text": slots.written(answer)}}, goto="fill")
+
+
+@traced
+def add_review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Add the review, if the user agrees."""
+    services, draft, voice = runtime.context.services, state["draft"], Voice(state, runtime)
+    agreed = slots.agrees(state["answer"])
+    if not agreed:
+        return _declined(state, voice, agreed, "I have not added it.")
+    written = Review(
+        review_id=_id(state, "review"),
+        user_id=state["user_id"],
+        item_id=draft["item_id"],
+        rating=draft["rating"],
+        text=draft["text"],
+        timestamp=services.now(),
+    )
+    services.store.add_reviews([written], scale=services.store.scale)
+    name = called(runtime, written.item_id)
+    voice.say(f"Added: you gave {name} {written.rating:g}. What I say from now on takes it into account.")
+    return Command(update=voice.done(), goto="close")
+
+
+@traced
+def welcome(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Ask a newcomer the next of a few questions; then show back what was answered."""
+    answers = state.get("draft", {}).get("answers", [])
+    if len(answers) < len(INTRODUCTION):
+        question = ask(INTRODUCTION[len(answers)][0], "introduced")
+        return Command(update={"question": question, "draft": {"answers": answers}}, goto="ask")
+    statements = _introduced(answers)
+    if not statements:
+        voice = Voice(state, runtime)
+        voice.say("Then I go by what others say, until you add a review or tell me what you like.")
+        return _onward(state, voice)
+    told = "; ".join(attitudes.told(each) for each in statements)
+    question = ask(f"So {told}. Shall I note that? (yes or no)", "meet")
+    return Command(update={"question": question}, goto="ask")
+
+
+@traced
+def introduced(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Take a newcomer's answer; one that is a question or a request of its own ends the introduction."""
+    answer = state["answer"].strip()
+    routed = runtime.context.router.route(answer) if answer else None
+    own = answer.endswith("?") or (
+        routed is not None and routed.turn.value in {"why", "compare", "recommend", "review"}
+    )
+    if own and len(answer.split()) > 2:  # noqa: PLR2004 - “long films” is an answer
+        return Command(update={"said": answer, "draft": {}}, goto="hear")
+    answers = [*state["draft"]["answers"], answer]
+    return Command(update={"draft": {"answers": answers}}, goto="welcome")
+
+
+@traced
+def meet(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Keep what a newcomer answered, if they agree."""
+    voice = Voice(state, runtime)
+    agreed = slots.agrees(state["answer"])
+    if not agreed:
+        return _declined(state, voice, agreed, "I have noted nothing.")
+    statements = _introduced(state["draft"]["answers"])
+    for number, statement in enumerate(statements):
+        runtime.context.services.store.state_preference(_preference(state, runtime, statement, number))
+    voice.say("Noted; you can correct it at any time.")
+    return _onward(state, voice)
+
+
+def _introduced(answers: list[str]) -> list[Statement]:
+    """What a newcomer's answers say."""
+    found = []
+    for answer, (_, attitude) in zip(answers, INTRODUCTION, strict=True):
+        for piece in slots.pieces(answer):
+            found.append(attitudes.read(piece) or Statement(Attitude(attitude), piece))
+    return found
+
+
+def _onward(state: Talk, voice: Voice) -> Command[Any]:
+    """On to what the newcomer had asked before the introduction, if anything."""
+    if asked := state.get("asked"):
+        return Command(update={**voice.done(), "said": asked, "asked": ""}, goto="hear")
+    voice.say("What would you like to know?")
+    return Command(update=voice.done(), goto="close")
+
+
+def _declined(state: Talk, voice: Voice, agreed: bool | None, told: str) -> Command[Any]:
+    """Nothing is written; an answer that was no “no” is heard as a turn of its own."""
+    voice.say(told)
+    if agreed is None and state["answer"].strip():
+        return Command(update={**voice.done(), "said": state["answer"]}, goto="hear")
+    return Command(update=voice.done(), goto="close")
+
+
+def _preference(state: Talk, runtime: Runtime[Talking], statement: Statement, number: int) -> Preference:
+    return Preference(
+        preference_id=_id(state, "preference", number),
+        user_id=state["user_id"],
+        attitude=statement.attitude,
+        about=statement.about,
+        stated_at=runtime.context.services.now() - 1,  # so that what is asked next knows it
+    )
+
+
+def _id(state: Talk, kind: str, number: int = 0) -> str:
+    """The id of what this turn writes."""
+    return digest([state["session"], state.get("turn", 0), kind, number])[:32]
