@@ -148,7 +148,9 @@ class Reasoner:
         """Whether an adapter answers, which was trained to put a plan into sentences."""
         return Expert.REASONER.taught(self.version)
 
-    def request(self, points: Sequence[Point], way: Stance, names: Mapping[str, str], *, newcomer: bool) -> Writing:
+    def request(
+        self, points: Sequence[Point], way: Stance, names: Mapping[str, str], *, newcomer: bool, heeded: bool = False
+    ) -> Writing:
         """What the expert is asked: the points in a prompt, and the grammar that holds the answer to them.
 
         Args:
@@ -156,6 +158,7 @@ class Reasoner:
             way: The way that it goes.
             names: For each review by this user what its item is called.
             newcomer: Whether the user has no reviews.
+            heeded: Whether what the user said of their own taste speaks for or against the item.
         """
         said = [point for point in points if point.quality]
         pros = [point.quality for point in said if point.kind in POSITIVE]
@@ -165,7 +168,7 @@ class Reasoner:
             for side, listed in (("For", pros), ("Against", cons))
             if listed
         )
-        by_others = points and not any(point.taste for point in points)
+        by_others = points and not heeded and not any(point.taste for point in points)
         leads = _NEWCOMER if newcomer else (_BY_OTHERS if by_others else _LEADS)[way]
         grammar, longest = _grammar(points, leads, names)
         return Writing(

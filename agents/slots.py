@@ -15,16 +15,17 @@ FITS = 75.0
 """Likeness, of 100, of an answer to an option from which that is chosen."""
 
 _FRAME = frozenset(
-    """about actually advise album any anybody anyone anything appeal bother bothering buy chance compare compared
-    complain complains complaint complaints convince cup definitely dislike disappoint disappointed enjoy enjoyed
-    enjoying evidence explain feel film find first fit for get give going good great guess hate heard hear idea item
-    kind know less let like liked likely liking listen listening look love loving make maybe me mention mentions might
-    mind money more movie much my new not onto opinion people perhaps person please point prefer put rate rating
-    really reason reasons recommend record review reviewer reviewers reviews right saw say saying says see seeing seen
-    should show somebody someone star stars suggest suit suits sure taste tea tell than thanks thing things think
-    thinking thoughts time tonight today told try trying two use user versus vs want wanted watch watched watching way
-    wonder wondering word work worst worth would wrong yes yesterday you best bad most read reads mean means said long
-    short far does did done doing lot lots folks smth according hows whats use""".split()  # noqa: SIM905 - a page of words
+    """about according actually add advise album any anybody anyone anything appeal bad best bother bothering buy chance
+    compare compared complain complains complaint complaints convince cup definitely did disappoint disappointed
+    dislike does doing done enjoy enjoyed enjoying evidence explain far feel film find first fit folks for get
+    give going good great guess hate hear heard hows idea item kind know leave less let like liked likely liking
+    listen listening log long look lot lots love loving make maybe me mean means mention mentions might mind money
+    more most movie much my new not note onto opinion people perhaps person please point prefer put rate rating
+    read reads really reason reasons recommend record review reviewer reviewers reviews right said save saw say
+    saying says see seeing seen short should show smth somebody someone star stars suggest suit suits sure taste
+    tea tell than thanks thing things think thinking thoughts time today told tonight try trying two use user
+    versus vs want wanted watch watched watching way whats wonder wondering word work worst worth would write
+    writing wrong yes yesterday you""".split()  # noqa: SIM905 - a page of words
 )
 _KINDS = (
     r"(?:films?|movies?|albums?|records?|songs?|books?|ones?|bands?|shows?|series|games?|cds?|guitars?|amps?|mics?"
@@ -100,18 +101,30 @@ def aspect(text: str) -> str:
 
 def rating(text: str, scale: RatingScale) -> float | None:
     """The rating that a turn gives, if it is on the scale."""
-    for pattern in _RATINGS:
-        for found in pattern.finditer(text):
-            word = found[1].lower()
-            value = float(_NUMBERS[word]) if word in _NUMBERS else float(word.replace(",", "."))
-            if value in scale:
-                return value
-    return None
+    found = _rating(text, scale)
+    return None if found is None else _value(found[1])
 
 
-def written(text: str) -> str:
-    """What a turn says of an item, without the request to note it."""
-    return _ADD.sub("", one_line(text)).strip(" :-")
+def written(text: str, scale: RatingScale) -> str:
+    """What a turn says of an item, without the request to note it and the rating."""
+    line = _ADD.sub("", one_line(text))
+    found = _rating(line, scale)
+    if found and not re.match(r"\s*(?:,|[.!?;:]|$)", line[found.end() :]):
+        found = None  # it is part of what goes on: “gave it a 5 because of the diner scene”
+    if found:
+        line = f"{line[: found.start()].rstrip(' ,;:')}{line[found.end() :]}"
+    return re.sub(r"\s+([,.!?;:])", r"\1", line).strip(" ,:;-")
+
+
+def _rating(text: str, scale: RatingScale) -> re.Match[str] | None:
+    """Where the rating stands."""
+    found = (match for pattern in _RATINGS for match in pattern.finditer(text))
+    return next((match for match in found if _value(match[1]) in scale), None)
+
+
+def _value(word: str) -> float:
+    known = _NUMBERS.get(word.lower())
+    return float(word.replace(",", ".")) if known is None else float(known)
 
 
 def agrees(text: str) -> bool | None:

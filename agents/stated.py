@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whylike.agents.closeness import cosines
-from whylike.agents.comparing import MEET, missed
+from whylike.agents.comparing import missed
+from whylike.agents.matching import MIDDLING
+from whylike.agents.phrases import phrases
 from whylike.agents.stems import telling
 from whylike.explanation import Effect
 from whylike.memory.embeddings import Embedder
-from whylike.records import Attitude, Preference, ReviewSummary
+from whylike.records import Attitude, Preference, RatingScale, Review, ReviewSummary
 
 PULL = 0.3
 """Shares of the scale by which the rating moves where all reviewers speak of what the user likes or dislikes."""
@@ -28,6 +30,9 @@ DOUBT = 2.0
 """Silent reviewers that are added: where one of one speaks of it, it is not yet what all say."""
 DESCRIBED = 0.5
 """Share of the reviewers that a description which names it counts as."""
+CLOSE = 0.7
+"""Cosine to it from which a phrase speaks of something that it does not name; lower, opposites are alike (“sad films”
+and “happiest film I own” have 0.6)."""
 SAME = 0.75
 """Cosine from which two things that a user said are about the same."""
 OF_ITSELF = "stated"
@@ -85,57 +90,66 @@ def heeded(
 def effects(
     preferences: Sequence[Preference],
     user: Sequence[ReviewSummary],
-    item: Sequence[ReviewSummary],
+    item: Sequence[Review],
     description: str,
-    embedder: Embedder,
     *,
-    span: float,
+    scale: RatingScale,
+    embedder: Embedder | None,
 ) -> list[Effect]:
     """What each thing that the user said does to the rating.
 
     Args:
         preferences: What the user said.
         user: Summaries of the user's own reviews, in the user's words, before any of it is heeded.
-        item: Summaries of the item's reviews, in the reviewers' words.
+        item: Reviews of the item.
         description: What else is known of the item.
-        embedder: Tells what is alike.
-        span: From the lowest to the highest rating.
+        scale: The store's rating scale.
+        embedder: Tells what is alike; without one only what has the same words counts, which is fast.
     """
+    cut = {review.review_id: phrases(review.title, review.text) for review in item}
     found = []
     for each in preferences:
         minded = _side(user, each.about, embedder)
-        signs = {summary.review_id: _sign(summary, each, minded, embedder) for summary in item}
-        there = [review_id for review_id, (speaks, _) in signs.items() if speaks]
-        total = sum(sign for _, sign in signs.values())
-        share = total / (len(item) + DOUBT)
-        named = bool(telling(each.about)) and telling(each.about) <= telling(description)
+        way = _way(each.attitude, minded)
+        signs = {}
+        for review in item:
+            said = cut[review.review_id]
+            there = [
+                phrase for phrase, speaks in zip(said, speaks_of(said, each.about, embedder), strict=True) if speaks
+            ]
+            if there:
+                doubtful = each.attitude is Attitude.LIKE and minded >= 0 and scale.place(review.rating) < MIDDLING
+                signs[review.review_id] = _sign(there, each.about, way, doubtful=doubtful)
+        share = sum(signs.values()) / (len(item) + DOUBT)
+        named = names(description, each.about)
         if named:
-            way = _way(each.attitude, minded)
             share = way * max(way * share, DESCRIBED) if way else share
         found.append(
             Effect(
                 attitude=each.attitude,
                 about=each.about,
-                reviews=there,
+                reviews=list(signs),
                 of=len(item),
                 described=named,
-                shift=round(PULL * share * span, 3),
+                shift=round(PULL * share * (scale.maximum - scale.minimum), 3),
             )
         )
     return found
 
 
-def shift(found: Sequence[Effect], span: float) -> float:
+def shift(found: Sequence[Effect], scale: RatingScale) -> float:
     """By how much the rating moves in all, in units of its scale."""
-    return min(max(sum(each.shift for each in found), -MOST * span), MOST * span)
+    most = MOST * (scale.maximum - scale.minimum)
+    return min(max(sum(each.shift for each in found), -most), most)
 
 
-def speaks_of(phrases: Sequence[str], about: str, embedder: Embedder) -> NDArray[np.bool_]:
+def speaks_of(said: Sequence[str], about: str, embedder: Embedder | None) -> NDArray[np.bool_]:
     """Which phrases speak of something: all its telling words stand there, or it is close in meaning; `[n]`."""
-    if not phrases:
-        return np.zeros(0, dtype=np.bool_)
-    close = cosines(embedder.embed(phrases), embedder.embed([about]))[:, 0] >= np.float32(MEET)
-    return np.array([bool(near) or names(phrase, about) for phrase, near in zip(phrases, close, strict=True)])
+    named = np.array([names(phrase, about) for phrase in said], dtype=np.bool_)
+    if embedder is None or named.all():
+        return named
+    close: NDArray[np.bool_] = cosines(embedder.embed(said), embedder.embed([about]))[:, 0] >= np.float32(CLOSE)
+    return named | close
 
 
 def names(phrase: str, about: str) -> bool:
@@ -160,14 +174,14 @@ def _without(summary: ReviewSummary, about: str, sides: Sequence[bool], embedder
     """A summary without its likes (True) or dislikes (False) that speak of something."""
     changes = {}
     for liked, name in ((True, "likes"), (False, "dislikes")):
-        phrases = getattr(summary, name)
-        if liked in sides and phrases:
-            speak = speaks_of(phrases, about, embedder)
-            changes[name] = tuple(phrase for phrase, speaks in zip(phrases, speak, strict=True) if not speaks)
+        said = getattr(summary, name)
+        if liked in sides and said:
+            speak = speaks_of(said, about, embedder)
+            changes[name] = tuple(phrase for phrase, speaks in zip(said, speak, strict=True) if not speaks)
     return summary.model_copy(update=changes)
 
 
-def _side(user: Sequence[ReviewSummary], about: str, embedder: Embedder) -> int:
+def _side(user: Sequence[ReviewSummary], about: str, embedder: Embedder | None) -> int:
     """What the user's own reviews suggest of something: 1 liked, -1 disliked, 0 nothing, or both alike."""
     liked, disliked = (
         int(speaks_of([phrase for summary in user for phrase in getattr(summary, name)], about, embedder).sum())
@@ -176,24 +190,22 @@ def _side(user: Sequence[ReviewSummary], about: str, embedder: Embedder) -> int:
     return (liked > disliked) - (disliked > liked)
 
 
-def _sign(summary: ReviewSummary, preference: Preference, minded: int, embedder: Embedder) -> tuple[bool, float]:
-    """Whether a review of the item speaks of something that the user said, and which way that goes for the user."""
-    speaks, ways = False, []
-    for liked, phrases in ((True, summary.likes), (False, summary.dislikes)):
-        for phrase, there in zip(phrases, speaks_of(phrases, preference.about, embedder), strict=True):
-            if not there:
-                continue
-            speaks = True
-            way = _way(preference.attitude, minded)
-            if missed(phrase):
-                ways.append(-way)
-            elif _DENIED.search(phrase):
-                ways.append(0)
-            elif preference.attitude is Attitude.LIKE and not liked and minded >= 0:
-                ways.append(0)  # what they complain of may be done badly
-            else:
-                ways.append(way)
-    return speaks, float(np.sign(sum(ways)))
+def _sign(there: Sequence[str], about: str, way: int, *, doubtful: bool) -> int:
+    """Which way a review goes for the user that speaks of something: 1 for, -1 against, 0 neither.
+
+    Args:
+        there: Its phrases that speak of it.
+        about: What that is.
+        way: Which way it goes for the user that an item has it.
+        doubtful: Whether the reviewer's having it may be no cause: what others complain of may be done badly.
+    """
+    found = []
+    for phrase in there:
+        if names(missed(phrase), about):
+            found.append(-way)
+        elif not doubtful and not _DENIED.search(phrase):
+            found.append(way)
+    return (sum(found) > 0) - (sum(found) < 0)
 
 
 def _way(attitude: Attitude, minded: int) -> int:

@@ -11,9 +11,9 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 ANYTHING = (
     *("album", "albums", "book", "books", "cd", "film", "films", "item", "movie", "movies", "one", "ones"),
-    *("product", "record", "song", "thing"),
+    *("product", "record", "thing", "stuff", "good", "great", "nice", "bad", "best", "better", "lot", "lots", "really"),
 )
-"""Words for whatever an item is, which tell no item from another."""
+"""Words for whatever an item is, and for how good it is, which tell no item from another."""
 
 KEPT = 2**14
 """Words whose stems are kept: people use the same ones again and again."""

@@ -137,9 +137,9 @@ def review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     bare = said
     for each in reversed(mentions):
         bare = f"{bare[: each.start]} {bare[each.end :]}"
-    words = slots.written(said) if len(slots.aspect(bare).split()) > 1 else ""
+    words = slots.written(said, store.scale) if len(slots.aspect(bare).split()) > 1 else ""
     draft = {"rating": slots.rating(bare, store.scale), "text": words} | state.get("draft", {})
-    found = resolved(state, runtime, 1)
+    found = resolved(state, runtime, 1, describing=False, recalling=False)
     if isinstance(found, Command):
         return found
     return Command(update={"draft": {**draft, "item_id": found[0]}, "focus": focused(state, found)}, goto="fill")
@@ -175,7 +175,7 @@ def filled(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         if rating is None:
             return _declined(state, voice, None, "That is no rating on the scale; I have not added a review.")
         return Command(update={"draft": {**draft, "rating": rating}}, goto="fill")
-    return Command(update={"draft": {**draft, "text": slots.written(answer)}}, goto="fill")
+    return Command(update={"draft": {**draft, "text": slots.written(answer, scale)}}, goto="fill")
 
 
 @traced

@@ -162,18 +162,20 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
     if state["route"] == Route.NOTHING:
         return {"written": "", "told": "", "free": False, "points": []}
     asked = None
+    said = sides.stated_of(services, state)
     if services.reasoner.taught and not state.get("held"):
-        met = sides.meeting(services, known, *sides.evidence_of(services, state))
+        met = sides.meeting(services, known, *sides.evidence_of(services, state), said)
         plan = plans.drawn(met.item.title if met.item else "", met.points, met.stance, *sides.drawn_of(state))
         if plan.both:
             asked = plans.request(plan)
     if asked is None:
-        met = sides.meeting(services, known, *sides.quoted_of(services, state))
+        met = sides.meeting(services, known, *sides.quoted_of(services, state), said)
         if not met.points:
             return {"written": "", "told": "", "free": False, "balance": met.balance, "points": []}
         newcomer = state["route"] == Route.NEW_USER
         names = sides.names_of(services, known)
-        asked = services.reasoner.request(met.points, met.stance, names, newcomer=newcomer)
+        heeded = any(effect.shift for effect in said)
+        asked = services.reasoner.request(met.points, met.stance, names, newcomer=newcomer, heeded=heeded)
     free = asked.grammar is None
 
     def tell(text: str) -> None:
@@ -252,7 +254,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     answered = heard(services, text, dossier, keep=not state.get("supposed"))
     said = sides.stated_of(services, state)
     found = readout(known, everything, scale, answered, state["balance"] if text else None).model_copy(
-        update={"stated": shift(said, scale.maximum - scale.minimum)}
+        update={"stated": shift(said, scale)}
     )
     _tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator_as_of(known))

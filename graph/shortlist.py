@@ -8,6 +8,7 @@ from whylike.agents import stated
 from whylike.agents.calibration import readout
 from whylike.agents.predictor import rate
 from whylike.graph.services import Services
+from whylike.graph.sides import described
 from whylike.memory.history import general, history
 from whylike.memory.ranked import best_rated
 
@@ -34,24 +35,15 @@ def shortlist(
     """
     store, before = services.store, services.now() + 1
     scale = store.scale
-    span = scale.maximum - scale.minimum
     found = best_rated(store, user_id, before, LOOKED_AT)
     scored = []
     for done, item_id in enumerate(found, start=1):
         known = history(store, user_id, item_id, before, services.settings.history)
         read = readout(known, general(store, user_id, item_id, before), scale)
         if known.stated:
-            summaries = store.summaries([each.review_id for each in known.item_reviews], services.summarizer.mark)
-            item = store.item(item_id)
-            effects = stated.effects(
-                known.stated,
-                (),
-                [summary.quoted() for summary in summaries.values()],
-                " ".join([*item.categories, item.description]) if item else "",
-                services.embedder,
-                span=span,
-            )
-            read = read.model_copy(update={"stated": stated.shift(effects, span)})
+            about = described(store.item(item_id))
+            effects = stated.effects(known.stated, (), known.item_reviews, about, scale=scale, embedder=None)
+            read = read.model_copy(update={"stated": stated.shift(effects, scale)})
         scored.append((-rate(read, services.calibrator_as_of(known)).expectation, item_id))
         told(done, len(found))
     return [item_id for _, item_id in sorted(scored)[:n]]

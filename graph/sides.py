@@ -67,12 +67,16 @@ def stated_of(services: Services, state: PairState) -> list[Effect]:
     known = History.model_validate(state["history"])
     if not known.stated:
         return []
-    user, item = ([summary.quoted() for summary in side] for side in _evidence(state))
-    about = services.store.item(known.item_id)
-    described = " ".join([*about.categories, about.description]) if about else ""
-    scale = services.store.scale
-    span = scale.maximum - scale.minimum
-    return stated.effects(known.stated, user, item, described, services.embedder, span=span)
+    user, _ = _evidence(state)
+    own = [summary.quoted() for summary in user]
+    about = described(services.store.item(known.item_id))
+    scale, embedder = services.store.scale, services.embedder
+    return stated.effects(known.stated, own, known.item_reviews, about, scale=scale, embedder=embedder)
+
+
+def described(item: Item | None) -> str:
+    """What is known of an item beside what reviews say."""
+    return " ".join([*item.categories, item.description]) if item else ""
 
 
 def drawn_with(services: Services, known: History, profile: Profile) -> Json:
@@ -100,9 +104,13 @@ def dossier_of(
 
 
 def meeting(
-    services: Services, known: History, user: Sequence[ReviewSummary], item: Sequence[ReviewSummary]
+    services: Services,
+    known: History,
+    user: Sequence[ReviewSummary],
+    item: Sequence[ReviewSummary],
+    said: Sequence[Effect] = (),
 ) -> Meeting:
-    """Where the two sides of a pair meet, as far as their summaries say."""
+    """Where the two sides of a pair meet, as far as their summaries and what the user `said` of their taste tell."""
     items = {review.item_id for review in known.user_reviews} | {known.item_id}
     found = {item_id: known_item for item_id in items if (known_item := services.store.item(item_id))}
     texts = {
@@ -116,8 +124,8 @@ def meeting(
     weight = leaning(balance(found_points, item), found_points)
     everything = general(services.store, known.user_id, known.item_id, known.before)
     rated = everything.count or known.user_rated.count or known.item_rated.count
-    foretold = scale.place(readout(known, everything, scale).bias) if rated else None
-    chosen, way = led(found_points, stance(weight, foretold))
+    foretold = readout(known, everything, scale).bias + stated.shift(said, scale)
+    chosen, way = led(found_points, stance(weight, scale.place(foretold) if rated or said else None))
     return Meeting(chosen, weight, way, found.get(known.item_id))
 
 

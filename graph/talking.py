@@ -40,6 +40,7 @@ ALIKE = 0.15
 SUPPOSED = "supposed"
 """Id of what a user is only supposed to have said."""
 
+_LEAD = re.compile(r"^[^“:]+: (?=\S)")
 _POINTS = re.compile(r"\b(?:it|its|this|that one|this one|them|they|these|those)\b", re.IGNORECASE)
 WAYS = {
     Turn.WHY: "whether you would like an item",
@@ -73,7 +74,7 @@ def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     if not state.get("met") and not known:
         return Command(update={**anew, "met": True, "asked": said}, goto="welcome")
     if not said:
-        voice.say(f"Hello. {HELP}")
+        voice.say(f"Hello, {state['user_id']}. Ask me whether you would like something; /help says what else I can do.")
         return Command(update={**anew, **voice.done(), "met": True}, goto="close")
     mentions = named(store, said)
     places = sorted({(each.start, each.end) for each in mentions})
@@ -129,8 +130,7 @@ def why(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     explanation = explained(voice, runtime, state["user_id"], found[0])
     _verdict(voice, runtime, explanation)
     _reason(voice, explanation)
-    for effect in explanation.stated:
-        _effect(voice, effect, explanation)
+    _effects(voice, explanation)
     return Command(update=voice.done(items=[[found[0]]], focus=focused(state, found)), goto="close")
 
 
@@ -188,12 +188,12 @@ def compare(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say(f"Rather {names[better.item_id]} than {names[other.item_id]}: I expect {ratings}.")
     for each in (better, other):
         sentences = each.reason.sentences if each.reason else []
-        if not sentences:
-            voice.say(f"{names[each.item_id]}: nothing is known that a reason could rest on.", line=True)
+        own = runtime.context.services.store.review_of(each.user_id, each.item_id)
+        if own:
+            voice.say(f"{names[each.item_id]}: you gave it {own.rating:g} yourself.", [own.review_id], line=True)
         for number, sentence in enumerate(sentences[:2]):
-            _sentence(voice, sentence, begin=f"{names[each.item_id]}: " if number == 0 else "")
-        for effect in each.stated:
-            _effect(voice, effect, each)
+            _sentence(voice, sentence, begin=f"{names[each.item_id]}: " if number == 0 and not own else "", bare=True)
+        _effects(voice, each)
     return Command(update=voice.done(items=[[id_] for id_ in found], focus=focused(state, found)), goto="close")
 
 
@@ -288,7 +288,7 @@ def recommend(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         high = each.rating.scale[1]
         begin = f"{number}. {called(runtime, each.item_id)} ({each.rating.expectation:.1f} of {high:g}). "
         if each.reason and each.reason.sentences:
-            _sentence(voice, each.reason.sentences[0], begin=begin)
+            _sentence(voice, each.reason.sentences[0], begin=begin, bare=True)
         else:
             voice.say(begin.strip(), line=True)
     ids = [each.item_id for each in answers]
@@ -300,12 +300,12 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Anything else: say what can be asked."""
     voice = Voice(state, runtime)
     thanks = re.search(r"\b(?:thanks?|thank you|cheers|great|nice)\b", state["said"], re.IGNORECASE)
-    voice.say("You are welcome." if thanks else f"That is not something I can help with. {HELP}")
+    voice.say("You are welcome." if thanks else "That is not something I can help with; /help says what is.")
     return Command(update=voice.done(), goto="close")
 
 
 def resolved(
-    state: Talk, runtime: Runtime[Talking], count: int, *, describing: bool = True
+    state: Talk, runtime: Runtime[Talking], count: int, *, describing: bool = True, recalling: bool = True
 ) -> list[str] | Command[Any]:
     """The items that a turn is about: named, described, or those spoken of before; else the question which are meant.
 
@@ -314,6 +314,7 @@ def resolved(
         runtime: What the nodes work with.
         count: How many are wanted.
         describing: Whether any of the turn's words may describe an item; otherwise only where a thing is pointed at.
+        recalling: Whether what was spoken of before may be meant where nothing points to it.
     """
     services = runtime.context.services
     groups = state.get("items", [])
@@ -338,7 +339,8 @@ def resolved(
         elif describing:
             question = ask(f"I know of nothing that “{words}” could be. Which item do you mean?", "settle_item")
             return Command(update={"question": {**question, "ids": [], "group": 0}}, goto="ask")
-    found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
+    if recalling or _POINTS.search(said):
+        found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
     if len(found) < count:
         other_one = f" beside {called(runtime, found[0])}" if found else ""
         question = ask(f"Which item{other_one} do you mean?", "settle_item")
@@ -416,10 +418,27 @@ def _reason(voice: Voice, explanation: Explanation) -> None:
         _sentence(voice, sentence)
 
 
-def _sentence(voice: Voice, sentence: Sentence, begin: str = "") -> None:
+def _sentence(voice: Voice, sentence: Sentence, begin: str = "", *, bare: bool = False) -> None:
+    """Say a sentence of a reason.
+
+    Args:
+        voice: Says it.
+        sentence: Of the reason.
+        begin: What stands before it, in a line of its own.
+        bare: Whether to leave out how the reason begins as a whole, where it is one of several.
+    """
     unsure = "" if sentence.supported else " (no review bears this out)"
     text = to_you(sentence.text)
+    if bare:
+        text = _LEAD.sub("", text)
     voice.say(f"{begin}{text[0].upper()}{text[1:]}{unsure}", sentence.evidence, line=bool(begin))
+
+
+def _effects(voice: Voice, explanation: Explanation) -> None:
+    """Say what of all that the user said moves the rating of an item."""
+    for effect in explanation.stated:
+        if effect.shift:
+            _effect(voice, effect, explanation)
 
 
 def _effect(voice: Voice, effect: Effect, explanation: Explanation) -> None:
