@@ -45,6 +45,7 @@ def routing(
         ),
     ] = None,
     as_json: Json = False,
+    store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Measure whether a conversation's turns are told apart, on utterances that were kept from the router."""
@@ -52,7 +53,7 @@ def routing(
     from whylike.settings import load
 
     log(verbose)
-    found = evaluate_routing(load({}), utterances)
+    found = evaluate_routing(load({"store": store}), utterances)
     show(found, None if as_json else routing_card(found))
 
 

@@ -29,7 +29,7 @@ SURE = 0.10
 """By how much the best score has to be ahead of the next for the item not to be asked about."""
 SAID = 0.35
 """What it adds to the score that all words of a description stand in what is known of the item."""
-HEARD = 0.25
+HEARD = 0.4
 """What it adds that all of them stand in a tenth of the item's reviews or more."""
 LOOKED_AT = 20
 """Items nearest to a description whose words are looked at."""

@@ -42,7 +42,7 @@ _NUMBER = rf"(\d{{1,3}}(?:[.,]\d{{1,2}})?|{'|'.join(_NUMBERS)})"
 _RATINGS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\b{_NUMBER}\s*(?:out of|of|/)\s*\d+",
+        rf"\b{_NUMBER}\s*(?:out of|of|/)\s*(?:\d+|{'|'.join(_NUMBERS)})\b",
         rf"\b{_NUMBER}[\s-]*stars?\b",
         r"\b(?:give|gave|giving|gets?|rated?|rating|score[ds]?|it an?|it|put down|me|worth)\s+(?:it\s+|that\s+)?"
         rf"(?:an?\s+|of\s+|as\s+|at\s+)?{_NUMBER}\b(?!\s*(?:songs?|tracks?|hours?|times|films?|albums?|years?|days?))",
@@ -65,6 +65,7 @@ _NO = re.compile(
     r"^\W*(?:n|no|nope|nah|don['’]?t|do not|never ?mind|cancel|stop|wrong|rather not|leave it)\b", re.IGNORECASE
 )
 _SPLIT = re.compile(r"\s*(?:[,;/]|\band\b|\bor\b|\.\s)\s*", re.IGNORECASE)
+_BEGIN = re.compile(r"^(?:(?:the|a|an|some|any|lots of|i like|i love|i hate)\s+)+", re.IGNORECASE)
 _NOTHING = re.compile(
     r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea|don['’]?t know|-)?\W*$", re.IGNORECASE
 )
@@ -91,12 +92,9 @@ def _kept(text: str) -> str:
 
 def aspect(text: str) -> str:
     """What a question about an item is about: “happy ending” of “does it have a happy ending?”."""
-    keep = {"good", "bad", "long", "short", "best", "worst"}
+    keep = {"long", "short"}
     words = re.findall(r"[^\W_]+(?:-[^\W_]+)*(?!['’])\b", re.sub(r"\b\w+['’]\w*", " ", text.lower()))
-    telling = [word for word in words if content(word) and (word not in _FRAME or word in keep)]
-    if any(word not in keep for word in telling):
-        telling = [word for word in telling if word not in {"good", "bad", "best", "worst"}]
-    return " ".join(telling)
+    return " ".join(word for word in words if content(word) and (word not in _FRAME or word in keep))
 
 
 def rating(text: str, scale: RatingScale) -> float | None:
@@ -154,8 +152,5 @@ def pieces(text: str) -> list[str]:
     """The things that an answer lists; none where it says that there is nothing."""
     if _NOTHING.match(text):
         return []
-    found = (
-        re.sub(r"^(?:the|a|an|some|any|lots of|i like|i love|i hate)\s+", "", part.strip(" .!?"), flags=re.IGNORECASE)
-        for part in _SPLIT.split(one_line(text, 60))
-    )
+    found = (_BEGIN.sub("", part.strip(" .!?")) for part in _SPLIT.split(one_line(text, 60)))
     return [part for part in dict.fromkeys(found) if re.search(r"[^\W\d_]{2}", part)][:6]

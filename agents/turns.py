@@ -179,7 +179,7 @@ class TurnRouter:
 
 def utterances() -> list[Utterance]:
     """The labelled utterances that come along."""
-    text = resources.files("whylike.agents.prompts").joinpath("utterances.yaml").read_text(encoding="utf-8")
+    text = resources.files("whylike.agents").joinpath("utterances.yaml").read_text(encoding="utf-8")
     return labelled(yaml.safe_load(text))
 
 

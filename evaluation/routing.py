@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,8 @@ class RoutingEvaluation(Record):
 def evaluate_routing(settings: Settings, file: Path | None = None) -> RoutingEvaluation:
     """Route labelled utterances, in a store that has the items that they name, and in one that has not.
 
+    What the router was taught with is left out (“hi” is “hi”, whoever writes it).
+
     Args:
         settings: Where what is made once is kept.
         file: The utterances; those that come along where it is None.
@@ -65,9 +68,12 @@ def evaluate_routing(settings: Settings, file: Path | None = None) -> RoutingEva
     Raises:
         InputError: The file cannot be read as such.
     """
-    held_out = _read(file)
     embedder = Embedder()
     learned = utterances()
+    known = {_plain(each.text) for each in learned}
+    held_out = [row for row in _read(file) if _plain(row[0].text) not in known]
+    if not held_out:
+        raise InputError(f"{file} has no utterance that the router was not taught with; give others")
     router = TurnRouter(embedder, settings.cache)
     with TemporaryDirectory() as folder, Store.open(settings.model_copy(update=_aside(Path(folder)))) as store:
         store.add_items(Item(item_id=name, title=name) for name in {name for _, names in held_out for name in names})
@@ -121,6 +127,11 @@ def routing_card(found: RoutingEvaluation) -> RenderableType:
     return Group(
         Text(head), Text(""), rows, Text(""), Text("\n".join(["Mistakes:", *told]) if told else "No mistakes.")
     )
+
+
+def _plain(text: str) -> str:
+    """An utterance without what does not tell it from another."""
+    return " ".join(re.findall(r"\w+", text.lower())) or text
 
 
 def _aside(folder: Path) -> dict[str, object]:

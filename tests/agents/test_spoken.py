@@ -1,0 +1,33 @@
+from whylike.agents.spoken import described, spoken
+from whylike.memory.embeddings import Embedder
+from whylike.records import Review
+
+REVIEWS = [
+    Review(review_id=f"r{number}", user_id="u", item_id="i", rating=3, text=text, timestamp=number)
+    for number, text in enumerate(
+        ["The acting is wooden. I liked the sea.", "It moves at a glacial pace and drags.", "Slow. The dog was fine."]
+    )
+]
+
+
+def test_the_phrases_that_speak_of_it_are_found_those_that_name_it_first() -> None:
+    embedder = Embedder()
+    told = spoken(REVIEWS, "slow pace", embedder)
+    assert [each.review.review_id for each in told][:1] == ["r1"]
+    assert "glacial pace" in told[0].phrase
+    [acting] = spoken(REVIEWS, "acting", embedder)
+    assert acting.phrase == "The acting is wooden"
+
+
+def test_of_what_nobody_speaks_of_nothing_is_found() -> None:
+    embedder = Embedder()
+    assert spoken(REVIEWS, "battery life", embedder) == []
+    assert spoken([], "slow", embedder) == []
+    assert spoken(REVIEWS, "", embedder) == []
+
+
+def test_the_sentence_of_a_description_that_names_it() -> None:
+    text = "A quiet romance. 98 minutes, with subtitles. Set in 1962."
+    assert described(text, "subtitles") == "98 minutes, with subtitles."
+    assert described(text, "gore") == ""
+    assert described(text, "") == ""
