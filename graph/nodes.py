@@ -181,7 +181,9 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         answer = services.reasoner.write(asked, tell)
         written = plans.whole(answer.text) if free and answer.finish == "length" else answer.text
         if free or answer.finish == "stop":  # what the model's context cut off may come out whole another time
-            written = services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
+            written = services.store.keep_answer(
+                key, "reason", written, known.user_id, known.item_id, made_of=sides.read_of(known)
+            )
     else:
         tell(written)
     return {
@@ -266,7 +268,12 @@ def heard(services: Services, text: str | None, known: Dossier) -> Heard | None:
     if kept is None:
         answered = services.predictor.hear(asked)
         kept = services.store.keep_answer(
-            key, "readout", answered.model_dump_json(), known.history.user_id, known.history.item_id
+            key,
+            "readout",
+            answered.model_dump_json(),
+            known.history.user_id,
+            known.history.item_id,
+            made_of=sides.read_of(known.history),
         )
     return Heard.model_validate_json(kept)
 

@@ -144,6 +144,24 @@ CREATE INDEX teacher_annotations_of_kind ON teacher_annotations (kind, annotatio
 """
 
 
+FORGETTING_TABLES = """
+CREATE TABLE forgotten (
+  mark TEXT NOT NULL PRIMARY KEY,
+  forgotten_at BIGINT NOT NULL,
+  user_id TEXT,
+  finished INTEGER NOT NULL,
+  readmitted INTEGER NOT NULL
+);
+CREATE TABLE learned_from (
+  version TEXT NOT NULL,
+  mark TEXT NOT NULL,
+  learned_at BIGINT NOT NULL,
+  PRIMARY KEY (version, mark)
+);
+CREATE INDEX learned_from_user ON learned_from (mark)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -170,6 +188,11 @@ def quotes_of_summaries(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} {TEXT[connection.dialect.name]}"))
 
 
+def forgetting_tables(connection: Connection) -> None:
+    """Who has been forgotten, and whose data each adapter learned from."""
+    _create(connection, FORGETTING_TABLES)
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -182,6 +205,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     adapter_tables,
     annotation_tables,
     quotes_of_summaries,
+    forgetting_tables,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 
