@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from whylike.memory.database import Database, chunks
-from whylike.memory.forgotten import forgotten_among, rest_on
+from whylike.memory.forgotten import forgotten_among, gone_among, rest_on
 from whylike.memory.reviewed import add_missing
 from whylike.memory.schema import Collection, answers, outbox, profiles, record, records, review_summaries, row
 from whylike.records import Profile, Record, ReviewSummary, Side
@@ -30,6 +30,8 @@ class Distilled:
     def add_summaries(self, new: Iterable[ReviewSummary]) -> None:
         """Add review summaries; the same adapter's later summary of a review replaces the earlier.
 
+        One of a review that has been forgotten meanwhile is left out.
+
         Raises:
             StoreError: A summary's review is not in the store; none is added.
         """
@@ -40,6 +42,8 @@ class Distilled:
         lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences", "praise", "blame")}
         replace = upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists)
         with self.database.write() as connection:
+            gone = gone_among(connection, {review_id for review_id, _ in latest})
+            latest = {key: each for key, each in latest.items() if key[0] not in gone}
             for chunk in chunks({review_id for review_id, _ in latest}):
                 query = select(review_summaries).where(review_summaries.c.review_id.in_(chunk))
                 _drop_known(latest, records(ReviewSummary, connection.execute(query).mappings()))

@@ -157,14 +157,17 @@ class Marks:
 
 def rest_on(connection: Connection, user_ids: Iterable[str | None], review_ids: Iterable[str]) -> bool:
     """Whether all that something was made from is still there: what a forgetting has overtaken is not to be kept."""
-    if forgotten_among(connection, filter(None, user_ids)):
-        return False
-    wanted = set(review_ids)
-    there = (
-        connection.execute(select(func.count()).where(reviews.c.review_id.in_(chunk))).scalar_one()
-        for chunk in chunks(wanted)
-    )
-    return sum(there) == len(wanted)
+    return not forgotten_among(connection, filter(None, user_ids)) and not gone_among(connection, review_ids)
+
+
+def gone_among(connection: Connection, review_ids: Iterable[str]) -> set[str]:
+    """Those of the reviews that are not there any more; none where nobody was ever forgotten."""
+    gone = set(review_ids)
+    if gone and connection.execute(select(exists(select(forgotten.c.mark)))).scalar_one():
+        for chunk in chunks(tuple(gone)):
+            gone -= set(connection.execute(select(reviews.c.review_id).where(reviews.c.review_id.in_(chunk))).scalars())
+        return gone
+    return set()
 
 
 def turned_away(when: int) -> str:
