@@ -28,7 +28,9 @@ WILL = (
     "Reviews of this user are not taken in any more, until `whylike profile readmit`. There is no way back."
 )
 
-profile_app = typer.Typer(help="See what reviews add up to, and what is stored about a user.", **PLAIN)
+profile_app = typer.Typer(
+    help="See what reviews add up to, and what is stored about a user.", epilog=examples(SHOW), **PLAIN
+)
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
 
@@ -169,7 +171,8 @@ def _confirm(yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("forgetting a user cannot be undone, and there is no terminal to ask at; give --yes")
-    if not typer.confirm("Forget this user?", err=True):
+    messages().print("Forget this user? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         fail("nothing was removed")
         raise typer.Exit(1)
 

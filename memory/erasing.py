@@ -152,7 +152,7 @@ def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list
         return []
     mine = records(Review, connection.execute(select(reviews).where(reviews.c.user_id == user_id)).mappings())
     ids, about = {review.review_id for review in mine}, {review.item_id for review in mine}
-    texts = {same_text(review.text) for review in mine}
+    texts = _own_texts(connection, user_id, mine)
     keys = {summary_key(review_id) for review_id in ids}
     found, reasons = [], {}
     rows = select(teacher_annotations.c.annotation_id, teacher_annotations.c.kind, teacher_annotations.c.body)
@@ -169,6 +169,15 @@ def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list
         elif quoting:
             reasons[key] = ReasonAnnotation.model_validate_json(body)
     return [*found, *_quoting(connection, user_id, mine, reasons)]
+
+
+def _own_texts(connection: Connection, user_id: str, mine: list[Review]) -> set[str]:
+    """What the user wrote, by `same_text`, and nobody else: of two who wrote “Good.” only one is forgotten."""
+    others: set[str] = set()
+    for chunk in chunks({review.text for review in mine}):
+        shared = select(reviews.c.text).where(reviews.c.text.in_(chunk), reviews.c.user_id != user_id).distinct()
+        others.update(map(same_text, connection.execute(shared).scalars()))
+    return {same_text(review.text) for review in mine} - others
 
 
 def _quoting(

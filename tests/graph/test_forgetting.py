@@ -177,6 +177,22 @@ def annotations(store: Path) -> set[str]:
         return {key for (key,) in database.execute("SELECT annotation_id FROM teacher_annotations")}
 
 
+def test_what_a_teacher_wrote_of_a_text_that_others_wrote_too_stays(folder: Path) -> None:
+    settings = Settings(store=folder)
+    with Store.open(settings) as store:
+        own, hers = (
+            theirs()[0].model_copy(update={"review_id": user, "user_id": user, "text": "Good.", "title": ""})
+            for user in (WHO, "ann")
+        )
+        store.add_reviews([own, hers])
+        summary = SummaryAnnotation(item_id="ice", text="Good.", rating=2, likes=("good",))
+        store.keep_summaries({WHO: summary, "ann": summary}, "t")
+        store.add_annotations([summary], "file.jsonl")
+        assert store.held(WHO)["annotations"] == 1
+        forget(settings, store, WHO)
+        assert len(annotations(folder)) == 2
+
+
 # --- every table
 
 
