@@ -208,6 +208,7 @@ class Embedded(Chroma):
                     yield old, made
                 finally:
                     made.close()
+                _blank(new)
                 self._drop_client()
                 shutil.rmtree(self._folder)
                 new.rename(self._folder)
@@ -242,6 +243,7 @@ class Embedded(Chroma):
 
     def _finish(self, token: str) -> None:
         """Mark the write as finished."""
+        _blank(self._folder)
         self._mark.write_text(token)
         self._seen = token
 
@@ -273,6 +275,21 @@ def discard(store: Path) -> None:
     with lock(store / "chroma.lock"):
         for folder in (FOLDER, f"{FOLDER}.new"):
             shutil.rmtree(store / folder, ignore_errors=True)
+
+
+def _blank(folder: Path) -> None:
+    """Overwrite the files of vectors that have none yet.
+
+    Chroma writes them before it has any, for a hundred to come, as the process's memory happens to be there: with
+    whatever the process has read before.
+    """
+    for header in folder.glob("*/header.bin"):
+        if (header.parent / "index_metadata.pickle").exists():  # then it has written vectors, and nothing else
+            continue
+        for name in ("data_level0.bin", "length.bin"):
+            path = header.parent / name
+            if path.exists() and any(held := path.read_bytes()):
+                path.write_bytes(bytes(len(held)))
 
 
 def _client(folder: Path) -> Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sqlite3
 from collections.abc import Callable
@@ -418,6 +419,28 @@ def test_an_index_that_is_damaged_is_made_anew(opened: Opened, folder: Path) -> 
         assert not left(folder, NEEDLES)
         with Index.open(services.settings, store, Embedder()) as index:
             assert index.count() > 5
+
+
+def test_what_a_process_has_in_its_memory_does_not_come_into_the_index(opened: Opened, folder: Path) -> None:
+    """Chroma writes files of vectors as the memory for them is found."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        pytest.skip("the C library is not glibc")
+    perturb, mark = -6, b"Z" * 64
+    mallopt(perturb, ~mark[0] & 0xFF)  # what is handed out is filled with it
+    try:
+        with opened() as services:
+            fill(services)
+            assert not [path for path in (folder / FOLDER).glob("*/*") if mark in path.read_bytes()]
+            forget(services.settings, services.store, WHO)
+            assert list((folder / FOLDER).glob("*/data_level0.bin"))
+            assert not [path for path in (folder / FOLDER).glob("*/*") if mark in path.read_bytes()]
+            profile_now(services, Side.ITEM, "ice")
+            assert services.index.nearest_profiles(Embedder().embed(["chills"])[0], Side.ITEM, 1) == [
+                ("ice", pytest.approx(0.3, abs=0.3))
+            ]
+    finally:
+        mallopt(perturb, 0)
 
 
 # --- PostgreSQL
