@@ -17,7 +17,7 @@ from pydantic import Field
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.runs import drop_spoilt
 from whylike.memory import chroma, rejects
-from whylike.memory.database import Database
+from whylike.memory.connection import FILE
 from whylike.memory.embeddings import Embedder
 from whylike.memory.index import Index, Progress
 from whylike.memory.outbox import Outbox
@@ -116,14 +116,11 @@ def _trainings(store: Store, user_id: str) -> None:
 def _evaluated(store: Store, user_id: str) -> None:
     """What `whylike evaluate ratings --exp3rt` worked out of files: stores of their own, which name no user."""
     own = {(each.likes, each.dislikes) for each in store.profiles_of(Side.USER, user_id)}
-    for folder in (store.folder / "exp3rt").glob("*"):
-        if not own or not folder.is_dir():
-            continue
-        database = Database.open(Settings.model_construct(store=folder, database_url=None))
-        with Store(database) as aside:
+    for file in (store.folder / "exp3rt").glob(f"*/{FILE}") if own else ():
+        with Store.open(Settings.model_construct(store=file.parent, database_url=None)) as aside:
             theirs = any((each.likes, each.dislikes) in own for each in aside.profiles_of(Side.USER))
         if theirs:
-            shutil.rmtree(folder)
+            shutil.rmtree(file.parent)
 
 
 PLACES: tuple[Callable[[Store, str], None], ...] = (_rejects, _trainings, _evaluated)

@@ -114,11 +114,12 @@ class Forgotten:
 
     def saw(self, user_id: str) -> list[str]:
         """The adapter versions, and unfinished trainings, that learned from this user's data before the forgetting."""
-        with self.database.write() as connection:
-            mark = _mark(_key(self.database, connection), user_id)
-        query = select(learned_from.c.version).select_from(_seen()).where(learned_from.c.mark == mark)
+        query = select(learned_from.c.version).select_from(_seen()).order_by(learned_from.c.version)
         with self.database.read() as connection:
-            return list(connection.execute(query.order_by(learned_from.c.version)).scalars())
+            key = _known_key(connection)
+            if key is None:
+                return []
+            return list(connection.execute(query.where(learned_from.c.mark == _mark(key, user_id))).scalars())
 
     def spoilt(self, runs: Iterable[str]) -> list[str]:
         """Those of the versions or trainings that learned from users who have since been forgotten."""

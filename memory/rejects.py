@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -26,8 +28,8 @@ NOTHING = {"reason": "it may be of a user who asked to be forgotten, so the row 
 """What then stands in the place of a row and its reason, which may quote it."""
 _MAX_NAME = 100
 """Characters of the file's name that the name of its rejects begins with."""
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'')
-"""A string of JSON, CSV or Python."""
+_QUOTES = (re.compile(r'(?<!\\)"'), re.compile(r"(?<!\\)'"))
+"""Where a string of JSON, or of Python, begins or ends."""
 _PARTED = re.compile(r"[,;\t|:{}\[\]\"]")
 """What stands between values in a row."""
 
@@ -121,10 +123,15 @@ def _names(row: str, marks: Marks) -> bool:
 
 
 def _values(row: str) -> Iterator[str]:
-    """All that may be an id in a row as it stands in a file, of whatever format."""
-    quoted = (text for pair in _QUOTED.findall(row) for text in pair if text)
-    for text in (*quoted, *_PARTED.split(row)):
+    """All that may be an id in a row as it stands in a file, of whatever format; in time linear in its length."""
+    for text in chain.from_iterable(each.split(row) for each in (*_QUOTES, _PARTED)):
         with suppress(BadRow):
             yield identifier(text, "")
         with suppress(BadRow, ValueError):
-            yield identifier(json.loads(f'"{text}"', strict=False), "")
+            if "\\" in text:
+                yield identifier(json.loads(f'"{text}"', strict=False), "")
+    for delimiter in ",;\t":
+        with suppress(csv.Error):
+            for text in chain.from_iterable(csv.reader([row], delimiter=delimiter)):
+                with suppress(BadRow):
+                    yield identifier(text, "")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -310,6 +312,59 @@ def test_a_file_that_is_read_again_brings_nobody_back(folder: Path, tmp_path: Pa
         forget(settings, store, WHO)
         assert store.forgotten_at(WHO)
         assert not left(folder, NEEDLES[:1])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{"user_id": "g\\u00fcl-zorblatt", "item_id": "i", "rating": 99, "text": "Zibberish.", "timestamp": 1}',
+        '{"text": "Zibberish.", "rating": 99, "user_id":\t" gül-zorblatt ", "item_id": "i", "timestamp": 1}',
+        "user_id,item_id,rating,text,timestamp\ngül-zorblatt,i,99,Zibberish.,1",
+        'user_id,item_id,rating,text,timestamp\n"gül-zorblatt",i,99,"Zibberish, so.",1',
+        "user_id\titem_id\trating\ttext\ttimestamp\ngül-zorblatt\ti\t99\tZibberish.\t1",
+        "{'user_id': 'gül-zorblatt', 'item_id': 'i', 'rating': 99, 'text': 'Zibberish.', 'timestamp': 1}",
+    ],
+)
+def test_a_rejected_row_goes_from_a_file_of_any_format(folder: Path, tmp_path: Path, lines: str) -> None:
+    file = tmp_path / "rows"
+    file.write_text(f"{lines}\n")
+    settings = Settings(store=folder)
+    with Store.open(settings) as store:
+        assert ingest(store, file, scale=RatingScale()).reviews.rejected == 1
+        assert left(folder, ["zibberish"])
+        store.add_reviews(theirs())
+        forget(settings, store, WHO)
+        assert not left(folder, NEEDLES)
+        assert ingest(store, file, scale=RatingScale()).reviews.rejected == 1
+        assert not left(folder, NEEDLES)
+
+
+def test_an_id_with_quotation_marks_is_found_in_rejected_rows(folder: Path, tmp_path: Path) -> None:
+    who = 'o\'zorblatt "zib", so'
+    row = {"user_id": who, "item_id": "i", "rating": 99, "text": "Fine.", "timestamp": 1}
+    (tmp_path / "json").write_text(json.dumps(row))
+    with (tmp_path / "csv").open("w") as file:
+        csv.writer(file).writerows([row.keys(), row.values()])
+    with Store.open(Settings(store=folder)) as store:
+        store.add_reviews([theirs()[0].model_copy(update={"user_id": who})])
+        for name in ("json", "csv"):
+            ingest(store, tmp_path / name, scale=RatingScale())
+        assert len(left(folder / "rejects", ["zorblatt"])) == 2
+        forget(Settings(store=folder), store, who)
+        assert not left(folder, ["zorblatt"])
+
+
+def test_a_hostile_row_is_looked_through_in_no_time(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    good = json.dumps({"user_id": "ann", "item_id": "i", "rating": 3, "text": "Fine.", "timestamp": 1})
+    file.write_text(good + "\n" + '"' + '\\"' * 200_000 + "\n")
+    settings = Settings(store=folder)
+    with Store.open(settings) as store:
+        store.add_reviews(theirs())
+        forget(settings, store, WHO)
+        began = time.process_time()
+        assert ingest(store, file).reviews.rejected == 1
+        assert time.process_time() - began < 5
 
 
 # --- cut off
