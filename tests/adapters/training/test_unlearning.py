@@ -162,7 +162,10 @@ def test_a_training_that_runs_while_one_of_its_users_is_forgotten_comes_to_nothi
         assert store.saw_forgotten(learned(store, settings)) == 0
 
 
-def test_a_training_whose_examples_are_older_than_a_forgetting_does_not_begin(settings: Settings) -> None:
+def test_a_training_whose_examples_are_older_than_a_forgetting_does_not_begin(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "train", None)
     with Store.open(settings) as store:
         fill(store)
         old = examples_for(Expert.SUMMARIZER, store)
