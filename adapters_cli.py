@@ -18,7 +18,7 @@ import typer
 
 from whylike.errors import UsageError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.terminal import log, messages, plain, results
+from whylike.terminal import log, many, messages, plain, results
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "reasoner-3fa9c2d1"
 ALONE = "the base model alone"
+SAW = (
+    "it learned from {users} forgotten since, which its weights cannot undo; `whylike train {expert}` makes one without"
+)
 
 adapters_app = typer.Typer(
     help="See, add and promote the experts' adapters.", epilog=examples("whylike adapters list"), **PLAIN
@@ -168,6 +171,8 @@ def details_card(details: Details) -> RenderableType:
     }
     for name, fact in facts.items():
         rows.add_row(f"  {name}", Text(plain(fact)))
+    if details.saw_forgotten:
+        rows.add_row("  forgotten", Text(SAW.format(users=many(details.saw_forgotten, "user"), expert=card.expert)))
     for move in details.promotions:
         done = "promoted" if move.kind == "promote" else "rolled back"
         rows.add_row(

@@ -10,8 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,9 +22,10 @@ from whylike.adapters_cli import adapters_app
 from whylike.bench_cli import bench_app
 from whylike.chat_cli import EXAMPLE as CHAT
 from whylike.chat_cli import chat
-from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
+from whylike.errors import InputError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
-from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Engine, Json, Store, Verbose, as_option, examples, identified, show
+from whylike.profile_cli import profile_app
 from whylike.teach_cli import EXAMPLES, annotate_app, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
@@ -71,12 +71,12 @@ MOMENT = "seconds since 1970, or ISO 8601."
 TIME = f"{MOMENT} Default: now."
 
 review_app = _group("review", "Add single reviews.", ADD)
-profile_app = _group("profile", "See what reviews add up to.", "whylike profile show --user ann")
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(bench_app, name="bench")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(profile_app, name="profile")
 app.add_typer(vllm_app, name="vllm")
 app.command(epilog=EXAMPLES["train"])(train)
 app.command(epilog=CHAT)(chat)
@@ -201,7 +201,7 @@ def explain(
     from whylike.memory.connection import existing
     from whylike.progress import Watch
 
-    user, item = _id("--user", user), _id("--item", item)
+    user, item = identified("--user", user), identified("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
     settings = existing(_settings(store, verbose, engine=engine, item_profile=item_profile))
     with Watch(messages(), "loading the model") as watch:
@@ -249,7 +249,7 @@ def add(
     said = {"--rating": rating, "--title": title, "--text": text, "--helpful": helpful}
     when = {"--at": int(time.time()) if at is None else at}
     with Truth.open(_settings(store, verbose)) as truth:
-        with _told():
+        with as_option():
             (review,) = columns.reader(Levels(scale := truth.scale), "")(ids | said | when)
         assert isinstance(review, Review)  # the columns are those of one
         known = truth.item(review.item_id)
@@ -265,55 +265,6 @@ def add(
 
 def _says(review: Review) -> tuple[float, str, str]:
     return review.rating, review.title, review.text
-
-
-@profile_app.command(
-    "show", epilog=examples("whylike profile show --user ann", "whylike profile show --item the-thing-1982")
-)
-def show_profile(
-    user: Annotated[str | None, typer.Option(metavar="U", help="Id of a user.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="I", help="Id of an item.")] = None,
-    as_json: Json = False,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews."""
-    from whylike.card import profile_card
-    from whylike.graph.profiles import named, read_for
-    from whylike.memory.connection import existing
-    from whylike.memory.nearest import not_found
-    from whylike.memory.store import Store as Truth
-    from whylike.progress import Watch
-    from whylike.records import Side
-
-    if (user is None) == (item is None):
-        raise typer.BadParameter("give either --user or --item")
-    side = Side.USER if user is not None else Side.ITEM
-    subject = _id(f"--{side}", user or item or "")
-    settings = existing(_settings(store, verbose))
-    with Truth.open(settings) as truth:
-        known = truth.item(subject) if side is Side.ITEM else None
-        if known is None and not (side is Side.USER and truth.has_user(subject)):
-            raise not_found(truth, side, subject)
-        profile = truth.latest_profile(side, subject)
-    if profile is None:
-        with Watch(messages(), "loading the model") as watch:
-            from whylike.graph.profiles import profile_now
-            from whylike.graph.services import Services
-
-            with Services.open(settings, told=watch.index) as services:
-                profile = profile_now(services, side, subject, watch.event)
-    if profile is None:
-        raise NotFoundError(
-            f"there are no reviews {'by' if side is Side.USER else 'of'} {subject!r} to make a profile from; "
-            "add some with `whylike review add` or `whylike ingest`"
-        )
-    if as_json:
-        show(profile, None)
-        return
-    with Truth.open(settings) as truth:
-        said = named(truth, side, read_for(truth, profile, settings.history))
-    show(profile, profile_card(profile, known.name if known else subject, said))
 
 
 @index_app.command(epilog=examples("whylike index rebuild"))
@@ -352,31 +303,12 @@ def _settings(store: Path | None, verbose: int, **flags: str | None) -> Settings
     return load({"store": store, **flags})
 
 
-def _id(option: str, text: str) -> str:
-    """The id that an option gives, as the reader of a file would take it."""
-    from whylike.memory.importers.values import identifier
-
-    with _told():
-        return identifier(text, option)
-
-
 def _moment(option: str, text: str) -> int:
     """The seconds since 1970 that an option gives."""
     from whylike.memory.importers.values import moment
 
-    with _told():
+    with as_option():
         return moment(text, option)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell a value that cannot be taken as the reader of a file would, with the option in the column's place."""
-    from whylike.memory.importers.values import BadRow
-
-    try:
-        yield
-    except BadRow as error:
-        raise UsageError(str(error)) from None
 
 
 def main() -> None:

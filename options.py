@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whylike.errors import UsageError
 from whylike.terminal import results
 
 if TYPE_CHECKING:
@@ -31,6 +34,25 @@ Store = Annotated[Path | None, typer.Option("--store", metavar="DIR", readable=F
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, metavar="", show_default=False, help=MORE)]
 Engine = Annotated[str | None, typer.Option("--engine", metavar="NAME", help=RUNS)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+
+
+def identified(option: str, text: str) -> str:
+    """The id that an option gives, as the reader of a file would take it."""
+    from whylike.memory.importers.values import identifier  # noqa: PLC0415 - so that `--help` is there at once
+
+    with as_option():
+        return identifier(text, option)
+
+
+@contextmanager
+def as_option() -> Iterator[None]:
+    """Tell a value that cannot be taken as the reader of a file would, with the option in the column's place."""
+    from whylike.memory.importers.values import BadRow  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except BadRow as error:
+        raise UsageError(str(error)) from None
 
 
 def examples(*lines: str) -> str:

@@ -358,6 +358,8 @@ class ReasonDecision(Record):
     item_id: str
     outcome: Literal["kept", "hinted", "dropped", "failed"]
     """Kept without a hint or with one; no candidate was good enough; or the sampler failed, which is tried again."""
+    read: tuple[str, ...] = ()
+    """Ids of the reviews that its writer was told of; of older decisions it is not known."""
     annotation: ReasonAnnotation | None = None
     """The reason, and what its writer was told; None unless one was kept."""
     candidates: int = 0

@@ -103,7 +103,7 @@ def annotate_summaries(
         if annotation is None:
             return None
         made = annotation.model_dump_json() if annotation.likes or annotation.dislikes else ""
-        body = store.keep_answer(key, KIND, made, review.user_id, review.item_id)
+        body = store.keep_answer(key, KIND, made, review.user_id, review.item_id, made_of=[review.review_id])
         if body:
             store.keep_summaries({review.review_id: SummaryAnnotation.model_validate_json(body)}, teacher.name)
         return body

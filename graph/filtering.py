@@ -194,6 +194,7 @@ def _decision(
             "user_id": pair.user_id,
             "item_id": pair.item_id,
             "outcome": outcome,
+            "read": sides.read_of(known.history),
             "annotation": _annotation(case, known, kept) if kept else None,
             "candidates": candidates,
             "leaked": leaked,

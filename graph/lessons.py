@@ -147,7 +147,8 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
         pair, key = wanted
         answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
         text = answer.reason.text if answer.reason else ""
-        services.store.keep_answer(key, "pair reason", text, pair.user_id, pair.item_id)
+        read = (pair.review_id, *(each.id for each in answer.evidence))
+        services.store.keep_answer(key, "pair reason", text, pair.user_id, pair.item_id, made_of=read)
 
     if missing:
         told(0, len(missing))

@@ -188,7 +188,9 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         written = plans.whole(answer.text) if free and answer.finish == "length" else answer.text
         whole = free or answer.finish == "stop"
         if whole and not state.get("supposed"):  # what the model's context cut off may come out whole another time
-            written = services.store.keep_answer(key, "reason", written, known.user_id, known.item_id)
+            written = services.store.keep_answer(
+                key, "reason", written, known.user_id, known.item_id, made_of=sides.read_of(known)
+            )
     else:
         tell(written)
     return {
@@ -284,7 +286,12 @@ def heard(services: Services, text: str | None, known: Dossier, *, keep: bool = 
         if not keep:
             return answered
         kept = services.store.keep_answer(
-            key, "readout", answered.model_dump_json(), known.history.user_id, known.history.item_id
+            key,
+            "readout",
+            answered.model_dump_json(),
+            known.history.user_id,
+            known.history.item_id,
+            made_of=sides.read_of(known.history),
         )
     return Heard.model_validate_json(kept)
 

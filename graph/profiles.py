@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pydantic import Field
+
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.services import Services
@@ -11,6 +13,13 @@ from whylike.graph.state import Event
 from whylike.memory.history import history
 from whylike.memory.store import Store
 from whylike.records import History, Profile, Review, ReviewSummary, Side
+
+
+class Shown(Profile):
+    """The document that `whylike profile show --json` prints."""
+
+    stored: dict[str, int] | None = Field(description="How much is stored about a user in all, by what it is")
+
 
 NOBODY = ""
 """The other side of the pair: no user and no item has this id, so that no review is left out for its sake."""

@@ -17,6 +17,7 @@ from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import digest
 from whylike.agents.summarizer import Summarizer
+from whylike.graph.forgetting import finish
 from whylike.graph.lately import Lately
 from whylike.memory.embeddings import Embedder
 from whylike.memory.index import Index, Progress
@@ -60,6 +61,7 @@ class Services:
         """
         with ExitStack() as stack:
             store = stack.enter_context(Store.open(settings))
+            finish(settings, store)
             embedder = Embedder()
             index = stack.enter_context(Index.open(settings, store, embedder, told))
             registry = Registry(settings, store)

@@ -37,6 +37,11 @@ def recalled(services: Services, user_id: str, item_id: str, before: int) -> His
     return history(services.store, user_id, item_id, before, settings.history, item_profile=settings.item_profile)
 
 
+def read_of(known: History) -> tuple[str, ...]:
+    """The ids of the reviews that are known of a pair: what is made of them is not kept once one has been forgotten."""
+    return tuple(review.review_id for review in (*known.user_reviews, *known.item_reviews))
+
+
 def profiles_of(state: PairState) -> dict[Side, Profile]:
     """The imported profiles that stand in for reviews in this query."""
     return {Side(side): Profile.model_validate(profile) for side, profile in state["imported"].items()}
@@ -177,13 +182,13 @@ def profile_of(
         made = summarizer.profile(side, subject_id, reviews, summaries, ratings)
         user_id = known.user_id if known.item_profile is ItemProfile.NEIGHBOURS else None
         return Profile.model_validate_json(
-            store.keep_answer(key, "profile", made.model_dump_json(), user_id, subject_id)
+            store.keep_answer(key, "profile", made.model_dump_json(), user_id, subject_id, made_of=read_of(known))
         )
     found = store.profile(side, subject_id, summarizer.mark, source)
     if found is None:
         found = summarizer.profile(side, subject_id, reviews, summaries, ratings)
         if summaries and keep:
-            store.add_profiles([found])
+            store.add_profiles([found], [summary.review_id for summary in summaries])
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, insert, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.forgotten import rest_on
 from whylike.memory.schema import teacher_annotations as table
 from whylike.records import ReasonAnnotation, ReasonDecision, SummaryAnnotation
 
@@ -56,14 +57,17 @@ class Annotations:
     def keep_summaries(self, made: Mapping[str, SummaryAnnotation], source: str) -> None:
         """Keep what a teacher wrote of reviews of the store, by their ids; what was kept of them before goes.
 
+        Of a review that has been forgotten meanwhile nothing is kept.
+
         Args:
             made: The newest of each review.
             source: The teacher's name.
         """
         with self.database.write() as connection:
             for review_id, annotation in made.items():
-                key = _hash(f"summary of {review_id}")
-                self._put(connection, key, KINDS[SummaryAnnotation], annotation.model_dump_json(), source)
+                if rest_on(connection, [], [review_id]):
+                    key, body = summary_key(review_id), annotation.model_dump_json()
+                    self._put(connection, key, KINDS[SummaryAnnotation], body, source)
 
     def annotations(self, kind: type[A]) -> list[A]:
         """All annotations of a kind, in an order that depends on nothing but what they are and what they are of."""
@@ -74,13 +78,16 @@ class Annotations:
     def decide(self, key: str, decision: ReasonDecision) -> None:
         """Keep a decision about a reason; a later one for the same key takes the earlier one's place.
 
+        One that rests on a review that has been forgotten meanwhile is not kept.
+
         Args:
             key: The hash of all that it was asked with.
             decision: What came of it.
         """
         with self.database.write() as connection:
             now = decision.model_copy(update={"decided_at": time.time_ns()})
-            self._put(connection, key, DECISION, now.model_dump_json(), decision.sampler)
+            if rest_on(connection, [decision.user_id], decision.read):
+                self._put(connection, key, DECISION, now.model_dump_json(), decision.sampler)
 
     def decisions(self) -> dict[str, ReasonDecision]:
         """All decisions about reasons by key, the oldest first."""
@@ -95,6 +102,11 @@ class Annotations:
         values = {"body": body, "source": source, "created_at": int(time.time())}
         upsert = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
         connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+
+
+def summary_key(review_id: str) -> str:
+    """What a teacher's summary of a review of the store is kept under."""
+    return _hash(f"summary of {review_id}")
 
 
 def _hash(text: str) -> str:

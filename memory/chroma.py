@@ -65,6 +65,10 @@ class Chroma(ABC):
         """A client to make the index anew with, alone, whatever state it is in."""
 
     @abstractmethod
+    def renewing(self) -> AbstractContextManager[tuple[Client, Client] | None]:
+        """The index and an empty one, alone, which takes its place; None where the files are a server's business."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the client."""
 
@@ -92,6 +96,11 @@ class Server(Chroma):
 
     writing = reading
     replacing = reading
+
+    @contextmanager
+    def renewing(self) -> Generator[None]:
+        """See `Chroma.renewing`."""
+        yield None
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -179,11 +188,30 @@ class Embedded(Chroma):
         with self._alone():
             self._drop_client()
             with self._marked():
+                shutil.rmtree(self._folder.with_name(f"{FOLDER}.new"), ignore_errors=True)
                 if self._folder.is_dir():
                     shutil.rmtree(self._folder)
                 else:
                     self._folder.unlink(missing_ok=True)
                 yield self._connect()
+
+    @contextmanager
+    def renewing(self) -> Generator[tuple[Client, Client]]:
+        """The index as it is, and an empty one that takes its place in the end; nothing of the old files stays."""
+        new = self._folder.with_name(f"{FOLDER}.new")
+        with self._alone():
+            old = self._current()
+            with self._marked():
+                shutil.rmtree(new, ignore_errors=True)  # of a renewal that was killed
+                made = _client(new)
+                try:
+                    yield old, made
+                finally:
+                    made.close()
+                _blank(new)
+                self._drop_client()
+                shutil.rmtree(self._folder)
+                new.rename(self._folder)
 
     @contextmanager
     def _alone(self) -> Generator[None]:
@@ -215,6 +243,7 @@ class Embedded(Chroma):
 
     def _finish(self, token: str) -> None:
         """Mark the write as finished."""
+        _blank(self._folder)
         self._mark.write_text(token)
         self._seen = token
 
@@ -231,18 +260,45 @@ class Embedded(Chroma):
 
     def _connect(self) -> Client:
         """Open the client."""
-        try:
-            client = chromadb.PersistentClient(self._folder, settings=ChromaSettings(anonymized_telemetry=False))
-        except (ChromaError, ValueError) as error:
-            # Chroma keeps what failed to open, and would give it to whoever opens the path next.
-            SharedSystemClient._identifier_to_system.pop(str(self._folder), None)
-            raise Damaged(str(error)) from error
-        assert isinstance(client, Client)
-        self._client = client
-        return client
+        self._client = _client(self._folder)
+        return self._client
 
     def _drop_client(self) -> None:
         """Close the client."""
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def discard(store: Path) -> None:
+    """Remove the index in a store's folder that has none, or whose index is on a server: it would be made anew."""
+    with lock(store / "chroma.lock"):
+        for folder in (FOLDER, f"{FOLDER}.new"):
+            shutil.rmtree(store / folder, ignore_errors=True)
+
+
+def _blank(folder: Path) -> None:
+    """Overwrite the files of vectors that have none yet.
+
+    Chroma writes them before it has any, for a hundred to come, as the process's memory happens to be there: with
+    whatever the process has read before.
+    """
+    for header in folder.glob("*/header.bin"):
+        if (header.parent / "index_metadata.pickle").exists():  # then it has written vectors, and nothing else
+            continue
+        for name in ("data_level0.bin", "length.bin"):
+            path = header.parent / name
+            if path.exists() and any(held := path.read_bytes()):
+                path.write_bytes(bytes(len(held)))
+
+
+def _client(folder: Path) -> Client:
+    """Open a client."""
+    try:
+        client = chromadb.PersistentClient(folder, settings=ChromaSettings(anonymized_telemetry=False))
+    except (ChromaError, ValueError) as error:
+        # Chroma keeps what failed to open, and would give it to whoever opens the path next.
+        SharedSystemClient._identifier_to_system.pop(str(folder), None)
+        raise Damaged(str(error)) from error
+    assert isinstance(client, Client)
+    return client

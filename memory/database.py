@@ -116,6 +116,27 @@ class Database:
         with self._reported(), self._writer.begin() as connection:
             yield connection
 
+    def purge(self) -> None:
+        """Leave nothing in SQLite's files of what was ever deleted: they are written anew, and the log is emptied.
+
+        What a PostgreSQL server keeps of deleted rows, and until when, is its own business (VACUUM, its log, backups).
+
+        Raises:
+            StoreError: There is no room to write them, or another process reads for so long that it cannot end.
+        """
+        if self.dialect != "sqlite":
+            return
+        with self._reported(), self._writer.connect() as connection:
+            # Not through SQLAlchemy, which would begin a transaction.
+            cursor = connection.connection.cursor()
+            cursor.execute("VACUUM")
+            busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                f"another process has been reading the store {self.name} for {BUSY_SECONDS} seconds, so what was "
+                "deleted is still in its log; end that process and run the same command again"
+            )
+
     @contextmanager
     def exclusive(self, purpose: str) -> Generator[None]:
         """Keep out every other process (and thread) that asks for the same purpose; a killed holder lets go.

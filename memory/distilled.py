@@ -13,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy import bindparam, delete, insert, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.forgotten import forgotten_among, gone_among, rest_on
 from whylike.memory.notice import notify
 from whylike.memory.reviewed import add_missing
 from whylike.memory.schema import Collection, answers, profiles, record, records, review_summaries, row
@@ -30,6 +31,8 @@ class Distilled:
     def add_summaries(self, new: Iterable[ReviewSummary]) -> None:
         """Add review summaries; the same adapter's later summary of a review replaces the earlier.
 
+        One of a review that has been forgotten meanwhile is left out.
+
         Raises:
             StoreError: A summary's review is not in the store; none is added.
         """
@@ -40,6 +43,8 @@ class Distilled:
         lists = {name: upsert.excluded[name] for name in ("likes", "dislikes", "preferences", "praise", "blame")}
         replace = upsert.on_conflict_do_update(index_elements=["review_id", "adapter_version"], set_=lists)
         with self.database.write() as connection:
+            gone = gone_among(connection, {review_id for review_id, _ in latest})
+            latest = {key: each for key, each in latest.items() if key[0] not in gone}
             for chunk in chunks({review_id for review_id, _ in latest}):
                 query = select(review_summaries).where(review_summaries.c.review_id.in_(chunk))
                 _drop_known(latest, records(ReviewSummary, connection.execute(query).mappings()))
@@ -67,11 +72,17 @@ class Distilled:
                 found.update(connection.execute(query).scalars())
         return found
 
-    def add_profiles(self, new: Iterable[Profile]) -> None:
+    def add_profiles(self, new: Iterable[Profile], made_of: Iterable[str] = ()) -> None:
         """Add profiles, with their users and items where these are missing.
+
+        Those of users who were forgotten are left out, and all if one of the reviews that they were made of has gone.
 
         One whose side, subject, adapter version and source are there already replaces that and counts as the latest,
         but one that differs in nothing changes nothing.
+
+        Args:
+            new: The profiles.
+            made_of: Ids of the reviews.
         """
         latest = {(each.side, each.subject_id, each.adapter_version, each.source): each for each in new}
         if not latest:
@@ -79,6 +90,10 @@ class Distilled:
         key = ("side", "subject_id", "adapter_version", "source")
         outdated = delete(profiles).where(*(profiles.c[name] == bindparam(f"old_{name}") for name in key))
         with self.database.write() as connection:
+            if not rest_on(connection, [], made_of):
+                return
+            away = forgotten_among(connection, (subject for side, subject, *_ in latest if side is Side.USER))
+            latest = {key: each for key, each in latest.items() if key[0] is Side.ITEM or key[1] not in away}
             for chunk in chunks({subject_id for _, subject_id, *_ in latest}):
                 query = select(profiles).where(profiles.c.subject_id.in_(chunk))
                 _drop_known(latest, records(Profile, connection.execute(query).mappings()))
@@ -105,6 +120,14 @@ class Distilled:
             found = connection.execute(query.order_by(profiles.c.profile_id.desc()).limit(1)).mappings().first()
         return record(Profile, found) if found else None
 
+    def profiles_of(self, side: Side, subject_id: str | None = None) -> list[Profile]:
+        """All profiles of this subject, or of all on this side, the oldest first."""
+        query = select(profiles).where(profiles.c.side == side).order_by(profiles.c.profile_id)
+        if subject_id is not None:
+            query = query.where(profiles.c.subject_id == subject_id)
+        with self.database.read() as connection:
+            return records(Profile, connection.execute(query).mappings())
+
     def forget_profiles(self, side: Side, subject_id: str) -> int:
         """Remove all profiles of this subject and all kept answers about it; its reviews stay.
 
@@ -126,15 +149,32 @@ class Distilled:
             return connection.execute(select(answers.c.body).where(answers.c.key == key)).scalar_one_or_none()
 
     def keep_answer(
-        self, key: str, kind: str, body: str, user_id: str | None = None, item_id: str | None = None
+        self,
+        key: str,
+        kind: str,
+        body: str,
+        user_id: str | None = None,
+        item_id: str | None = None,
+        *,
+        made_of: Iterable[str] = (),
     ) -> str:
         """Keep the result of an expensive step; of two results for one key the first stays, so that all agree on it.
+
+        Args:
+            key: The hash of all that it was made from.
+            kind: Which step.
+            body: The result.
+            user_id: Whom it is about; of a user who has been forgotten meanwhile nothing is kept.
+            item_id: What it is about.
+            made_of: Ids of the reviews that it rests on; if one of them has gone meanwhile it is not kept.
 
         Returns:
             The result that stays.
         """
         values = {"key": key, "kind": kind, "user_id": user_id, "item_id": item_id, "body": body}
         with self.database.write() as connection:
+            if not rest_on(connection, [user_id], made_of):
+                return body
             connection.execute(
                 self.database.insert(answers).values(created_at=int(time.time()), **values).on_conflict_do_nothing()
             )

@@ -32,6 +32,9 @@ from whylike.settings import Settings
 BATCH = 256
 """Changes that are carried over at once: a second or two of embedding, for which other processes' syncs wait."""
 
+MOVED = 1000
+"""Vectors that are moved at once."""
+
 Progress = Callable[[int, int], None]
 """Told after each batch how many changes are carried over, and how many there are."""
 
@@ -131,6 +134,45 @@ class Index:
         with self._store.database.exclusive("index"):
             self._replace()
         return self._drain(progress, tuple(Collection))
+
+    def renew(self, progress: Progress | None = None) -> None:
+        """Move what is found to new files, so that the old ones go with all that was ever taken out.
+
+        Chroma only marks a vector as gone, and keeps the text in its log and its search tables. A server's files are
+        its own business.
+
+        Args:
+            progress: Told how many vectors are moved, and how many there are.
+        """
+        self.sync()
+        try:
+            with self._store.database.exclusive("index"):
+                self._move(progress)
+        except Damaged:
+            self.rebuild(progress)
+
+    def _move(self, progress: Progress | None) -> None:
+        identity = {}
+        with self._chroma.renewing() as clients:
+            if clients is None:
+                return
+            handles = self._collections(clients[0])
+            total, done = sum(each.count() for each in handles.values()), 0
+            for collection, old in handles.items():
+                new = self._make(clients[1], collection)
+                identity[collection.value] = str(new.id)
+                for start in range(0, old.count(), MOVED):
+                    held = old.get(limit=MOVED, offset=start, include=["embeddings", "documents", "metadatas"])
+                    new.add(
+                        ids=held["ids"],
+                        embeddings=np.asarray(held["embeddings"], dtype=np.float32),
+                        documents=held["documents"],
+                        metadatas=held["metadatas"],
+                    )
+                    done += len(held["ids"])
+                    if progress is not None:
+                        progress(done, total)
+        self._outbox.moved(identity)
 
     def count(self) -> int:
         """How many vectors the index holds."""
@@ -261,7 +303,8 @@ class Index:
     def _carry(self, changes: Sequence[Change]) -> None:
         """Carry changes over: the newest state of each into Chroma, and then out of the outbox."""
         documents = self._outbox.documents(changes)
-        vectors = self._embedder.embed([document.text for document in documents])
+        there = [n for n, document in enumerate(documents) if document.text]
+        vectors = dict(zip(there, self._embedder.embed([documents[n].text for n in there]), strict=True))
         with self._chroma.writing() as client:
             for collection, handle in self._collections(client).items():
                 mine = [n for n, document in enumerate(documents) if document.collection is collection]
@@ -270,7 +313,7 @@ class Index:
                 if new:
                     handle.upsert(
                         ids=[_key(documents[n]) for n in new],
-                        embeddings=vectors[new],
+                        embeddings=np.stack([vectors[n] for n in new]),
                         documents=[documents[n].text for n in new],
                         metadatas=[documents[n].metadata for n in new],
                     )
@@ -296,13 +339,16 @@ class Index:
                     name = self._name(collection)
                     with suppress(NotFoundError):
                         client.delete_collection(name)
-                    made = client.create_collection(
-                        name, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
-                    )
-                    identity[collection.value] = str(made.id)
+                    identity[collection.value] = str(self._make(client, collection).id)
                 self._outbox.refill(identity)
         except Damaged as damage:
             raise self._hopeless(damage) from damage
+
+    def _make(self, client: Client, collection: Collection) -> chromadb.Collection:
+        """An empty collection."""
+        return client.create_collection(
+            self._name(collection), embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+        )
 
     def _collections(self, client: Client) -> Collections:
         """The index's collections, if they are those that were made for this store."""

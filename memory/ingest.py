@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from whylike.errors import InputError, UsageError
+from whylike.memory.forgotten import turned_away
 from whylike.memory.importers import (
     AUTO,
     FORMATS,
@@ -215,7 +216,7 @@ class _File:
         """Read all of it."""
         path = self._recognised.path
         count = self._count
-        with Source(path) as source, Rejects(self._store.folder, path) as rejects:
+        with Source(path) as source, Rejects(self._store, path) as rejects:
             batch: list[_Row] = []
             characters = told = 0
 
@@ -229,7 +230,7 @@ class _File:
             for line, raw, outcome in read_rows(self._recognised, source, self._levels):
                 row = _Row(line, raw[:_RAW], () if isinstance(outcome, Reject) else outcome)
                 if isinstance(outcome, Reject):
-                    self._reject(outcome, rejects)
+                    self._reject(outcome, rejects, raw)
                 batch.append(row)
                 count["rows"] += 1
                 characters += sum(map(_length, row.parsed))
@@ -246,10 +247,10 @@ class _File:
             file=path, format=self._recognised.format.name, seen=str(self._recognised), rejects=rejects.kept, **count
         )
 
-    def _reject(self, reject: Reject, rejects: Rejects) -> None:
+    def _reject(self, reject: Reject, rejects: Rejects, whole: bytes | str = "") -> None:
         if self._strict:
             raise InputError(f"{self._recognised.path}, line {reject.line}: {reject.reason}")
-        rejects.add(reject)
+        rejects.add(reject, whole)
         self._count["off_scale"] += reject.off_scale
 
     def _write(self, batch: list[_Row], rejects: Rejects) -> None:
@@ -273,6 +274,7 @@ class _File:
                     self._count["profiles"] += 1
                 else:
                     pairs.append(parsed)
+                    rows[id(parsed)] = row
         taken = 0
 
         def reject(review: Review, there: Review) -> None:
@@ -281,10 +283,14 @@ class _File:
             row = rows[id(review)]
             self._reject(Reject(row.line, _whose(there), raw_text(row.raw)), rejects)
 
+        def leave_out(parsed: Review | RatedPair, when: int) -> None:
+            self._count["reviews" if isinstance(parsed, Review) else "pairs"] -= 1
+            self._reject(Reject(rows[id(parsed)].line, turned_away(when), ""), rejects)
+
         self._store.add_items(items.values())
         scale = self._levels.scale
-        self._count["reviews_added"] += self._store.add_reviews(reviews, scale=scale, taken=reject)
-        self._count["pairs_added"] += self._store.add_rated_pairs(pairs, scale=scale)
+        self._count["reviews_added"] += self._store.add_reviews(reviews, scale=scale, taken=reject, left_out=leave_out)
+        self._count["pairs_added"] += self._store.add_rated_pairs(pairs, scale=scale, left_out=leave_out)
         # After the pairs, because averages are on the scale that these settle.
         self._store.add_profiles(profiles.values())
         self._count.update(reviews=len(reviews) - taken, pairs=len(pairs))
@@ -293,9 +299,9 @@ class _File:
 def _whose(there: Review) -> str:
     """Why the id of a review cannot be taken again."""
     return (
-        f"review_id {shown(there.review_id)} belongs to another review, which user {shown(there.user_id)} wrote about "
-        f"item {shown(there.item_id)} on {datetime.fromtimestamp(there.timestamp, UTC):%Y-%m-%d}; give each review "
-        "an id of its own, for example with the name of its file before it, or leave the column out"
+        f"review_id {shown(there.review_id)} belongs to another review, of item {shown(there.item_id)} on "
+        f"{datetime.fromtimestamp(there.timestamp, UTC):%Y-%m-%d}; give each review an id of its own, for example with "
+        "the name of its file before it, or leave the column out"
     )
 
 

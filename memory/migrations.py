@@ -162,6 +162,24 @@ CREATE INDEX conversations_of_user ON conversations (user_id)
 """
 
 
+FORGETTING_TABLES = """
+CREATE TABLE forgotten (
+  mark TEXT NOT NULL PRIMARY KEY,
+  forgotten_at BIGINT NOT NULL,
+  user_id TEXT,
+  finished INTEGER NOT NULL,
+  readmitted INTEGER NOT NULL
+);
+CREATE TABLE learned_from (
+  version TEXT NOT NULL,
+  mark TEXT NOT NULL,
+  learned_at BIGINT NOT NULL,
+  PRIMARY KEY (version, mark)
+);
+CREATE INDEX learned_from_user ON learned_from (mark)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -193,6 +211,11 @@ def conversation_tables(connection: Connection) -> None:
     _create(connection, CONVERSATION_TABLES)
 
 
+def forgetting_tables(connection: Connection) -> None:
+    """Who has been forgotten, and whose data each adapter learned from."""
+    _create(connection, FORGETTING_TABLES)
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -206,6 +229,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     annotation_tables,
     quotes_of_summaries,
     conversation_tables,
+    forgetting_tables,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, literal, select
 from whylike.memory.database import Database, chunks
 from whylike.memory.schema import (
     ANSWERED_FROM,
+    INDEX,
     Collection,
     items,
     meta,
@@ -27,9 +28,6 @@ from whylike.records import Item, Profile, ReviewSummary
 
 _STORE = "store"
 """Name of the store's own id in the table of single values."""
-
-_INDEX = "index"
-"""Name of the index's identity there."""
 
 _DESCRIBED = (items.c.title != "") | (items.c.description != "")
 """Items of which something is known beside what reviews say."""
@@ -75,13 +73,11 @@ class Outbox:
     def identity(self) -> dict[str, str] | None:
         """Chroma's id of each collection of the index that was last made for this store, if any was."""
         with self._database.read() as connection:
-            text = _value(connection, _INDEX)
+            text = _value(connection, INDEX)
         return None if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
 
     def refill(self, identity: Mapping[str, str]) -> None:
         """Note that an empty index has been made, which has to follow everything."""
-        row = {"name": _INDEX, "value": json.dumps(dict(identity))}
-        upsert = self._database.insert(meta).values(row)
         columns = ["collection", "subject", "variant"]
         summaries = (
             literal(Collection.SUMMARIES.value),
@@ -91,11 +87,21 @@ class Outbox:
         subjects = literal(Collection.PROFILES.value), profiles.c.subject_id, profiles.c.side
         described = literal(Collection.ITEMS.value), items.c.item_id, literal("")
         with self._database.write() as connection:
-            connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"value": row["value"]}))
+            self._identify(connection, identity)
             connection.execute(delete(outbox))
             connection.execute(insert(outbox).from_select(columns, select(*summaries)))
             connection.execute(insert(outbox).from_select(columns, select(*subjects).distinct()))
             connection.execute(insert(outbox).from_select(columns, select(*described).where(_DESCRIBED)))
+
+    def moved(self, identity: Mapping[str, str]) -> None:
+        """Note that other collections have taken the place of the index's, with all that was in them."""
+        with self._database.write() as connection:
+            self._identify(connection, identity)
+
+    def _identify(self, connection: Connection, identity: Mapping[str, str]) -> None:
+        value = json.dumps(dict(identity))
+        upsert = self._database.insert(meta).values(name=INDEX, value=value)
+        connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
     def take(self, limit: int, kinds: Kinds = ANSWERED_FROM) -> list[Change]:
         """The oldest changes of these kinds, which stay in the outbox until they are done."""

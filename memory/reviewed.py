@@ -9,7 +9,9 @@ from operator import itemgetter
 from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, literal, select
 
 from whylike.memory.database import Database, chunks
+from whylike.memory.forgotten import admitted
 from whylike.memory.notice import notify
+from whylike.memory.quoting import same_text
 from whylike.memory.scales import settle
 from whylike.memory.schema import (
     NEWEST,
@@ -64,6 +66,7 @@ class Reviewed:
         *,
         scale: RatingScale | None = None,
         taken: Callable[[Review, Review], None] | None = None,
+        left_out: Callable[[Review, int], None] | None = None,
     ) -> int:
         """Add reviews, with their users and items where these are missing; a review whose id is there is left as it is.
 
@@ -71,21 +74,23 @@ class Reviewed:
             new: The reviews.
             scale: What they are rated on, which the first of all ratings settles for the store.
             taken: Told of each review whose id belongs to a different one, and of that one. What it raises undoes all.
+            left_out: Told of each review whose user asked to be forgotten, and when; such reviews are not added.
 
         Returns:
             How many were new.
 
         Raises:
-            UsageError: The store has ratings on another scale.
+            UsageError: The store has ratings on another scale, or a user asked to be forgotten and nobody is told.
         """
+        given = list(new)
+        if not given:
+            return 0
         firsts: dict[str, Review] = {}
         again: list[Review] = []
-        for review in new:
-            if firsts.setdefault(review.review_id, review) is not review:
-                again.append(review)
-        if not firsts:
-            return 0
         with self.database.write() as connection:
+            for review in admitted(connection, given, left_out):
+                if firsts.setdefault(review.review_id, review) is not review:
+                    again.append(review)
             if scale is not None:
                 settle(self.database, connection, scale)
             known = _known(connection, firsts, whole=taken is not None)
@@ -100,31 +105,40 @@ class Reviewed:
                 _tell_taken(firsts, again, known, taken)
         return len(added)
 
-    def add_rated_pairs(self, new: Iterable[RatedPair], *, scale: RatingScale | None = None) -> int:
+    def add_rated_pairs(
+        self,
+        new: Iterable[RatedPair],
+        *,
+        scale: RatingScale | None = None,
+        left_out: Callable[[RatedPair, int], None] | None = None,
+    ) -> int:
         """Add ratings to evaluate against, with their users and items where these are missing; known pairs stay.
 
         Args:
             new: The ratings.
             scale: What they are on, which the first of all ratings settles for the store.
+            left_out: As of `add_reviews`.
 
         Returns:
             How many were new.
 
         Raises:
-            UsageError: The store has ratings on another scale.
+            UsageError: The store has ratings on another scale, or a user asked to be forgotten and nobody is told.
         """
-        rows = [row(pair) for pair in new]
-        if not rows:
+        given = list(new)
+        if not given:
             return 0
         total = select(func.count()).select_from(rated_pairs)
         with self.database.write() as connection:
             if scale is not None:
                 settle(self.database, connection, scale)
+            rows = [row(pair) for pair in admitted(connection, given, left_out)]
             add_missing(
                 self.database, connection, (each["user_id"] for each in rows), (each["item_id"] for each in rows)
             )
             before = connection.execute(total).scalar_one()
-            connection.execute(self.database.insert(rated_pairs).on_conflict_do_nothing(), rows)
+            if rows:
+                connection.execute(self.database.insert(rated_pairs).on_conflict_do_nothing(), rows)
             return connection.execute(total).scalar_one() - before
 
     def rated_pairs(self, source: str | None = None) -> list[RatedPair]:
@@ -174,6 +188,18 @@ class Reviewed:
         query = select(reviews).where(reviews.c.user_id == user_id).order_by(*NEWEST).limit(limit)
         with self.database.read() as connection:
             return records(Review, connection.execute(query).mappings())
+
+    def authors(self, texts: Iterable[str]) -> dict[str, set[str]]:
+        """Who wrote each of the texts, as far as it is one of the store's reviews, by `same_text`."""
+        wanted = set(map(same_text, texts))
+        found: dict[str, set[str]] = defaultdict(set)
+        if wanted:
+            query = select(reviews.c.user_id, reviews.c.text).execution_options(yield_per=1000)
+            with self.database.read() as connection:
+                for user_id, text in connection.execute(query):
+                    if (same := same_text(text)) in wanted:
+                        found[same].add(user_id)
+        return found
 
     def mean_rating(self, before: int) -> Rated:
         """Count and mean of all ratings strictly earlier than `before` (seconds since 1970)."""

@@ -171,6 +171,9 @@ rating_totals = Table(
 
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
+INDEX = "index"
+"""Name of the index's identity in the table of single values; there is none while no index was made."""
+
 outbox = Table(
     "outbox",
     metadata,
@@ -233,6 +236,25 @@ teacher_annotations = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 Index("teacher_annotations_of_kind", teacher_annotations.c.kind, teacher_annotations.c.annotation_id)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("mark", Text, primary_key=True),
+    Column("forgotten_at", BigInteger, nullable=False),
+    Column("user_id", Text),
+    Column("finished", Integer, nullable=False),
+    Column("readmitted", Integer, nullable=False),
+)
+
+learned_from = Table(
+    "learned_from",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("mark", Text, primary_key=True),
+    Column("learned_at", BigInteger, nullable=False),
+)
+Index("learned_from_user", learned_from.c.mark)
 
 
 class Collection(StrEnum):

@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import Connection, func, insert, select
 
 from whylike.memory.database import Database
+from whylike.memory.forgotten import adopt
 from whylike.memory.schema import adapter_versions, meta, promotions, records
 from whylike.records import AdapterCard, Expert, Promotion
 
@@ -24,8 +25,13 @@ class Taught:
 
     database: Database
 
-    def add_adapter(self, card: AdapterCard) -> None:
-        """Add an adapter version; of two cards for one version the first stays."""
+    def add_adapter(self, card: AdapterCard, run: str | None = None) -> None:
+        """Add an adapter version; of two cards for one version the first stays.
+
+        Args:
+            card: Its card.
+            run: The training that made it (`note_learning`): what that and its ancestors saw it has seen.
+        """
         values = {"version": card.version, "expert": card.expert.value, "card": card.model_dump_json()}
         with self.database.write() as connection:
             connection.execute(
@@ -33,6 +39,9 @@ class Taught:
                 .values(added_at=int(time.time()), **values)
                 .on_conflict_do_nothing()
             )
+            if run is not None:
+                ancestors = [*(each.version for each in card.ancestors), *filter(None, [card.parent])]
+                adopt(self.database, connection, run, card.version, ancestors)
 
     def adapter(self, version: str) -> AdapterCard | None:
         """The card of an adapter version."""

@@ -283,7 +283,11 @@ def test_profile_show(run: Any) -> None:
     assert "- slow\n" in shown
     assert "- [red]A title\n" in shown
     assert "dislikes: nothing stands out" in shown
-    assert Profile.model_validate_json(run("profile", "show", "--user", "ann", "--json").stdout) == profile
+    assert "Stored about this user: profiles 1, reviews 1; `whylike profile forget` removes it all.\n" in shown
+    document = json.loads(run("profile", "show", "--user", "ann", "--json").stdout)
+    stored = document.pop("stored")
+    assert {name: count for name, count in stored.items() if count} == {"profiles": 1, "reviews": 1}
+    assert Profile.model_validate(document) == profile
     near = run("profile", "show", "--user", "anne")
     assert near.exit_code == 2
     assert "'ann'" in near.stderr
@@ -299,7 +303,9 @@ def test_profile_show_makes_the_profile_that_is_not_there_yet(
     for side, subject in ((Side.USER, "u1"), (Side.ITEM, "i2")):
         result = run("profile", "show", f"--{side}", subject, "--json")
         assert result.exit_code == 0, result.output
-        profile = Profile.model_validate_json(result.stdout)
+        document = json.loads(result.stdout)
+        assert (document.pop("stored") is None) is (side is Side.ITEM)
+        profile = Profile.model_validate(document)
         assert (profile.side, profile.subject_id) == (side, subject)
         assert profile.as_of is not None
         with Store.open(load()) as store:

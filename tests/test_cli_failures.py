@@ -32,6 +32,8 @@ ROOT = Path(whylike.cli.__file__).parent
         ["profile", "show"],
         ["profile", "show", "--user", "ann", "--item", "i1"],
         ["profile", "show", "--user", "nobody"],
+        ["profile", "forget", "--user", "nobody", "--yes"],
+        ["profile", "readmit", "--user", "nobody"],
         ["review", "add", "--user", "ann", "--item", "i1", "--rating", "7", "--text", "Good."],
         ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "  "],
         ["review", "add", "--user", "ann", "--item", "i1", "--rating", "4", "--text", "Good.", "--at", "3 o'clock"],

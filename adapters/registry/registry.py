@@ -54,6 +54,8 @@ class Listing(Record):
 class Details(Entry):
     """The document that `whylike adapters show --json` prints."""
 
+    saw_forgotten: int = Field(description="Users that it learned from who have since been forgotten")
+
     promotions: list[Promotion] = Field(description="Those that made it live or took its place, oldest first")
 
 
@@ -75,7 +77,7 @@ class Registry:
         self._shipped_folder = SHIPPED if shipped is None else shipped
         self.folder = store.folder / "adapters"
 
-    def add(self, source: Path, provenance: Provenance) -> str:
+    def add(self, source: Path, provenance: Provenance, run: str | None = None) -> str:
         """Take an adapter into the registry; the same content again is the same version, whose card stays.
 
         A kill at any moment leaves the registry as it was, or the version in it.
@@ -83,6 +85,7 @@ class Registry:
         Args:
             source: The folder as PEFT wrote it, or as another registry keeps it.
             provenance: How it came to be; where it is a card, the content has to be what the card says.
+            run: The training that made it, if it was made from this store (`Store.note_learning`).
 
         Returns:
             Its version.
@@ -119,7 +122,7 @@ class Registry:
                 base_model=_name(self.settings.model),
                 rank=highest_rank(config),
             )
-            self._keep(partial, self._settled(card, source))
+            self._keep(partial, self._settled(card, source), run)
         return card.version
 
     def card(self, version: str) -> AdapterCard:
@@ -182,7 +185,7 @@ class Registry:
             for before, move in zip([None, *history], history, strict=False)
             if version in {move.version, before and before.version}
         ]
-        return Details(**dict(entry), promotions=about)
+        return Details(**dict(entry), promotions=about, saw_forgotten=self._store.saw_forgotten(version))
 
     def history(self, expert: Expert | None = None) -> list[Promotion]:
         """The promotions of one expert, or of all, oldest first."""
@@ -316,7 +319,7 @@ class Registry:
             raise refusal(source, f"has another content than the {card.version} that is there", "train it once more")
         return known or card
 
-    def _keep(self, partial: Path, card: AdapterCard) -> None:
+    def _keep(self, partial: Path, card: AdapterCard, run: str | None = None) -> None:
         """Move a whole adapter to its place and note its card."""
         (partial / CARD).write_text(card.model_dump_json(indent=2), encoding="utf-8")
         for path in partial.iterdir():
@@ -327,7 +330,7 @@ class Registry:
         if not folder.exists():
             partial.rename(folder)
             _flush(self.folder)
-        self._store.add_adapter(card)
+        self._store.add_adapter(card, run)
 
     @contextmanager
     def _place(self) -> Generator[Path]:

@@ -26,13 +26,15 @@ class Example(Record):
     """Examples of one group, such as the reviews of one item, stay on one side of a split."""
     times: int = Field(default=1, ge=1)
     """How often it is learned in an epoch."""
+    users: frozenset[str] = frozenset()
+    """Whose reviews and ratings are in it, as far as it is known; no part of what it teaches."""
     scale: RatingScale | None = None
     """Whose label the answer is, where it is a rating."""
 
 
 def hash_of(examples: Sequence[Example]) -> str:
     """What examples are known by: their order counts, but no field that an example gains later and leaves as it is."""
-    return digest([example.model_dump(mode="json", exclude_defaults=True) for example in examples])
+    return digest([example.model_dump(mode="json", exclude_defaults=True, exclude={"users"}) for example in examples])
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

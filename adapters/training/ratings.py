@@ -99,7 +99,9 @@ def rating_examples(
             known, rating, scale = retold(known, told), told.rating(pair.rating), other
         else:
             rating, scale = pair.rating, store.scale
-        made.append(_example(expert, known, reason, rating, scale, group=pair.item_id))
+        made.append(
+            _example(expert, known, reason, rating, scale, group=pair.item_id, users=_users(pair.user_id, past))
+        )
     return made
 
 
@@ -127,7 +129,8 @@ def profile_example(
     told = Retelling(store.scale, other, pair.review_id)
     known = by_profiles(retold(dossier.dossier(store, past, ""), told), profiles, limit)
     heard = reason if place(pair.review_id, -1) >= PLAIN else None
-    return _example(Expert.PREDICTOR, known, heard, told.rating(pair.rating), other, group=pair.item_id)
+    users = _users(pair.user_id, past)
+    return _example(Expert.PREDICTOR, known, heard, told.rating(pair.rating), other, group=pair.item_id, users=users)
 
 
 def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]:
@@ -141,12 +144,25 @@ def imported_examples(store: Store, expert: Expert, limit: int) -> list[Example]
         profiles = imported(store, past)
         if profiles and not (past.user_reviews or past.item_reviews or store.review_of(pair.user_id, pair.item_id)):
             known = Dossier(rated(past, profiles, limit), dossier.dossier(store, past, "").titles, profiles=profiles)
-            made.append(_example(expert, known, None, pair.rating, store.scale, group=pair.user_id))
+            user = pair.user_id
+            made.append(_example(expert, known, None, pair.rating, store.scale, group=user, users=frozenset({user})))
     return made
 
 
 def _example(
-    expert: Expert, known: Dossier, reason: str | None, rating: float, scale: RatingScale, *, group: str
+    expert: Expert,
+    known: Dossier,
+    reason: str | None,
+    rating: float,
+    scale: RatingScale,
+    *,
+    group: str,
+    users: frozenset[str],
 ) -> Example:
     asked = dossier.request(expert, known, scale, reason)
-    return Example(prompt=asked.prompt, answer=dossier.label(rating, scale), group=group, scale=scale)
+    return Example(prompt=asked.prompt, answer=dossier.label(rating, scale), group=group, users=users, scale=scale)
+
+
+def _users(user_id: str, past: History) -> frozenset[str]:
+    """Whose reviews a pair's example shows; in its averages there are all that rated either side."""
+    return frozenset({user_id, *(review.user_id for review in past.item_reviews)})

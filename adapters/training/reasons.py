@@ -8,7 +8,7 @@ given, and not to add to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 from operator import itemgetter
 
@@ -53,7 +53,7 @@ def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
     return [example for annotation in annotations if (example := _example(annotation)) is not None]
 
 
-def decided_examples(decisions: Iterable[ReasonDecision]) -> list[Example]:
+def decided_examples(decisions: Iterable[ReasonDecision], authors: Mapping[str, str] | None = None) -> list[Example]:
     """What reasons teach that the reward expert let pass; those of one item form a group.
 
     Of what one writer wrote of a pair the latest decision counts, so that what another reward expert or tau let pass
@@ -61,10 +61,21 @@ def decided_examples(decisions: Iterable[ReasonDecision]) -> list[Example]:
 
     Args:
         decisions: The oldest first.
+        authors: Who wrote the reviews that their writers were told of, by id.
     """
     latest = {(each.review_id, each.sampler): each for each in decisions if each.outcome != "failed"}
-    made = ((each.item_id, _example(each.annotation)) for _, each in sorted(latest.items()) if each.annotation)
-    return [example.model_copy(update={"group": item_id}) for item_id, example in made if example]
+    made = ((each, _example(each.annotation)) for _, each in sorted(latest.items()) if each.annotation)
+    known = authors or {}
+    return [
+        example.model_copy(
+            update={
+                "group": each.item_id,
+                "users": frozenset({each.user_id, *(known[review] for review in each.read if review in known)}),
+            }
+        )
+        for each, example in made
+        if example
+    ]
 
 
 def _example(annotation: ReasonAnnotation) -> Example | None:

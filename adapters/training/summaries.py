@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from itertools import compress
 
 from whylike.adapters.training.examples import Example
 from whylike.agents import aspects
 from whylike.agents.support import standing
+from whylike.memory.quoting import same_text
 from whylike.records import Review, SummaryAnnotation
 
 TIMES = ((0.25, 6), (0.5, 2))
@@ -15,13 +16,24 @@ TIMES = ((0.25, 6), (0.5, 2))
 Bad ratings are few where people rate what they chose: without this, an adapter takes mockery for praise."""
 
 
-def summary_examples(annotations: Iterable[SummaryAnnotation]) -> list[Example]:
+def summary_examples(
+    annotations: Iterable[SummaryAnnotation], authors: Mapping[str, Set[str]] | None = None
+) -> list[Example]:
     """What a teacher's summaries teach; those of one item form a group.
 
     A teacher read the whole review and put some of it in other words. Learned are the likes and dislikes whose words
     stand in what the student is shown, so that it does not learn to add to it.
+
+    Args:
+        annotations: The summaries.
+        authors: Who wrote the reviews (`Store.authors`).
     """
-    return [example for annotation in annotations if (example := _example(annotation)) is not None]
+    made = ((each, _example(each)) for each in annotations)
+    return [
+        example.model_copy(update={"users": frozenset((authors or {}).get(same_text(each.text), ()))})
+        for each, example in made
+        if example is not None
+    ]
 
 
 def review_of(annotation: SummaryAnnotation) -> Review:

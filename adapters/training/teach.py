@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,10 +17,12 @@ from whylike.adapters.registry.identity import base_fingerprint
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.examples import Example, hash_of, place, split
 from whylike.adapters.training.reasons import decided_examples, reason_examples
+from whylike.adapters.training.runs import FOLDER, drop_spoilt, unfinished
 from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, environment, processes, train
 from whylike.agents.recipe import digest
 from whylike.errors import UsageError
+from whylike.memory.forgotten import forgotten_meanwhile
 from whylike.memory.store import Store
 from whylike.records import AdapterCard, Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
 from whylike.settings import Settings
@@ -44,10 +46,12 @@ RATERS = (Expert.PREDICTOR, Expert.REWARD)
 """Those that learn ratings, from pairs (`graph.lessons`) and not from annotations."""
 FEW = 100
 """Examples of which a training says that they are few."""
+SAW_FORGOTTEN = (
+    "%s learned from users who have since been forgotten, and what goes on from it keeps that; leave out --from to "
+    "train without"
+)
 LOOK = 1.0
 """Seconds for which a training waits for its lock: another one that begins may be looking whether it runs."""
-FOLDER = "training"
-"""Where in the store's folder runs are, each in a folder of its own, which goes when the run is done."""
 
 
 class Lesson(Record):
@@ -77,8 +81,12 @@ def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 def examples_for(expert: Expert, store: Store) -> list[Example]:
     """What the store's annotations teach the Summarizer or the Reasoner, those that are held out among them."""
     if expert is Expert.SUMMARIZER:
-        return summary_examples(store.annotations(SummaryAnnotation))
-    return [*reason_examples(store.annotations(ReasonAnnotation)), *decided_examples(store.decisions().values())]
+        written = store.annotations(SummaryAnnotation)
+        return summary_examples(written, store.authors(each.text for each in written))
+    decisions = store.decisions().values()
+    read = store.reviews({review_id for each in decisions for review_id in each.read})
+    authors = {review.review_id: review.user_id for review in read}
+    return [*reason_examples(store.annotations(ReasonAnnotation)), *decided_examples(decisions, authors)]
 
 
 def teach(
@@ -113,7 +121,8 @@ def teach(
         told: Told of progress.
 
     Raises:
-        UsageError: There are too few examples, or the same training runs already.
+        UsageError: There are too few examples, the same training runs already, or a user whose data it learns from has
+            been forgotten since the examples were made.
         EngineError: The base model cannot be loaded, or the settings ask for a GPU that is not there.
     """
     from accelerate.utils import broadcast_object_list  # noqa: PLC0415 - seconds
@@ -137,13 +146,14 @@ def teach(
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work.with_suffix(".lock"), timeout=LOOK) if group.is_main_process else nullcontext():
-            others = _unfinished(work) if group.is_main_process else []
+            others = unfinished(work) if group.is_main_process else []
             group.wait_for_everyone()  # the first has the lock now, so that all see the same
             card = _done(registry, expert, wanted, computed)
             done_before = card is not None
             if card is None:
                 if group.is_main_process:
                     _warn(len(taken), others)
+                    _note(store, work, (*taken, *validation), parent)
                 work.mkdir(exist_ok=True)
                 scale = store.scale if expert in RATERS else None
                 known = registry.scales(parent) if parent else ()
@@ -164,6 +174,7 @@ def teach(
                     if group.is_main_process:
                         shutil.rmtree(work, ignore_errors=True)
                     raise
+                _refuse_spoilt(store, work, clear=group.is_main_process)
                 rmse = {} if trained.rmse is None else {"validation_rmse": trained.rmse}
                 provenance = Provenance(
                     expert=expert,
@@ -187,7 +198,7 @@ def teach(
                         **rmse,
                     },
                 )
-                added = registry.add(trained.folder, provenance) if group.is_main_process else ""
+                added = registry.add(trained.folder, provenance, name) if group.is_main_process else ""
                 (added,) = broadcast_object_list([added])
                 card = registry.card(added)
             if group.is_main_process:  # also what was left by a run that was killed right after it had added
@@ -225,12 +236,29 @@ def going_on(recipe: Recipe, registry: Registry, expert: Expert, version: str) -
     return recipe.model_copy(update={"rank": config.r, "alpha": config.lora_alpha})
 
 
+def _note(store: Store, work: Path, examples: Sequence[Example], parent: str | None) -> None:
+    """Note before a training begins whose data it learns from; and clear away what must not go on."""
+    drop_spoilt(store)
+    store.note_learning(work.name, {user for each in examples for user in each.users})
+    if parent and store.saw_forgotten(parent):
+        log.warning(SAW_FORGOTTEN, parent)
+
+
+def _refuse_spoilt(store: Store, work: Path, *, clear: bool) -> None:
+    """End a training whose users were not all there to the end. Raises `UsageError`."""
+    if store.spoilt([work.name]):
+        if clear:
+            shutil.rmtree(work, ignore_errors=True)
+            store.drop_learning(work.name)
+        raise forgotten_meanwhile()
+
+
 def _warn(count: int, others: list[Path]) -> None:
     """Say before a training begins what may not be as its user thinks.
 
     Args:
         count: Examples.
-        others: Where trainings are that it does not go on with, the latest last (`_unfinished`).
+        others: Where trainings are that it does not go on with, the latest last (`runs.unfinished`).
     """
     if 0 < count < FEW:
         log.warning(
@@ -244,19 +272,6 @@ def _warn(count: int, others: list[Path]) -> None:
             "of the libraries; remove it where you do not want to go on with it",
             others[-1],
         )
-
-
-def _unfinished(work: Path) -> list[Path]:
-    """Where trainings of the same expert have been broken off, the latest last; none where this one goes on."""
-    if work.exists():
-        return []
-    expert = work.name.partition("-")[0]
-    kept = {}
-    for checkpoint in work.parent.glob(f"{expert}-*/checkpoints/checkpoint-*"):
-        folder = checkpoint.parents[1]
-        with suppress(Timeout, OSError), FileLock(folder.with_suffix(".lock"), timeout=0):  # or it runs, or is done
-            kept[folder] = checkpoint.stat().st_mtime
-    return sorted(kept, key=lambda folder: kept[folder])
 
 
 def _done(

@@ -219,7 +219,7 @@ def test_nothing_in_a_card_commands_the_terminal() -> None:
     moved = Promotion(
         expert=Expert.REASONER, version=HOSTILE, promoted_at=1_700_000_000, promoted_by=HOSTILE, kind="promote"
     )
-    details = Details(card=CARD, live=True, shipped=True, promotions=[moved])
+    details = Details(card=CARD, live=True, shipped=True, promotions=[moved], saw_forgotten=0)
     listing = Listing(adapters=[Entry(card=CARD, live=True, shipped=False)], live=LIVE)
     for width in (30, 100):
         for card in (details_card(details), listing_card(listing)):
@@ -228,7 +228,7 @@ def test_nothing_in_a_card_commands_the_terminal() -> None:
 
 
 def test_cards_show_what_matters() -> None:
-    out = shown(details_card(Details(card=CARD, live=True, shipped=True, promotions=[])))
+    out = shown(details_card(Details(card=CARD, live=True, shipped=True, promotions=[], saw_forgotten=0)))
     assert "(live, comes with whylike)" in out
     for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", "epochs 3", "loss 0.3333", "1:5, 0.5:5:0.5"):
         assert fact in out
@@ -241,7 +241,7 @@ def test_cards_show_what_matters() -> None:
 
 def test_a_time_that_no_calendar_knows_is_shown_as_it_is() -> None:
     odd = CARD.model_copy(update={"created_at": 10**15, "made_with": {"learned_until": 10**30}})
-    out = shown(details_card(Details(card=odd, live=True, shipped=True, promotions=[])))
+    out = shown(details_card(Details(card=odd, live=True, shipped=True, promotions=[], saw_forgotten=0)))
     assert str(10**15) in out
     assert str(10**30) in out
 

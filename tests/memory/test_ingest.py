@@ -262,7 +262,7 @@ def test_a_review_whose_id_another_has_is_rejected(store, numbered, batch):
     assert [json.loads(line) for line in report.rejects.read_text().splitlines()] == [
         {
             "line": number + 1,
-            "reason": f"review_id '{number}' belongs to another review, which user 'ann' wrote about item 'i{number}' "
+            "reason": f"review_id '{number}' belongs to another review, of item 'i{number}' "
             "on 1970-01-01; give each review an id of its own, for example with the name of its file before it, "
             "or leave the column out",
             "row": f"{number},bob,i{number},4,said by bob,{number}",

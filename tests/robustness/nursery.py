@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, create_engine, event
 
 import whylike.cli
-from whylike.graph import services
+from whylike.graph import forgetting, services
+from whylike.graph.forgetting import forget, forgotten_before
 from whylike.graph.pair import Services, explain
 from whylike.memory.chroma import FOLDER
 from whylike.memory.embeddings import Embedder
@@ -114,6 +115,13 @@ def run_explain(job: Job) -> object:
     return answer.model_dump(mode="json", exclude={"seconds"})
 
 
+def run_forget(job: Job) -> object:
+    settings = where(job)
+    with Store.open(settings) as store:
+        done = forget if store.has_user(job["user"]) else forgotten_before
+        return done(settings, store, job["user"]).model_dump(mode="json")
+
+
 def run_index(job: Job) -> object:
     """All that is in the index, by collection (without what is special to this store in its name) and id."""
     client = chromadb.PersistentClient(Path(job["store"]) / FOLDER, settings=ChromaSettings(anonymized_telemetry=False))
@@ -146,6 +154,7 @@ def run_cli(job: Job) -> object:
 RUN: dict[str, Callable[[Job], object]] = {
     "ingest": run_ingest,
     "explain": run_explain,
+    "forget": run_forget,
     "index": run_index,
     "cli": run_cli,
 }
@@ -177,7 +186,7 @@ def say(answer: object) -> None:
 
 def main() -> None:
     """Answer until standard input ends."""
-    services.Embedder = Hashed  # type: ignore[misc]
+    services.Embedder = forgetting.Embedder = Hashed  # type: ignore[misc]
     create_engine("postgresql://")  # imports the driver, which nobody may not be able to read
     assert threading.active_count() == 1  # what forks must have no other thread, whose locks the child would inherit
     say("ready")

@@ -34,7 +34,7 @@ KEPT = {
     "meta": "name, value",
 }
 """What a store holds, without the times and numbers that differ from run to run."""
-OWN = {"store", "index"}
+OWN = {"store", "index", "key of marks"}
 """Single values that are made up anew for each store."""
 
 State = dict[str, set[tuple[Any, ...]]]

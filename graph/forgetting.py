@@ -1,0 +1,141 @@
+"""Forgetting a user: everything of theirs in the store, in an order in which a crash at any moment can be made good.
+
+First it is noted who is to be forgotten: from then on the store takes in nothing of theirs. Then goes what lies in
+files and is found by the user's id (`PLACES`), then in one transaction all rows, and with them the id itself. What is
+left after that is in no row any more, but in the index's and the database's files, which are written anew. A run that
+was cut off is brought to its end by the next `whylike profile forget`, of whomever, and by the next command that
+answers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from pydantic import Field
+
+from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training.runs import drop_spoilt
+from whylike.memory import chroma, rejects
+from whylike.memory.connection import FILE
+from whylike.memory.embeddings import Embedder
+from whylike.memory.index import Index, Progress
+from whylike.memory.outbox import Outbox
+from whylike.memory.store import Store
+from whylike.records import Expert, Record, Side
+from whylike.settings import Settings
+
+
+class Seen(Record):
+    """An adapter version that learned from a user."""
+
+    version: str
+    expert: Expert
+    live: bool
+    was_live: bool = Field(description="Whether it has answered at any time")
+    retrain: str = Field(description="The command that trains one without; `whylike adapters promote` makes it live")
+
+
+class Forgetting(Record):
+    """The document that `whylike profile forget --json` prints."""
+
+    user_id: str
+    removed: dict[str, int] = Field(description="What was stored about the user, by what it is")
+    adapters: list[Seen] = Field(description="Versions whose weights learned from it, which cannot be undone")
+
+
+def forget(settings: Settings, store: Store, user_id: str, told: Progress = lambda *_: None) -> Forgetting:
+    """Remove all that is stored about a user, and refuse it from now on; doing it again brings it to its end.
+
+    Args:
+        settings: Where the index is.
+        store: Where the user is.
+        user_id: Who.
+        told: Told how many vectors of others are in the new index, and how many there are.
+
+    Raises:
+        StoreError: A file or the database refused; the same call goes on where it was.
+    """
+    removed = store.held(user_id)
+    store.begin_forgetting(user_id)
+    finish(settings, store, told)
+    return Forgetting(user_id=user_id, removed=removed, adapters=adapters_of(settings, store, user_id))
+
+
+def forgotten_before(settings: Settings, store: Store, user_id: str, told: Progress = lambda *_: None) -> Forgetting:
+    """The same of a user of whom no row is left: a forgetting that was cut off after that is brought to its end."""
+    finish(settings, store, told)
+    return Forgetting(user_id=user_id, removed={}, adapters=adapters_of(settings, store, user_id))
+
+
+def finish(settings: Settings, store: Store, told: Progress = lambda *_: None) -> None:
+    """Bring to its end whatever forgetting has begun; waits for another process that is at it."""
+    if not store.unfinished():
+        return
+    with store.database.exclusive("forgetting"):
+        begun = store.unfinished()
+        for each in begun:
+            if each.user_id is not None:
+                for erase in PLACES:
+                    erase(store, each.user_id)
+                store.erase(each.user_id)
+        if begun:
+            _purge(settings, store, told)
+            store.end_forgetting(each.mark for each in begun)
+
+
+def adapters_of(settings: Settings, store: Store, user_id: str) -> list[Seen]:
+    """The adapter versions of the store that learned from a user before they were forgotten."""
+    registry = Registry(settings, store)
+    saw = set(store.saw(user_id))
+    answered = {move.version for move in store.promotions()}
+    return [
+        Seen(
+            version=entry.card.version,
+            expert=entry.card.expert,
+            live=entry.live,
+            was_live=entry.live or entry.card.version in answered,
+            # One that goes on from an older version would keep what that has seen.
+            retrain=f"whylike train {entry.card.expert}" if entry.card.parent else entry.card.command,
+        )
+        for entry in registry.entries()
+        if entry.card.version in saw
+    ]
+
+
+def _rejects(store: Store, user_id: str) -> None:
+    """Rows that an ingest set aside."""
+    rejects.withhold(store)
+
+
+def _trainings(store: Store, user_id: str) -> None:
+    """Trainings that were broken off."""
+    drop_spoilt(store)
+
+
+def _evaluated(store: Store, user_id: str) -> None:
+    """What `whylike evaluate ratings --exp3rt` worked out of files: stores of their own, which name no user."""
+    own = {(each.likes, each.dislikes) for each in store.profiles_of(Side.USER, user_id)}
+    for file in (store.folder / "exp3rt").glob(f"*/{FILE}") if own else ():
+        with Store.open(Settings.model_construct(store=file.parent, database_url=None)) as aside:
+            theirs = any((each.likes, each.dislikes) in own for each in aside.profiles_of(Side.USER))
+        if theirs:
+            shutil.rmtree(file.parent)
+
+
+PLACES: tuple[Callable[[Store, str], None], ...] = (_rejects, _trainings, _evaluated)
+"""Where else something of a user is than in SQL and in the index.
+
+Each is called while the user's rows are still there, to be found by, perhaps several times. The threads of a
+conversation go here: those that the rows of the user name.
+"""
+
+
+def _purge(settings: Settings, store: Store, told: Progress) -> None:
+    """Have nothing left in files of what is no row any more."""
+    if settings.chroma_url or Outbox(store.database).identity() is None:
+        chroma.discard(store.folder)
+    if Outbox(store.database).identity() is not None:
+        with Index.open(settings, store, Embedder()) as index:
+            index.renew(told)
+    store.database.purge()

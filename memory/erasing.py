@@ -1,0 +1,196 @@
+"""The part of the store that takes a user out of it: what there is of them in SQL, and its removal in one transaction.
+
+Which tables hold something of a user is read off the schema: those that have a column `user_id`, and the few named
+here. What rests on the user's reviews without being theirs goes too, since it may quote them: kept answers about the
+items that they reviewed, these items' profiles, and what teachers wrote of the reviews. All of it is made anew when it
+is next asked for, without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select
+
+from whylike.memory.annotations import DECISION, KINDS, summary_key
+from whylike.memory.database import Database, chunks
+from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
+from whylike.memory.quoting import Quoting, same_text
+from whylike.memory.reviewed import DAY
+from whylike.memory.schema import (
+    INDEX,
+    Collection,
+    answers,
+    forgotten,
+    items,
+    meta,
+    metadata,
+    outbox,
+    profiles,
+    rating_totals,
+    records,
+    review_summaries,
+    reviews,
+    teacher_annotations,
+    users,
+)
+from whylike.records import ReasonAnnotation, ReasonDecision, Review, Side, SummaryAnnotation
+
+NAMES = {"review_summaries": "summaries", "answers": "kept answers"}
+"""What tables are called to the user, where it is not their own name."""
+ANNOTATIONS = "annotations"
+
+
+class Erasing:
+    """What there is of a user, and how it goes; a part of `Store`."""
+
+    database: Database
+
+    def held(self, user_id: str) -> dict[str, int]:
+        """How much is stored about a user, by what it is; what rests on their reviews but is not theirs not counted."""
+        with self.database.read() as connection:
+            found = {
+                NAMES.get(table.name, table.name.replace("_", " ")): connection.execute(
+                    select(func.count()).select_from(table).where(theirs)
+                ).scalar_one()
+                for table, theirs in reversed(list(_rows(user_id)))
+                if table is not users
+            }
+            return found | {ANNOTATIONS: len(_annotations(connection, user_id, quoting=False))}
+
+    def erase(self, user_id: str) -> None:
+        """Take out all rows of a user, and those that may quote them, in one transaction.
+
+        The index is told by the outbox. `begin_forgetting` comes before, so that nothing new arrives; when this is
+        done, the user's id is kept no more.
+        """
+        theirs = reviews.c.user_id == user_id
+        about = select(reviews.c.item_id).where(theirs)
+        with self.database.write() as connection:
+            _tell_index(connection, user_id)
+            gone = _annotations(connection, user_id, quoting=True)
+            for chunk in chunks(gone):
+                connection.execute(delete(teacher_annotations).where(teacher_annotations.c.annotation_id.in_(chunk)))
+            connection.execute(delete(answers).where(answers.c.item_id.in_(about)))
+            connection.execute(delete(profiles).where(_of_items(user_id)))
+            days = {when // DAY for when in connection.execute(select(reviews.c.timestamp).where(theirs)).scalars()}
+            for table, condition in _rows(user_id):
+                connection.execute(delete(table).where(condition))
+            for day in days:
+                _total(connection, day)
+            connection.execute(forgotten.update().where(forgotten.c.user_id == user_id).values(user_id=None))
+
+
+def tables_of_users() -> list[Table]:
+    """The tables that hold rows of users, those that others refer to last."""
+    named = (review_summaries, profiles)
+    return [
+        table
+        for table in reversed(metadata.sorted_tables)
+        if table is not forgotten and (table in named or "user_id" in table.c)
+    ]
+
+
+def _rows(user_id: str) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """Each table with rows of users, and which of its rows are this user's; in an order in which they can go."""
+    written = select(reviews.c.review_id).where(reviews.c.user_id == user_id)
+    for table in tables_of_users():
+        if table is review_summaries:
+            yield table, review_summaries.c.review_id.in_(written)
+        elif table is profiles:
+            yield table, (profiles.c.side == Side.USER) & (profiles.c.subject_id == user_id)
+        else:
+            yield table, table.c.user_id == user_id
+
+
+def _of_items(user_id: str) -> ColumnElement[bool]:
+    """The profiles of items that were drawn from reviews of which some are the user's; not those that were imported."""
+    about = select(reviews.c.item_id).where(reviews.c.user_id == user_id)
+    return (profiles.c.side == Side.ITEM) & (profiles.c.adapter_version != IMPORTED) & profiles.c.subject_id.in_(about)
+
+
+def _tell_index(connection: Connection, user_id: str) -> None:
+    """Have the index follow. Where none was ever made nobody would read these notes, and they would name the user."""
+    written = select(reviews.c.review_id).where(reviews.c.user_id == user_id)
+    mine = or_(
+        (outbox.c.collection == Collection.SUMMARIES.value) & outbox.c.subject.in_(written),
+        (outbox.c.collection == Collection.PROFILES.value) & (outbox.c.subject == user_id),
+    )
+    connection.execute(delete(outbox).where(mine))
+    if connection.execute(select(meta.c.value).where(meta.c.name == INDEX)).first() is None:
+        return
+    summaries = select(review_summaries.c.review_id, review_summaries.c.adapter_version)
+    summaries = summaries.where(review_summaries.c.review_id.in_(written))
+    subjects = select(profiles.c.subject_id, profiles.c.side).where(
+        or_((profiles.c.side == Side.USER) & (profiles.c.subject_id == user_id), _of_items(user_id))
+    )
+    changed = chain(
+        ((Collection.SUMMARIES, *row) for row in connection.execute(summaries).all()),
+        ((Collection.PROFILES, *row) for row in connection.execute(subjects.distinct()).all()),
+    )
+    rows = [{"collection": kind.value, "subject": subject, "variant": variant} for kind, subject, variant in changed]
+    if rows:
+        connection.execute(insert(outbox), rows)
+
+
+def _total(connection: Connection, day: int) -> None:
+    """Add up a day's ratings anew."""
+    within = reviews.c.timestamp.between(day * DAY, day * DAY + DAY - 1)
+    count, total = connection.execute(select(func.count(), func.sum(reviews.c.rating)).where(within)).one()
+    here = rating_totals.c.day == day
+    if count:
+        connection.execute(rating_totals.update().where(here).values(count=count, total=total))
+    else:
+        connection.execute(delete(rating_totals).where(here))
+
+
+def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list[str]:
+    """What teachers wrote of the user's reviews, by key; where it is asked for, also what quotes these."""
+    kinds = select(teacher_annotations.c.kind).distinct()
+    if not connection.execute(kinds).first():
+        return []
+    mine = records(Review, connection.execute(select(reviews).where(reviews.c.user_id == user_id)).mappings())
+    ids, about = {review.review_id for review in mine}, {review.item_id for review in mine}
+    texts = _own_texts(connection, user_id, mine)
+    keys = {summary_key(review_id) for review_id in ids}
+    found, reasons = [], {}
+    rows = select(teacher_annotations.c.annotation_id, teacher_annotations.c.kind, teacher_annotations.c.body)
+    for key, kind, body in connection.execute(rows.execution_options(yield_per=1000)):
+        if kind == KINDS[SummaryAnnotation]:
+            if key in keys or (texts and same_text(SummaryAnnotation.model_validate_json(body).text) in texts):
+                found.append(key)
+        elif kind == DECISION:
+            decision = ReasonDecision.model_validate_json(body)
+            # Of older decisions it is not known which reviews were told of.
+            read = ids & set(decision.read) if decision.read else quoting and decision.item_id in about
+            if decision.user_id == user_id or (quoting and read):
+                found.append(key)
+        elif quoting:
+            reasons[key] = ReasonAnnotation.model_validate_json(body)
+    return [*found, *_quoting(connection, user_id, mine, reasons)]
+
+
+def _own_texts(connection: Connection, user_id: str, mine: list[Review]) -> set[str]:
+    """What the user wrote, by `same_text`, and nobody else: of two who wrote “Good.” only one is forgotten."""
+    others: set[str] = set()
+    for chunk in chunks({review.text for review in mine}):
+        shared = select(reviews.c.text).where(reviews.c.text.in_(chunk), reviews.c.user_id != user_id).distinct()
+        others.update(map(same_text, connection.execute(shared).scalars()))
+    return {same_text(review.text) for review in mine} - others
+
+
+def _quoting(
+    connection: Connection, user_id: str, mine: list[Review], reasons: dict[str, ReasonAnnotation]
+) -> list[str]:
+    """The imported reasons, which name no user, that have the user's own words."""
+    if not reasons or not mine:
+        return []
+    quoting = Quoting((f"{review.title}\n{review.text}" for review in mine), reasons)
+    if quoting.suspected:
+        others = select(reviews.c.title, reviews.c.text).where(reviews.c.user_id != user_id)
+        about = select(items.c.title, items.c.description)
+        for query in (about, others):
+            for title, text in connection.execute(query.execution_options(yield_per=1000)):
+                quoting.discount(f"{title}\n{text}")
+    return quoting.found()

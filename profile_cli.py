@@ -1,0 +1,185 @@
+"""`whylike profile`: what reviews add up to, and what is stored about a user, who may have it removed."""
+
+# What is heavy is imported inside the commands, so that `whylike --help` is there at once.
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whylike.errors import NotFoundError, UsageError
+from whylike.options import PLAIN, Json, Store, Verbose, examples, identified, show
+from whylike.terminal import fail, log, messages, plain, results
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whylike.graph.forgetting import Forgetting
+
+SHOW = "whylike profile show --user ann"
+FORGET = "whylike profile forget --user ann"
+READMIT = "whylike profile readmit --user ann"
+WILL = (
+    "All of that is removed, and what was made from it: answers that may quote it, vectors, unfinished trainings. "
+    "Reviews of this user are not taken in any more, until `whylike profile readmit`. There is no way back."
+)
+
+profile_app = typer.Typer(
+    help="See what reviews add up to, and what is stored about a user.", epilog=examples(SHOW), **PLAIN
+)
+
+User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
+
+
+@profile_app.command("show", epilog=examples(SHOW, "whylike profile show --item the-thing-1982"))
+def show_(
+    user: Annotated[str | None, typer.Option(metavar="U", help="Id of a user.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="I", help="Id of an item.")] = None,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews.
+
+    Of a user it is told how much is stored in all.
+    """
+    from whylike.card import profile_card
+    from whylike.graph.profiles import Shown, named, read_for
+    from whylike.memory.connection import existing
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Side
+    from whylike.settings import load
+
+    if (user is None) == (item is None):
+        raise typer.BadParameter("give either --user or --item")
+    side = Side.USER if user is not None else Side.ITEM
+    subject = identified(f"--{side}", user or item or "")
+    log(verbose)
+    settings = existing(load({"store": store}))
+    with Truth.open(settings) as truth:
+        known = truth.item(subject) if side is Side.ITEM else None
+        if known is None and not (side is Side.USER and truth.has_user(subject)):
+            raise not_found(truth, side, subject)
+        profile = truth.latest_profile(side, subject)
+    if profile is None:
+        with Watch(messages(), "loading the model") as watch:
+            from whylike.graph.profiles import profile_now
+            from whylike.graph.services import Services
+
+            with Services.open(settings, told=watch.index) as services:
+                profile = profile_now(services, side, subject, watch.event)
+    if profile is None:
+        raise NotFoundError(
+            f"there are no reviews {'by' if side is Side.USER else 'of'} {subject!r} to make a profile from; "
+            "add some with `whylike review add` or `whylike ingest`"
+        )
+    with Truth.open(settings) as truth:
+        stored = truth.held(subject) if side is Side.USER else None
+        shown = Shown(**dict(profile), stored=stored)
+        if as_json:
+            show(shown, None)
+            return
+        said = named(truth, side, read_for(truth, profile, settings.history))
+    show(shown, profile_card(profile, known.name if known else subject, said))
+    if stored is not None:
+        _say(f"Stored about this user: {_listed(stored)}; `whylike profile forget` removes it all.")
+
+
+@profile_app.command(epilog=examples(FORGET, f"{FORGET} --yes --json"))
+def forget(
+    user: User,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Remove all that is stored about a user, after showing how much that is and asking.
+
+    Reviews, summaries, profiles, kept answers, what teachers wrote of them, vectors and rated pairs go, and so do
+    answers to others that may quote them; then the store's files are written anew, so that nothing is left in them.
+    What is kept is a mark by which the store knows the user again, and the date: from then on reviews of this user are
+    refused, until `whylike profile readmit`. Adapters that learned from them are listed: their weights cannot be made
+    to forget. Of a run that was cut off the same command does the rest.
+    """
+    from whylike.memory.connection import existing
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Side
+    from whylike.settings import load
+
+    subject = identified("--user", user)
+    log(verbose)
+    settings = existing(load({"store": store}))
+    with Truth.open(settings) as truth:
+        away, held = truth.forgotten_at(subject), truth.held(subject)
+        there = truth.has_user(subject) or any(held.values())
+        if not there and away is None:
+            raise not_found(truth, Side.USER, subject)
+        if there:
+            messages().print(plain(f"Stored about {subject}: {_listed(held)}."), WILL, sep="\n", soft_wrap=True)
+            _confirm(yes)
+        with Watch(messages(), "forgetting") as watch:
+            from whylike.graph.forgetting import forget as forget_user
+            from whylike.graph.forgetting import forgotten_before
+
+            done = forget_user if there else forgotten_before
+            found = done(settings, truth, subject, watch.index)
+    show(found, None if as_json else forgotten_card(found, away if not there else None))
+
+
+@profile_app.command(epilog=examples(READMIT))
+def readmit(user: User, store: Store = None, verbose: Verbose = 0) -> None:
+    """Let a user who was forgotten come back: new reviews are taken in again, and nothing of the old is there."""
+    from whylike.memory.connection import existing
+    from whylike.memory.store import Store as Truth
+    from whylike.settings import load
+
+    subject = identified("--user", user)
+    log(verbose)
+    with Truth.open(existing(load({"store": store}))) as truth:
+        if not truth.readmit(subject):
+            raise NotFoundError(f"no user {subject!r} was forgotten in this store; there is nobody to readmit")
+    _say(f"Reviews of {subject} are taken in again.")
+
+
+def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:
+    """What was removed of a user, and which adapters had learned from it, for people."""
+    from rich.text import Text
+
+    if before is None:
+        lines = [f"{found.user_id} is forgotten: {_listed(found.removed)} removed."]
+    else:
+        lines = [f"{found.user_id} was forgotten on {datetime.fromtimestamp(before, UTC):%Y-%m-%d}; nothing is stored."]
+    if found.adapters:
+        lines.append("Adapters learned from this user, and their weights cannot be made to forget:")
+        for each in found.adapters:
+            state = "live" if each.live else "was live" if each.was_live else "never live"
+            lines.append(f"  {each.version} ({state}): `{each.retrain}` trains one without")
+    return Text(plain("\n".join(lines), lines=True))
+
+
+def _confirm(yes: bool) -> None:
+    """Go on only where somebody says so."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("forgetting a user cannot be undone, and there is no terminal to ask at; give --yes")
+    messages().print("Forget this user? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        fail("nothing was removed")
+        raise typer.Exit(1)
+
+
+def _listed(held: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in held.items() if count) or "nothing"
+
+
+def _say(sentence: str) -> None:
+    results().print(plain(sentence), soft_wrap=True)
