@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import typer
 
-from whylike.options import Engine, Store, Verbose, examples
+from whylike.options import Engine, Store, Verbose, examples, identified
 from whylike.terminal import WIDEST, fail, log, messages, plain
 
 if TYPE_CHECKING:
@@ -54,20 +54,17 @@ def chat(
     Asks for a turn at a time; what is piped in is taken line by line. A session goes on where it was, also after a
     crash: give its name again.
     """
-    from whylike.errors import UsageError
     from whylike.graph.conversation import Conversation
+    from whylike.graph.forgetting import forget
     from whylike.graph.services import Services
     from whylike.memory.connection import existing
-    from whylike.memory.importers.values import BadRow, identifier
     from whylike.memory.schema import Collection
+    from whylike.profile_cli import forgotten_card
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
-    try:
-        who = None if user is None else identifier(user, "--user")
-    except BadRow as error:
-        raise UsageError(str(error)) from None
+    who = None if user is None else identified("--user", user)
     settings = existing(load({"store": store, "engine": engine}))
     name = session if session is not None else f"session-{uuid4().hex[:8]}"
     if who is None and session is None:
@@ -76,7 +73,12 @@ def chat(
         with Watch(messages(), "loading the model") as watch:
             services = stack.enter_context(Services.open(settings, told=watch.index))
             services.index.sync(watch.index, tuple(Collection))
-        conversation = stack.enter_context(Conversation.open(services, name, who, lambda user_id: user_id))
+
+        def forgets(user_id: str) -> str:
+            with Watch(messages(), "forgetting") as forgetting:
+                return str(forgotten_card(forget(settings, services.store, user_id, forgetting.index), None))
+
+        conversation = stack.enter_context(Conversation.open(services, name, who, forgets))
         _talk(conversation, services)
 
 
@@ -90,6 +92,9 @@ def _talk(conversation: Conversation, services: Services) -> None:
     state = conversation.state
     if not state:
         _hear(conversation, conversation.say(""))
+    elif conversation.ended:
+        _hear(conversation, conversation.go_on())
+        return
     elif conversation.broken_off:
         _notice(f"You said “{state['said']}”; this was not answered yet.")
         _hear(conversation, conversation.go_on())
@@ -107,7 +112,6 @@ def _talk(conversation: Conversation, services: Services) -> None:
         else:
             _hear(conversation, conversation.say(turn))
         if conversation.ended:
-            conversation.delete()
             return
     _notice(f"`whylike chat --session {conversation.session}` goes on here.")
 

@@ -120,11 +120,10 @@ def unsay(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 
 @traced
 def erase(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
-    """Delete all that is stored of the user, if they typed that they want it."""
+    """End the conversation, for all that is stored of the user to be deleted, if they typed that they want it."""
     voice = Voice(state, runtime)
     if state["answer"].strip(" .!“”\"'").lower() != FORGET:
         return _declined(state, voice, slots.agrees(state["answer"]) and None, "I have deleted nothing.")
-    voice.say(runtime.context.forget(state["user_id"]))
     return Command(update=voice.done(ended=True), goto="close")
 
 

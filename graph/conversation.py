@@ -22,13 +22,11 @@ from langgraph.types import Command, interrupt
 
 from whylike.agents.turns import Turn, TurnRouter
 from whylike.errors import UsageError
-from whylike.graph import changing, talking
+from whylike.graph import changing, talking, threads
 from whylike.graph.services import Services
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking
 
-FILE = "conversations.sqlite3"
-"""The threads, in the store's folder."""
 LONGEST = 100
 """Characters of a session's name."""
 
@@ -66,8 +64,10 @@ def ask(state: Talk) -> Command[Any]:
 
 def close(state: Talk) -> Json:
     """End a turn: remember what was said."""
-    text = " ".join(part["text"] for part in state.get("reply", []))
-    return {"lines": [{"who": "user", "text": state["said"]}, {"who": "whylike", "text": text}]}
+    parts = state.get("reply", [])
+    text = " ".join(part["text"] for part in parts)
+    named = [review_id for part in parts for review_id in part["reviews"]]
+    return {"lines": [{"who": "user", "text": state["said"]}, {"who": "whylike", "text": text, "reviews": named}]}
 
 
 @cache
@@ -87,10 +87,12 @@ class Conversation:
     """One session: a user, and a thread that is kept. Not for several threads at once."""
 
     def __init__(
-        self, compiled: CompiledStateGraph[Any, Any, Any, Any], talking: Talking, session: str, user_id: str
+        self, kept: SqliteSaver, talking: Talking, session: str, user_id: str, forget: Callable[[str], str]
     ) -> None:
-        self._graph = compiled
+        self._graph: CompiledStateGraph[Any, Any, Any, Any] = graph().compile(checkpointer=kept)
+        self._kept = kept
         self._talking = talking
+        self._forget = forget
         self.session = session
         self.user_id = user_id
         self._config: RunnableConfig = {"configurable": {"thread_id": session}}
@@ -132,11 +134,8 @@ class Conversation:
                 )
             user = services.store.begin_conversation(session, whose or user_id or "")
             router = TurnRouter(services.embedder, services.settings.cache)
-            with SqliteSaver.from_conn_string(str(folder / FILE)) as saver:
-                saver.conn.execute("PRAGMA busy_timeout = 30000")
-                saver.conn.execute("PRAGMA secure_delete = ON")
-                compiled = graph().compile(checkpointer=saver)
-                yield cls(compiled, Talking(services, router, forget), session, user)
+            with threads.opened(folder) as saver:
+                yield cls(saver, Talking(services, router), session, user, forget)
         finally:
             lock.release()
 
@@ -161,12 +160,6 @@ class Conversation:
         """Whether the user had all deleted."""
         return bool(self.state.get("ended"))
 
-    def delete(self) -> None:
-        """Remove the thread."""
-        saver = self._graph.checkpointer
-        assert isinstance(saver, SqliteSaver)  # as it was compiled
-        saver.delete_thread(self.session)
-
     def say(self, text: str) -> Iterator[Json]:
         """Say something, an answer where a question is open; what comes back streams.
 
@@ -185,14 +178,19 @@ class Conversation:
         return self._run({"session": self.session, "user_id": self.user_id, "said": text})
 
     def go_on(self) -> Iterator[Json]:
-        """Finish the turn in which the process was killed."""
+        """Finish the turn in which the process was killed, or what came after it."""
         return self._run(None)
 
     def _run(self, given: object) -> Iterator[Json]:
         services = self._talking.services
-        with services.query():
-            yield from self._graph.stream(
-                given, self._config, context=self._talking, stream_mode="custom", durability="sync"
-            )
-        if self.question:
+        if given is not None or self.broken_off:
+            with services.query():
+                yield from self._graph.stream(
+                    given, self._config, context=self._talking, stream_mode="custom", durability="sync"
+                )
+            latest = self._graph.get_state(self._config).config["configurable"]["checkpoint_id"]
+            threads.prune(self._kept, self.session, latest)
+        if self.ended:
+            yield {"kind": "said", "text": self._forget(self.user_id), "marks": [], "line": True}
+        elif self.question:
             yield {"kind": "asked", **self.question}

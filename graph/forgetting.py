@@ -16,6 +16,7 @@ from pydantic import Field
 
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.runs import drop_spoilt
+from whylike.graph import threads
 from whylike.memory import chroma, rejects
 from whylike.memory.connection import FILE
 from whylike.memory.embeddings import Embedder
@@ -123,11 +124,15 @@ def _evaluated(store: Store, user_id: str) -> None:
             shutil.rmtree(file.parent)
 
 
-PLACES: tuple[Callable[[Store, str], None], ...] = (_rejects, _trainings, _evaluated)
+def _conversations(store: Store, user_id: str) -> None:
+    """The user's threads, and those of others in which the user's reviews are named."""
+    threads.forget(store.folder, store.conversations(user_id), store.review_ids(user_id))
+
+
+PLACES: tuple[Callable[[Store, str], None], ...] = (_rejects, _trainings, _evaluated, _conversations)
 """Where else something of a user is than in SQL and in the index.
 
-Each is called while the user's rows are still there, to be found by, perhaps several times. The threads of a
-conversation go here: those that the rows of the user name.
+Each is called while the user's rows are still there, to be found by, perhaps several times.
 """
 
 

@@ -66,8 +66,6 @@ class Talking:
 
     services: Services
     router: TurnRouter
-    forget: Callable[[str], str]
-    """Removes all that is stored of a user, and says in a sentence what that was."""
 
 
 Node = Callable[[Talk, Runtime[Talking]], Command[Any]]
@@ -111,7 +109,7 @@ class Voice:
                 self._cited.append(review_id)
         marks = [self._cited.index(review_id) + 1 for review_id in dict.fromkeys(reviews)]
         part = {"text": text, "marks": marks, "line": line or not self._parts}
-        self._parts.append(part)
+        self._parts.append({**part, "reviews": list(reviews)})
         self._writer({"kind": "said", **part})
 
     def working(self, what: str, done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 
 from whylike.memory.database import Database
+from whylike.memory.forgotten import turn_away
 from whylike.memory.reviewed import add_missing
 from whylike.memory.schema import conversations, records, row, stated_preferences
 from whylike.records import Preference
@@ -30,11 +31,15 @@ class Conversed:
 
         Returns:
             Whether it is new.
+
+        Raises:
+            UsageError: The user asked to be forgotten.
         """
         gone = delete(stated_preferences).where(
             stated_preferences.c.preference_id.in_(tuple(replaced)), stated_preferences.c.user_id == new.user_id
         )
         with self.database.write() as connection:
+            turn_away(connection, new.user_id)
             add_missing(self.database, connection, [new.user_id], ())
             connection.execute(gone)
             added = connection.execute(
@@ -56,9 +61,13 @@ class Conversed:
             return connection.execute(gone).rowcount
 
     def begin_conversation(self, session: str, user_id: str) -> str:
-        """Note whose a conversation is. Returns the user whose it is: of a known one, whoever began it."""
+        """Note whose a conversation is. Returns the user whose it is: of a known one, whoever began it.
+
+        Raises `UsageError` where the user asked to be forgotten.
+        """
         values = {"session": session, "user_id": user_id, "began_at": int(time.time())}
         with self.database.write() as connection:
+            turn_away(connection, user_id)
             connection.execute(self.database.insert(conversations).values(values).on_conflict_do_nothing())
             query = select(conversations.c.user_id).where(conversations.c.session == session)
             whose: str = connection.execute(query).scalar_one()

@@ -200,6 +200,12 @@ def admitted(connection: Connection, new: Iterable[W], left_out: Callable[[W, in
     return [each for each in given if each.user_id not in away]
 
 
+def turn_away(connection: Connection, user_id: str) -> None:
+    """Refuse what is of a user who asked to be forgotten. Raises `UsageError`."""
+    for when in forgotten_among(connection, [user_id]).values():
+        raise UsageError(f"this cannot be taken in: {turned_away(when)}")
+
+
 def forgotten_meanwhile() -> UsageError:
     """The error where a training has learned from somebody who is then forgotten."""
     return UsageError(

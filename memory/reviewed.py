@@ -183,6 +183,12 @@ class Reviewed:
         with self.database.read() as connection:
             return records(Review, connection.execute(query.order_by(*NEWEST)).mappings())
 
+    def review_ids(self, user_id: str) -> list[str]:
+        """The ids of all of the user's reviews."""
+        query = select(reviews.c.review_id).where(reviews.c.user_id == user_id)
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def user_reviews(self, user_id: str, limit: int) -> list[Review]:
         """The user's newest reviews, newest first, ties in order of id; to show, not as evidence (`history.py`)."""
         query = select(reviews).where(reviews.c.user_id == user_id).order_by(*NEWEST).limit(limit)
