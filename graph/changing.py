@@ -17,6 +17,7 @@ from whylike.agents.attitudes import Statement
 from whylike.agents.finding import named
 from whylike.agents.recipe import digest
 from whylike.agents.stated import names, replacing
+from whylike.agents.turns import Turn
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking, Voice, ask, traced
 from whylike.graph.talking import called, explained, focused, resolved
@@ -33,6 +34,10 @@ INTRODUCTION = (
     ("Is there something that others complain of and you do not mind?", "indifferent"),
 )
 """What a newcomer is asked, and the attitude that the answer tells of."""
+REQUESTS = (Turn.WHY, Turn.COMPARE, Turn.RECOMMEND, Turn.REVIEW)
+"""What a newcomer may ask in place of an answer."""
+CLEAR = 0.8
+"""Probability from which that is what it is."""
 HOW = "Say it as “I like …”, “I dislike …” or “I don't mind …”."
 
 
@@ -219,10 +224,8 @@ def welcome(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def introduced(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take a newcomer's answer; one that is a question or a request of its own ends the introduction."""
     answer = state["answer"].strip()
-    routed = runtime.context.router.route(answer) if answer else None
-    own = answer.endswith("?") or (
-        routed is not None and routed.turn.value in {"why", "compare", "recommend", "review"}
-    )
+    routed = runtime.context.router.route(answer)
+    own = answer.endswith("?") or (routed.turn in REQUESTS and routed.probability >= CLEAR)
     if own and len(answer.split()) > 2:  # noqa: PLR2004 - “long films” is an answer
         return Command(update={"said": answer, "draft": {}}, goto="hear")
     answers = [*state["draft"]["answers"], answer]
