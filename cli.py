@@ -20,11 +20,12 @@ import typer
 
 from whylike import __version__, interrupt
 from whylike.adapters_cli import adapters_app
+from whylike.annotate_cli import annotate_app
 from whylike.bench_cli import bench_app
 from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
-from whylike.teach_cli import EXAMPLES, annotate_app, train
+from whylike.teach_cli import EXAMPLES, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
 

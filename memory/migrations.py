@@ -144,6 +144,21 @@ CREATE INDEX teacher_annotations_of_kind ON teacher_annotations (kind, annotatio
 """
 
 
+CALL_TABLES = """
+CREATE TABLE teacher_calls (
+  call_id {serial},
+  day BIGINT NOT NULL,
+  asked_at BIGINT NOT NULL,
+  model TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  tokens_in BIGINT NOT NULL,
+  tokens_out BIGINT NOT NULL,
+  outcome TEXT NOT NULL
+);
+CREATE INDEX teacher_calls_of_day ON teacher_calls (day, tokens_in, tokens_out)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -170,6 +185,12 @@ def quotes_of_summaries(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE review_summaries ADD COLUMN {column} {TEXT[connection.dialect.name]}"))
 
 
+def calls_of_teachers(connection: Connection) -> None:
+    """What teachers were asked and what it cost, and on which occasion each annotation was written."""
+    _create(connection, CALL_TABLES)
+    connection.execute(text(f"ALTER TABLE teacher_annotations ADD COLUMN occasion {TEXT[connection.dialect.name]}"))
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -182,6 +203,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     adapter_tables,
     annotation_tables,
     quotes_of_summaries,
+    calls_of_teachers,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 

@@ -14,6 +14,7 @@ from whylike.memory.distilled import Distilled
 from whylike.memory.reviewed import Reviewed
 from whylike.memory.scales import check, settled
 from whylike.memory.schema import items, profiles, record, review_summaries, reviews, users
+from whylike.memory.spending import Spending
 from whylike.memory.taught import Taught
 from whylike.records import RatingScale, Record
 from whylike.settings import Settings
@@ -29,7 +30,7 @@ class Counts(Record):
     profiles: int
 
 
-class Store(Reviewed, Distilled, Taught, Annotations):
+class Store(Reviewed, Distilled, Taught, Annotations, Spending):
     """An open store; use it as a context manager, from as many threads as you like.
 
     Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).
