@@ -191,6 +191,14 @@ def explain(
             "most like this one); else WHYLIKE_ITEM_PROFILE, else all.",
         ),
     ] = None,
+    teacher: Annotated[
+        bool | None,
+        typer.Option(
+            "--teacher/--no-teacher",
+            show_default=False,
+            help="Whether to ask the teacher where the student is unsure; else WHYLIKE_TEACHER_LIVE, else not.",
+        ),
+    ] = None,
     engine: Engine = None,
     store: Store = None,
     verbose: Verbose = 0,
@@ -202,6 +210,10 @@ def explain(
     user, item = _id("--user", user), _id("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
     settings = existing(_settings(store, verbose, engine=engine, item_profile=item_profile))
+    if teacher:
+        from whylike.agents.endpoint import Endpoint
+
+        Endpoint.open(settings)  # who asks for a teacher is told at once that there is none
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
         from whylike.graph.pair import Services
@@ -209,7 +221,13 @@ def explain(
 
         with Services.open(settings, told=watch.index) as services:
             explanation = explain_pair(
-                services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
+                services,
+                user,
+                item,
+                as_of=before,
+                with_reason=not no_reason,
+                teacher=teacher,
+                on_event=watch.event,
             )
             rendered = None if as_json else card(explanation, services.store.item, with_reason=not no_reason)
     show(explanation, rendered)

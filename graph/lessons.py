@@ -140,7 +140,7 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
 
     def give(wanted: tuple[Pair, str]) -> None:
         pair, key = wanted
-        answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+        answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp, teacher=False)
         text = answer.reason.text if answer.reason else ""
         services.store.keep_answer(key, "pair reason", text, pair.user_id, pair.item_id)
 

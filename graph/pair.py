@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from whylike.agents.calibration import Readout
 from whylike.explanation import AspectLists, Evidence, Explanation, ItemAspects, Profiles, Rating, Reason, SummaryLists
-from whylike.graph import nodes
+from whylike.graph import nodes, teaching
 from whylike.graph.services import Services
 from whylike.graph.state import Event, PairState
 from whylike.records import History, Review
@@ -21,22 +21,25 @@ __all__ = ["Event", "Services", "compiled", "explain", "explain_fully"]
 
 @cache
 def compiled() -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The state machine: recall, router, summarize what has no fresh summary, profile, reason, ground, predict."""
+    """The state machine of a query; the two nodes of the teacher do nothing where it may not be asked."""
     graph = StateGraph(PairState, context_schema=Services)
     graph.add_node("recall", nodes.recall)
     graph.add_node("router", nodes.router)
     graph.add_node("summarize", nodes.summarize)
+    graph.add_node("reread", teaching.reread)
     graph.add_node("profile", nodes.profile)
     graph.add_node("reason", nodes.reason)
     graph.add_node("ground", nodes.grounding)
     graph.add_node("predict", nodes.predict)
+    graph.add_node("teacher", teaching.teacher)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "router")
-    graph.add_edge("summarize", "profile")
+    graph.add_edge("summarize", "reread")
+    graph.add_edge("reread", "profile")
     graph.add_edge("profile", "reason")
     graph.add_edge("reason", "ground")
     graph.add_conditional_edges("ground", nodes.after_ground, ["reason", "predict"])
-    graph.add_edge("predict", END)
+    graph.add_conditional_edges("predict", teaching.after_predict, ["teacher", END])
     return graph.compile()
 
 
@@ -47,6 +50,7 @@ def explain(
     *,
     as_of: int | None = None,
     with_reason: bool = True,
+    teacher: bool | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Explanation:
     """What this user would rate this item, and why.
@@ -58,13 +62,18 @@ def explain(
         as_of: Seconds since 1970; only what is earlier is used. Without it: the time of the user's own review of the
             item if there is one, else now.
         with_reason: Whether to give a reason; without one only the averages speak.
+        teacher: Whether a teacher may be asked where the student is unsure; without it as the setting `teacher_live`
+            has it. Where the teacher fails the answer is the student's, and says so.
         on_event: Told of progress and of the reason's text as it is written.
 
     Raises:
         StoreError: The store failed.
         EngineError: The model failed.
     """
-    return explain_fully(services, user_id, item_id, as_of=as_of, with_reason=with_reason, on_event=on_event)[0]
+    live = services.settings.teacher_live if teacher is None else teacher
+    return explain_fully(
+        services, user_id, item_id, as_of=as_of, with_reason=with_reason, teacher=live, on_event=on_event
+    )[0]
 
 
 def explain_fully(
@@ -74,10 +83,16 @@ def explain_fully(
     *,
     as_of: int | None = None,
     with_reason: bool = True,
+    teacher: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> tuple[Explanation, Readout]:
-    """As `explain`, and what its rating was made from, before any calibration."""
-    start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
+    """As `explain`, but by the student alone unless told otherwise; and what its rating was made from."""
+    start: PairState = {
+        "user_id": user_id,
+        "item_id": item_id,
+        "with_reason": with_reason,
+        "teacher": teacher and with_reason,
+    }
     if as_of is not None:
         start["as_of"] = as_of
     state: Any = {}
@@ -118,7 +133,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
         ],
         adapters={
             "summarizer": services.summarizer.version,
-            "reasoner": services.reasoner.version,
+            "reasoner": state.get("reason_by", services.reasoner.version),
             "predictor": services.predictor.version,
         },
         engine=services.engine.name,
@@ -126,6 +141,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
             "summarize": round(seconds.get("summarize", 0.0), 3),
             "reason": round(seconds.get("reason", 0.0), 3),
             "predict": round(seconds.get("predict", 0.0), 3),
+            **({"teacher": round(seconds["teacher"], 3)} if "teacher" in seconds else {}),
         },
         notes=state["notes"],
     )
