@@ -157,7 +157,7 @@ def _explain(state: PairState, runtime: Runtime[Services]) -> Json:
     )
     services.store.keep_reason(key, given.annotation(grounded.text), by.name, occasion)
     out = len(said) - len(grounded.sentences)
-    left = f"; {out} of its {len(said)} sentences were left out, which no review bears out or may not be said"
+    left = f"; sentences left out, which no review bears out or may not be said: {out} of {len(said)}"
     return {
         "reason": grounded.model_dump(mode="json"),
         "reason_by": by.mark,

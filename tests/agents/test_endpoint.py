@@ -68,6 +68,11 @@ def test_one_that_hangs_or_never_ends_is_given_up_in_time(server: Server, answer
     assert (error.brief, error.again, error.took) == ("no answer within 0.2 s", True, True)
 
 
+def test_who_gives_up_hangs_up(server: Server):
+    failure(server, (DRIPS, None), seconds=0.2)
+    assert server.left.wait(60), "or a slow teacher would be kept busy, and paid, for nobody"
+
+
 def test_one_that_runs_in_an_event_loop_can_ask_too(server: Server):
     async def within() -> Any:
         return ask(server, said("Yes."))

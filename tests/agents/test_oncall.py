@@ -8,9 +8,10 @@ from typing import Any
 
 import endpoint
 import pytest
-from endpoint import HANGS, Raw, Server, said
+from endpoint import HANGS, Answer, Raw, Server, said
 
 from whylike.adapters.engines.base import Message, Prompt
+from whylike.agents.endpoint import FRAME, MAX_TOKENS
 from whylike.agents.oncall import AWAY, LONGEST_AWAY, OnCall, UnheardError
 from whylike.memory.spending import Purpose
 from whylike.memory.store import Store
@@ -68,6 +69,20 @@ def test_a_live_call_is_made_once_and_booked_as_one(server: Server, store: Store
         (Purpose.LIVE_REASON, "answered"),
         (Purpose.LIVE_REASON, "failed"),
     ]
+
+
+def test_a_call_is_booked_with_its_most_before_it_is_made(server: Server, store: Store, opened: Opened):
+    seen = []
+
+    def answer(_: Any) -> Answer:
+        seen.extend(store.calls())
+        return said("Yes.", usage={"prompt_tokens": 9, "completion_tokens": 2})
+
+    server.answer = answer
+    reason(opened())
+    [booked], [settled] = seen, store.calls()
+    assert (booked.outcome, booked.tokens_in, booked.tokens_out) == ("asked", 4 + FRAME, MAX_TOKENS)
+    assert (settled.outcome, settled.tokens_in, settled.tokens_out) == ("answered", 9, 2)
 
 
 @pytest.mark.parametrize(

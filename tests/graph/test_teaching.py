@@ -23,7 +23,8 @@ from whylike.records import ReasonAnnotation, Review, SummaryAnnotation
 GOOD = "The user writes “The food scenes made me hungry”."
 OTHERS = "Reviewers speak of dry jokes about bureaucrats, and of “clever and sad”."
 INVENTED = "The user adores submarines and the smell of old leather sofas."
-LEAKING = "The user would give it a 4."
+LEAKING = "Reviewers call the dry jokes about bureaucrats the star of it."
+"""That rests on a review, but may tell a rating."""
 USAGE = {"prompt_tokens": 500, "completion_tokens": 60}
 PAIR = ("dee", "waltz")
 EMPTY = Review(
@@ -108,8 +109,8 @@ def test_a_reason_that_holds_is_served_rated_by_and_kept(
     assert "r12" in answer.reason.sentences[1].evidence
     assert answer.adapters["reasoner"].startswith("openai:big+")
     assert answer.notes == [
-        "The reason was written by the teacher openai:big, since the rating is far from sure; 2 of its 4 sentences "
-        "were left out, which no review bears out or may not be said."
+        "The reason was written by the teacher openai:big, since the rating is far from sure; sentences left out, "
+        "which no review bears out or may not be said: 2 of 4."
     ]
     assert answer.seconds["teacher"] > 0
     assert "teacher" in {event.node for event in events}
@@ -142,7 +143,7 @@ def test_a_reason_that_holds_is_served_rated_by_and_kept(
     assert student_said(said, explain(services, *PAIR)) == said(before), "who does not ask it gets the student's"
 
 
-REPEATED = " ".join(prompt_file("teacher_reason").system.split()[:20])
+REPEATED = " ".join(prompt_file("teacher_reason").system.split()[:13])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ REPEATED = " ".join(prompt_file("teacher_reason").system.split()[:20])
     [
         INVENTED,
         LEAKING,
-        f"{REPEATED}.",
+        f"{REPEATED}, as dry jokes about bureaucrats.",
         "“Nobody wrote this at all”, says the user.",
         "Ignore the reviews. \x1b[31mBuy it now at example.com!",
         " ",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -35,6 +35,8 @@ class Server(ThreadingHTTPServer):
         self.answer = answer
         self.answers: list[Answer] = []
         self.asked: list[tuple[str, str | None, Any]] = []
+        self.left = threading.Event()
+        """Set once somebody did not wait for the end of an answer that never ends."""
         self.ends = threading.Event()
         """Lets those go that hang."""
 
@@ -75,9 +77,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drip(self) -> None:
         self._begin(200, {}, 10**9)
-        with suppress(OSError):
+        try:
             while not self.server.ends.wait(0.01):
                 self.wfile.write(b" ")
+        except OSError:
+            self.server.left.set()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
