@@ -41,6 +41,8 @@ DEMO = (
 """What the demo says before its first card."""
 BASE = "base:"
 """What the version of an expert begins with where no adapter has been trained."""
+TEACHER = "openai:"
+"""What it begins with where a teacher wrote in the expert's place."""
 CHOSEN = {
     ItemProfile.ALL: "all: the item's newest reviews",
     ItemProfile.HELPFUL: "helpful: the item's reviews with the most helpful votes",
@@ -313,6 +315,8 @@ def _version(version: str) -> str:
     version = version.rsplit("+", 1)[0]
     if version.startswith(BASE):
         return f"base model {plain(version.removeprefix(BASE))} with few-shot prompts, no adapter"
+    if version.startswith(TEACHER):
+        return f"teacher {plain(version.removeprefix(TEACHER))}, not the student's own Reasoner"
     return f"adapter {plain(version)}"
 
 

@@ -19,6 +19,7 @@ import typer
 
 from whylike import __version__, interrupt
 from whylike.adapters_cli import adapters_app
+from whylike.annotate_cli import annotate_app
 from whylike.bench_cli import bench_app
 from whylike.chat_cli import EXAMPLE as CHAT
 from whylike.chat_cli import chat
@@ -26,7 +27,7 @@ from whylike.errors import InputError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.options import PLAIN, Engine, Json, Store, Verbose, as_option, examples, identified, show
 from whylike.profile_cli import profile_app
-from whylike.teach_cli import EXAMPLES, annotate_app, train
+from whylike.teach_cli import EXAMPLES, train
 from whylike.terminal import fail, log, messages, plain, results
 from whylike.vllm_cli import vllm_app
 
@@ -193,6 +194,14 @@ def explain(
             "most like this one); else WHYLIKE_ITEM_PROFILE, else all.",
         ),
     ] = None,
+    teacher: Annotated[
+        bool | None,
+        typer.Option(
+            "--teacher/--no-teacher",
+            show_default=False,
+            help="Whether to ask the teacher where the student is unsure; else WHYLIKE_TEACHER_LIVE, else not.",
+        ),
+    ] = None,
     engine: Engine = None,
     store: Store = None,
     verbose: Verbose = 0,
@@ -204,6 +213,10 @@ def explain(
     user, item = identified("--user", user), identified("--item", item)
     before = _moment("--as-of", as_of) if as_of is not None else None
     settings = existing(_settings(store, verbose, engine=engine, item_profile=item_profile))
+    if teacher:
+        from whylike.agents.endpoint import Endpoint
+
+        Endpoint.open(settings)  # who asks for a teacher is told at once that there is none
     with Watch(messages(), "loading the model") as watch:
         from whylike.card import card
         from whylike.graph.pair import Services
@@ -211,7 +224,13 @@ def explain(
 
         with Services.open(settings, told=watch.index) as services:
             explanation = explain_pair(
-                services, user, item, as_of=before, with_reason=not no_reason, on_event=watch.event
+                services,
+                user,
+                item,
+                as_of=before,
+                with_reason=not no_reason,
+                teacher=teacher,
+                on_event=watch.event,
             )
             rendered = None if as_json else card(explanation, services.store.item, with_reason=not no_reason)
     show(explanation, rendered)

@@ -51,7 +51,7 @@ class Setting(Record):
     """One setting as it is now."""
 
     name: str
-    value: str | int | None
+    value: str | bool | int | None
     origin: str = Field(description="A flag, a variable, the file, or `default`")
 
 
@@ -274,6 +274,7 @@ def _store(settings: Settings) -> Iterator[Check]:
                 name="store", status="ok", found=f"{where}, version {len(MIGRATIONS)}: {counts}; scale {store.scale}"
             )
             yield _adapters(settings, store)
+            yield _teacher(settings, store)
     except WhylikeError as error:
         yield Check(name="store", status="problem", found=str(error))
         return
@@ -299,6 +300,20 @@ def _adapters(settings: Settings, store: Store) -> Check:
     found = ", ".join(adapter.version for adapter in live.values())
     more = f"; the base model answers for {', '.join(rest)}" if rest else ""
     return Check(name="adapters", status="ok", found=f"live: {found}{more}")
+
+
+def _teacher(settings: Settings, store: Store) -> Check:
+    """Whether a teacher is set, when it may be asked, and how much of its budget is used."""
+    from whylike.agents.budget import Budget  # noqa: PLC0415 - as above
+    from whylike.agents.endpoint import Endpoint  # noqa: PLC0415
+
+    today = Budget(store, settings).today()
+    try:
+        model = Endpoint.open(settings).model
+    except UsageError as error:
+        return Check(name="teacher", status="note", found=f"{today}; none can be asked", mend=str(error))
+    live = "where the student is unsure" if settings.teacher_live else "by `whylike annotate` and --teacher alone"
+    return Check(name="teacher", status="ok", found=f"{model}, asked {live}; {today}")
 
 
 def _vllm(settings: Settings) -> Iterator[Check]:

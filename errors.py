@@ -26,5 +26,9 @@ class StoreError(WhylikeError):
     """The store cannot be opened, is from a newer whylike, or refused a write."""
 
 
+class BudgetError(WhylikeError):
+    """The teacher's calls or tokens of the day are used up; the message says when the budget renews."""
+
+
 class EngineError(WhylikeError):
     """The language model could not be loaded or did not answer."""

@@ -123,7 +123,7 @@ class Explanation(Record):
     )
     adapters: dict[Literal["summarizer", "reasoner", "predictor"], str]
     engine: str
-    seconds: dict[Literal["summarize", "reason", "predict"], float]
+    seconds: dict[Literal["summarize", "reason", "predict", "teacher"], float]
     notes: list[str] = Field(
         default=[], description="What the reader should know, such as that the user has no reviews yet"
     )

@@ -41,6 +41,7 @@ LABELS = {
     "reason": "writing the reason",
     "predict": "predicting the rating",
     "index": "filling the index",
+    "teacher": "asking the teacher",
     "start": "starting the vLLM server",
 }
 """What the nodes of a graph are called; one that is not here goes by its own name."""
@@ -145,7 +146,8 @@ class Watch:
         """Take news of a graph's node, or the next piece of the reason."""
         if event.node == REASON:
             self._reason += event.text
-        self._count(REASON if event.node == DRAFT else event.node, event.done, event.total)
+        more = event.text if event.total else ""
+        self._count(REASON if event.node == DRAFT else event.node, event.done, event.total, more)
 
     def index(self, done: int, total: int) -> None:
         """Take news of the index's rebuilding."""
@@ -172,8 +174,8 @@ class Watch:
         if not self._ended.is_set():
             self._count(what, done, total)
 
-    def _count(self, node: str, done: int, total: int) -> None:
-        self._report(node, Step(LABELS.get(node, node), ""), count=done, done=done, total=total)
+    def _count(self, node: str, done: int, total: int, more: str = "") -> None:
+        self._report(node, Step(LABELS.get(node, node), ""), count=done, done=done, total=total, more=more)
 
     def _report(self, key: str, new: Step, *, count: int, done: int, total: int, more: str = "") -> None:
         """Take news of a step; `new` stands for it if it is the first."""

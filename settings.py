@@ -69,6 +69,20 @@ class Settings(BaseSettings):
     """The teacher's model, as it calls it."""
     teacher_key_file: Path | None = None
     """File with the teacher's key and nothing else; where it is not set, the variable WHYLIKE_TEACHER_KEY."""
+    teacher_calls: int = Field(default=1_000, ge=0)
+    """Most calls to the teacher on a day, which begins at midnight UTC."""
+    teacher_tokens: int = Field(default=1_000_000, ge=0)
+    """Most tokens of these calls on a day, those that are sent and those that are answered."""
+    teacher_price_in: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What a million tokens cost that are sent, in whatever money; where no price is set, no cost is told."""
+    teacher_price_out: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What a million tokens cost that are answered."""
+    teacher_concurrency: int = Field(default=4, ge=1, le=64)
+    """Most calls of `whylike annotate` that are under way at once."""
+    teacher_live: bool = False
+    """Whether the teacher may be asked while a user waits, where the student is unsure."""
+    teacher_patience: float = Field(default=20, gt=0, le=600)
+    """Most seconds that an answer to a user waits for the teacher, all in all."""
     history: int = Field(default=10, ge=1, le=100)
     """Newest reviews of either side that an answer may rest on."""
     item_profile: ItemProfile = ItemProfile.ALL

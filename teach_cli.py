@@ -1,29 +1,23 @@
-"""The commands that teach the experts: take in what a teacher wrote, and train adapters on it."""
+"""The command that teaches the experts: trains adapters on what teachers wrote and on reviews."""
 
 # What is heavy is imported inside the commands, so that `whylike --help` is there at once.
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from whylike.errors import UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
-from whylike.terminal import log, many, messages, plain, results
+from whylike.options import Json, Store, Verbose, examples, show
+from whylike.terminal import log, many, messages, plain
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import RenderableType
 
     from whylike.adapters.training.teach import Lesson
-    from whylike.graph.annotating import Annotated as Read
-    from whylike.graph.filtering import Filtered
 
-IMPORT = "whylike annotate --import review_summaries.jsonl.gz"
-SUMMARIES_OF = "whylike annotate summaries --limit 500"
-REASONS_OF = "whylike annotate reasons --limit 100"
 TRAIN = "whylike train summarizer"
 RATINGS = ("predictor", "reward")
 """The experts that learn from pairs."""
@@ -38,137 +32,6 @@ WITHOUT = {
     "(`whylike annotate --import FILE`), or have some written and judged (`whylike annotate reasons`)",
 }
 """What is said where there are no examples."""
-NAMED = 10
-"""Lines that are named of rows that are left out."""
-
-
-annotate_app = typer.Typer(**PLAIN)
-
-
-@annotate_app.callback(invoke_without_command=True, epilog=examples(IMPORT, SUMMARIES_OF, REASONS_OF))
-def annotate(
-    context: typer.Context,
-    file: Annotated[
-        Path | None,
-        typer.Option("--import", metavar="FILE", help="Summaries or reasons of a teacher: JSON Lines, plain or gzip."),
-    ] = None,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Take in what a teacher wrote, for `whylike train`, or have summaries or reasons written.
-
-    With --import each row has either item_id, text, rating and summary, three lines that begin with Positive Aspects:,
-    Negative Aspects: and User Preference Elements:, or title, user_history, item_history and reason, where the
-    histories are such summaries one after another. A second run of a file changes nothing.
-    """
-    if (file is None) is (context.invoked_subcommand is None):
-        raise typer.BadParameter("give either --import FILE or one of the commands summaries and reasons")
-    if file is None and (store or verbose):
-        raise typer.BadParameter("give --store and -v after the command")
-    if file is None:
-        return
-    from whylike.memory.importers.teacher import read_annotations
-    from whylike.memory.store import Store as Opened
-    from whylike.progress import Watch
-    from whylike.settings import load
-
-    log(verbose)
-    passed: list[int] = []
-    with Opened.open(load({"store": store})) as opened, Watch(messages(), f"reading {file.name}"):
-        new, there = opened.add_annotations(read_annotations(file, passed.append), str(file))
-    told = f"{many(new, 'new annotation')}, {there:,} there already.{_left_out(passed)}"
-    results().print(told, highlight=False)
-
-
-@annotate_app.command(epilog=examples(SUMMARIES_OF))
-def summaries(
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most reviews.")] = 500,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of which reviews come first.")] = 0,
-    as_json: Json = False,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Have the teacher summarize reviews: what `whylike train summarizer` learns from, and is measured by.
-
-    The reviews are a sample of all but the newest fifth; a larger --limit adds to it. A run that was killed goes on
-    where it was, and a second one asks only about those whose answer could not be read.
-
-    The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
-    key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
-    """
-    from whylike.agents.teacher import Teacher
-    from whylike.graph.annotating import annotate_summaries
-    from whylike.graph.state import Event
-    from whylike.memory.connection import existing
-    from whylike.memory.store import Store as Opened
-    from whylike.progress import Watch
-    from whylike.settings import load
-
-    log(verbose)
-    settings = existing(load({"store": store}))
-    teacher = Teacher.open(settings)
-    with Opened.open(settings) as opened, Watch(messages(), "choosing reviews") as watch:
-        found = annotate_summaries(
-            opened,
-            teacher,
-            limit=limit,
-            seed=seed,
-            told=lambda done, total: watch.event(Event(node="having reviews summarized", done=done, total=total)),
-        )
-    show(found, None if as_json else summarized_card(found))
-
-
-@annotate_app.command(epilog=examples(REASONS_OF, "whylike annotate reasons --limit 20 --teacher openai"))
-def reasons(
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs.")] = 200,
-    tau: Annotated[
-        float, typer.Option(metavar="T", help="How much farther from the true rating a reason may lead.")
-    ] = 0.1,
-    tries: Annotated[int, typer.Option(metavar="N", min=0, help="Most candidates that are written with a hint.")] = 10,
-    teacher: Annotated[
-        Literal["student", "openai"],
-        typer.Option(metavar="WHO", help="Who writes: student, the Reasoner itself, or openai, the settings' teacher."),
-    ] = "student",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of which pairs come first.")] = 0,
-    as_json: Json = False,
-    store: Store = None,
-    verbose: Verbose = 0,
-) -> None:
-    """Have reasons written for reviewed pairs, and keep those that lead the reward expert to the rating.
-
-    A candidate is kept if with it the reward expert is at most T farther from the true rating than without a reason.
-    Where the first is not, further ones are written by a writer that was given the rating as a hint. None that may give
-    the rating away is kept. The pairs are those that `whylike train reward` may learn from; the kept reasons are what
-    `whylike train reasoner` learns from too. A run that was killed goes on where it was.
-
-    The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
-    key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
-    """
-    from whylike.agents.teacher import Student, Teacher
-    from whylike.graph.filtering import filter_reasons
-    from whylike.graph.services import Services
-    from whylike.graph.state import Event
-    from whylike.memory.connection import existing
-    from whylike.progress import Watch
-    from whylike.settings import load
-
-    log(verbose)
-    settings = existing(load({"store": store}))
-    asked = Teacher.open(settings) if teacher == "openai" else None
-    with (
-        Watch(messages(), "loading the model") as watch,
-        Services.open(settings, told=watch.index) as services,
-    ):
-        found = filter_reasons(
-            services,
-            asked or Student(services.engine),
-            limit=limit,
-            tau=tau,
-            tries=tries,
-            seed=seed,
-            told=lambda done, total: watch.event(Event(node="finding reasons", done=done, total=total)),
-        )
-    show(found, None if as_json else filtered_card(found))
 
 
 def train(
@@ -291,47 +154,6 @@ def train(
             )
     if group.is_main_process:
         show(lesson, None if as_json else lesson_card(lesson))
-
-
-def _left_out(lines: list[int]) -> str:
-    """Which lines of a file of annotations were left out, if any."""
-    if not lines:
-        return ""
-    named = ", ".join(f"{line:,}" for line in lines[:NAMED]) + (" and later ones" if len(lines) > NAMED else "")
-    where = f"{'line' if len(lines) == 1 else 'lines'} {named}"
-    return f" Left out, since their lists are missing, empty or run together: {many(len(lines), 'row')} ({where})."
-
-
-def summarized_card(found: Read) -> RenderableType:
-    """What a teacher made of reviews, for people."""
-    from rich.text import Text
-
-    why = f" ({found.why})" if found.why else ""
-    failed = f" For {found.failed:,} no answer came that could be read{why}: the next run asks again."
-    empty = f" In {found.empty:,} it found nothing liked or disliked." if found.empty else ""
-    return Text(
-        plain(
-            f"{found.summarized:,} of {found.reviews:,} chosen reviews have a summary by {found.teacher}; it was asked "
-            f"about {found.read_now:,} of them now.{empty}{failed if found.failed else ''}"
-        )
-    )
-
-
-def filtered_card(found: Filtered) -> RenderableType:
-    """What became of the search for reasons, for people."""
-    from rich.text import Text
-
-    kept = found.kept + found.hinted
-    failed = f", {found.failed:,} failed and are tried again by the next run" if found.failed else ""
-    return Text(
-        plain(
-            f"{kept:,} of {found.pairs:,} pairs have a reason, {found.hinted:,} of them with a hint; "
-            f"{found.dropped:,} were dropped{failed}; {found.decided_now:,} decided now.\n"
-            f"{found.candidates:,} candidates by {found.sampler}, {found.leaked:,} of which might have given the "
-            f"rating away; judged by {found.reward}",
-            lines=True,
-        )
-    )
 
 
 def lesson_card(lesson: Lesson) -> RenderableType:

@@ -192,26 +192,39 @@ class Summarizer:
 
     def _written(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:
         answers = self._engine.write([aspects.request(review, scale) for review in reviews])
-        read = [
-            support.sound(aspects.read(answer.text), said(review), self._embedder)
-            for review, answer in zip(reviews, answers, strict=True)
-        ]
+        return self.checked(reviews, [aspects.read(answer.text) for answer in answers], scale, self.mark)
+
+    def checked(
+        self, reviews: Sequence[Review], lists: Sequence[aspects.Lists], scale: RatingScale, by: str
+    ) -> list[ReviewSummary]:
+        """Summaries of what was written of reviews in other words than theirs: what they do not say is left out.
+
+        Args:
+            reviews: What was read.
+            lists: What was written of each.
+            scale: Of the ratings.
+            by: Who wrote, as `mark`.
+
+        Raises:
+            EngineError: The model failed.
+        """
+        read = [support.sound(told, said(review), self._embedder) for review, told in zip(reviews, lists, strict=True)]
         cut = [_phrases(review) for review in reviews]
         pulls = [_pull(review, scale) for review in reviews]
         quotes = [
-            support.quotes((*lists.likes, *lists.dislikes), found, self._embedder)
-            for lists, found in zip(read, cut, strict=True)
+            support.quotes((*told.likes, *told.dislikes), found, self._embedder)
+            for told, found in zip(read, cut, strict=True)
         ]
         tones = iter(self.tones([quote for found in quotes for quote in found if quote]))
         sides = [
-            _listed(lists, [_toned(quote, next(tones), pull) if quote else None for quote in found])
-            for lists, found, pull in zip(read, quotes, pulls, strict=True)
+            _listed(told, [_toned(quote, next(tones), pull) if quote else None for quote in found])
+            for told, found, pull in zip(read, quotes, pulls, strict=True)
         ]
         # A hostile review of which nothing at all is listed speaks obliquely: its clearest phrases may be mockery.
         silent = [
             number
-            for number, (lists, pull, (praise, blame)) in enumerate(zip(read, pulls, sides, strict=True))
-            if (lists.likes or lists.dislikes or pull > 0) and not praise and not blame
+            for number, (told, pull, (praise, blame)) in enumerate(zip(read, pulls, sides, strict=True))
+            if (told.likes or told.dislikes or pull > 0) and not praise and not blame
         ]
         tones = iter(self.tones([phrase for number in silent for phrase in cut[number]]))
         for number in silent:
@@ -219,12 +232,12 @@ class Summarizer:
         return [
             ReviewSummary(
                 review_id=review.review_id,
-                adapter_version=self.mark,
+                adapter_version=by,
                 praise=praise,
                 blame=blame,
-                **lists._asdict(),
+                **told._asdict(),
             )
-            for review, lists, (praise, blame) in zip(reviews, read, sides, strict=True)
+            for review, told, (praise, blame) in zip(reviews, read, sides, strict=True)
         ]
 
     def _judged(self, reviews: Sequence[Review], scale: RatingScale) -> list[ReviewSummary]:

@@ -7,40 +7,38 @@ one: a teacher is told it in words, the student gets it as the way that its reas
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from whylike.adapters.engines.base import Engine, Prompt
 from whylike.agents import plans
 from whylike.agents.aspects import NONE, Lists
+from whylike.agents.budget import Budget
+from whylike.agents.endpoint import Endpoint, NotAnsweredError
 from whylike.agents.matching import Point
 from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import recipe
 from whylike.agents.support import standing
-from whylike.errors import EngineError, UsageError
 from whylike.explanation import AspectLists
 from whylike.memory.importers.teacher import HEADS, aspects
-from whylike.records import Aspects, Item, RatingScale, Review, ReviewSummary
-from whylike.settings import TEACHER_KEY, Settings
+from whylike.memory.spending import Purpose, Spent
+from whylike.records import Aspects, Item, RatingScale, ReasonAnnotation, Review, ReviewSummary
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletionMessageParam
-
+OPENAI = "openai:"
+"""What the name of a teacher behind an endpoint begins with."""
 ATTEMPTS = 5
 """How often a teacher is asked who cannot be reached, is busy or fails."""
 PAUSE = 0.5
 """Seconds that the first pause takes at most; each further one may take twice as long, and is drawn at random."""
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 60.0
+"""Seconds that no pause exceeds, whatever the server asks for."""
 TIMEOUT = 300.0
 """Seconds that an answer may take; a small computer's teacher writes some 15 tokens a second."""
-MAX_TOKENS = 400
 TOLD = 60
 """Words of an item's description."""
 REASON, SUMMARY = "teacher_reason", "teacher_summary"
@@ -56,8 +54,8 @@ LIKED, DISLIKED = 0.75, 0.25
 """Places on the scale from which on up a hint says that the user liked the item, and from which on down not."""
 
 
-class Case(NamedTuple):
-    """A pair for which a reason is sought: all of it was known before the user's review."""
+class Given(NamedTuple):
+    """What a teacher is given to read of a pair."""
 
     item: Item | None
     user: Sequence[tuple[str, ReviewSummary]]
@@ -66,6 +64,34 @@ class Case(NamedTuple):
     """Of the item, newest first."""
     profiles: tuple[AspectLists, AspectLists]
     """Of the user and of the item."""
+
+    @property
+    def title(self) -> str:
+        """What the item is called, if anything."""
+        return self.item.title if self.item else ""
+
+    def annotation(self, text: str) -> ReasonAnnotation:
+        """A reason that was written from this."""
+
+        def all_of(summaries: Iterable[ReviewSummary], name: str) -> tuple[str, ...]:
+            return tuple(aspect for summary in summaries for aspect in getattr(summary, name))
+
+        user = [summary for _, summary in self.user]
+        return ReasonAnnotation(
+            title=self.title,
+            user_likes=all_of(user, "likes"),
+            user_dislikes=all_of(user, "dislikes"),
+            user_preferences=all_of(user, "preferences"),
+            item_likes=all_of(self.others, "likes"),
+            item_dislikes=all_of(self.others, "dislikes"),
+            text=text,
+        )
+
+
+class Case(NamedTuple):
+    """A pair for which a reason is sought: all of it was known before the user's review."""
+
+    given: Given
     points: Sequence[Point]
     """Where the two meet; for a student that is held by a grammar in the reviewers' own words."""
     stance: Stance
@@ -75,11 +101,6 @@ class Case(NamedTuple):
     rating: float
     """The true one, for hints only."""
     scale: RatingScale
-
-    @property
-    def title(self) -> str:
-        """What the item is called, if anything."""
-        return self.item.title if self.item else ""
 
 
 class Sampler(Protocol):
@@ -129,44 +150,31 @@ class Student:
         way = _way(case) if hint else case.stance
         points, way = plans.led(case.points, way)
         if self._reasoner.taught:
-            plan = plans.drawn(case.title, points, way, *case.profiles)
+            plan = plans.drawn(case.given.title, points, way, *case.given.profiles)
             if not plan.both:
                 return ""
             asked = plans.request(plan)
         elif not points:
             return ""
         else:
-            asked = self._reasoner.request(points, way, case.names, newcomer=not case.user)
+            asked = self._reasoner.request(points, way, case.names, newcomer=not case.given.user)
         [written] = self._engine.write([asked.model_copy(update={"temperature": 1.0, "seed": number})])
         return written.text.strip() if written.finish == "stop" else ""
 
 
 class Teacher:
-    """A model behind an OpenAI-compatible chat endpoint."""
+    """A model behind an OpenAI-compatible chat endpoint, asked within a budget. Safe to use from several threads."""
 
-    def __init__(self, client: OpenAI, model: str) -> None:
-        self._client = client
-        self._model = model
-
-    @classmethod
-    def open(cls, settings: Settings) -> Teacher:
-        """The teacher that the settings name. Raises `UsageError` where they name none, or its key cannot be read."""
-        if not settings.teacher_base_url or not settings.teacher_model:
-            raise UsageError(
-                "no teacher is set; set teacher_base_url (WHYLIKE_TEACHER_BASE_URL) to where an OpenAI-compatible one "
-                "answers and teacher_model (WHYLIKE_TEACHER_MODEL) to what it calls its model"
-            )
-        from openai import OpenAI  # noqa: PLC0415 - a second
-
-        return cls(
-            OpenAI(base_url=settings.teacher_base_url, api_key=_key(settings), max_retries=0, timeout=TIMEOUT),
-            settings.teacher_model,
-        )
+    def __init__(self, endpoint: Endpoint, budget: Budget, *, live: bool = False) -> None:
+        """`live`: a user waits, so that nothing is tried again."""
+        self._endpoint = endpoint
+        self._budget = budget
+        self._live = live
 
     @property
     def name(self) -> str:
         """`openai:` and the model."""
-        return f"openai:{self._model}"
+        return f"{OPENAI}{self._endpoint.model}"
 
     @property
     def mark(self) -> str:
@@ -179,14 +187,24 @@ class Teacher:
         return f"{self.name}+{recipe(prompt_file(SUMMARY).model_dump(mode='json'), READ)}"
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
-        """As `Sampler.sample`; at temperature 1 all candidates differ."""
-        text = self._answer(_reason(case, hint=hint), temperature=1.0)
-        return " ".join(text.split()).strip("\"'“” ") if text else ""
+        """As `Sampler.sample`; at temperature 1 all candidates differ.
 
-    def summarize(self, review: Review, scale: RatingScale, *, number: int = 0) -> Lists | None:
+        Raises `EngineError`, and `BudgetError` where nothing more may be asked today.
+        """
+        rated = f"{case.rating:g} of {case.scale.maximum:g}"
+        told = f"Hint: the user gave it {rated}. Explain that, and mention neither the hint nor any number."
+        return self._reason(asked(case.given, told if hint else ""), 1.0, TIMEOUT)
+
+    def reason(self, prompt: Prompt, seconds: float = TIMEOUT) -> str:
+        """The likeliest reason, of `asked`; as `sample` otherwise."""
+        return self._reason(prompt, 0.0, seconds)
+
+    def summarize(
+        self, review: Review, scale: RatingScale, *, number: int = 0, seconds: float = TIMEOUT
+    ) -> Lists | None:
         """What a review says; None where the answer is not of the form. The first asking is greedy, others are drawn.
 
-        Raises `EngineError`.
+        Raises `EngineError`, and `BudgetError` where nothing more may be asked today.
         """
         prompt = render(
             SUMMARY,
@@ -194,46 +212,64 @@ class Teacher:
             best=f"{scale.maximum:g}",
             text=one_line(f"{review.title}. {review.text}" if review.title else review.text, READ),
         )
-        text = _lines(self._answer(prompt, temperature=float(number > 0)) or "")
+        purpose = Purpose.LIVE_SUMMARY if self._live else Purpose.SUMMARIES
+        text = _lines(self._answer(prompt, purpose, float(number > 0), seconds) or "")
         if not all(re.search(rf"^{head}\s*:", text, re.MULTILINE) for head in HEADS):
             return None
         return Lists(**{name: _own(told, f"{review.title} {review.text}") for name, told in aspects(text).items()})
 
-    def _answer(self, prompt: Prompt, *, temperature: float) -> str | None:
-        """What the teacher says, None where it was cut off; what may be gone another time is tried again.
+    def _reason(self, prompt: Prompt, temperature: float, seconds: float) -> str:
+        purpose = Purpose.LIVE_REASON if self._live else Purpose.REASONS
+        text = self._answer(prompt, purpose, temperature, seconds)
+        return " ".join(text.split()).strip("\"'“” ") if text else ""
 
-        Raises `EngineError`.
-        """
-        import openai  # noqa: PLC0415 - a second
-
-        again = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+    def _answer(self, prompt: Prompt, purpose: Purpose, temperature: float, seconds: float) -> str | None:
+        """What the teacher says, None where it was cut off; what may be gone another time is tried again."""
         attempts = Retrying(
-            retry=retry_if_exception_type(again),
-            wait=wait_random_exponential(multiplier=PAUSE, max=LONGEST_PAUSE),
-            stop=stop_after_attempt(ATTEMPTS),
+            retry=retry_if_exception(lambda error: isinstance(error, NotAnsweredError) and error.again),
+            wait=_pause,
+            stop=stop_after_attempt(1 if self._live else ATTEMPTS),
             reraise=True,
         )
+        return attempts(self._once, prompt, purpose, temperature, seconds)
+
+    def _once(self, prompt: Prompt, purpose: Purpose, temperature: float, seconds: float) -> str | None:
+        """One call, which is booked before it is made."""
+        most = self._endpoint.most(prompt)
+        number = self._budget.book(self._endpoint.model, purpose, most)
         try:
-            answer = attempts(
-                self._client.chat.completions.create,
-                model=self._model,
-                messages=_messages(prompt),
-                temperature=temperature,
-                max_tokens=MAX_TOKENS,
-            )
-            choice = answer.choices[0]
-            text = choice.message.content or ""
-        except openai.OpenAIError as error:
-            raise EngineError(
-                f"the teacher {self._model} at {self._client.base_url} did not answer ({error}); look whether it runs, "
-                f"and at teacher_base_url, teacher_model and the key"
-            ) from error
-        except (AttributeError, LookupError, TypeError) as error:
-            raise EngineError(
-                f"what answers at {self._client.base_url} is not like an OpenAI-compatible server; set "
-                f"teacher_base_url to one, which often ends with /v1"
-            ) from error
-        return None if choice.finish_reason == "length" else text
+            answer = self._endpoint.ask(prompt, temperature=temperature, seconds=seconds)
+        except NotAnsweredError as error:
+            self._budget.settle(number, "failed", most if error.took else Spent(calls=1))
+            raise
+        self._budget.settle(number, "answered", answer.took)
+        return answer.text
+
+
+def asked(given: Given, hint: str = "") -> Prompt:
+    """What a teacher is asked for a reason."""
+    user, item = given.profiles
+    return render(
+        REASON,
+        title=given.title or plans.NAMELESS,
+        about=one_line(". ".join([*given.item.categories, given.item.description]), TOLD) or NONE
+        if given.item
+        else NONE,
+        enjoys=_listed(user.likes),
+        minds=_listed(user.dislikes),
+        history=_told(f"{name}: {_lists(summary)}" for name, summary in given.user[:REVIEWS]),
+        praised=_listed(item.likes),
+        faulted=_listed(item.dislikes),
+        reviews=_told(_lists(summary) for summary in given.others[:REVIEWS]),
+        hint=hint,
+    )
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds to wait before the next attempt: as many as the server asks for, if it asks."""
+    error = state.outcome.exception() if state.outcome else None
+    after = error.after if isinstance(error, NotAnsweredError) else 0.0
+    return min(LONGEST_PAUSE, max(after, wait_random_exponential(multiplier=PAUSE, max=LONGEST_PAUSE)(state)))
 
 
 def _own(told: Sequence[str], text: str) -> Aspects:
@@ -242,19 +278,6 @@ def _own(told: Sequence[str], text: str) -> Aspects:
     shown = {aspect.lower() for lists in examples for listed in lists for aspect in listed}
     stand = standing(told, text)
     return tuple(aspect for aspect, stands in zip(told, stand, strict=True) if stands or aspect.lower() not in shown)
-
-
-def _key(settings: Settings) -> str:
-    """The teacher's key; the client wants one, whether or not the teacher does."""
-    if settings.teacher_key_file is None:
-        return os.environ.get(TEACHER_KEY, "").strip() or "none"
-    try:
-        return settings.teacher_key_file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"teacher_key_file {settings.teacher_key_file} cannot be read ({error}); give a file with the key, or set "
-            f"{TEACHER_KEY}"
-        ) from None
 
 
 def _way(case: Case) -> Stance:
@@ -266,38 +289,6 @@ def _way(case: Case) -> Stance:
 def _lines(text: str) -> str:
     """A teacher's lists, each on the line of its head, without marks that teachers like to add."""
     return _MARKS.sub("", _BULLET.sub(", ", text.replace("**", "")))
-
-
-def _messages(prompt: Prompt) -> list[ChatCompletionMessageParam]:
-    """The turns of a prompt as the endpoint takes them."""
-    return [
-        {"role": "system", "content": turn.content}
-        if turn.role == "system"
-        else {"role": "assistant", "content": turn.content}
-        if turn.role == "assistant"
-        else {"role": "user", "content": turn.content}
-        for turn in prompt.messages
-    ]
-
-
-def _reason(case: Case, *, hint: bool) -> Prompt:
-    """What a teacher is asked for a reason."""
-    user, item = case.profiles
-    given, best = f"{case.rating:g}", f"{case.scale.maximum:g}"
-    return render(
-        REASON,
-        title=case.title or plans.NAMELESS,
-        about=one_line(". ".join([*case.item.categories, case.item.description]), TOLD) or NONE if case.item else NONE,
-        enjoys=_listed(user.likes),
-        minds=_listed(user.dislikes),
-        history=_told(f"{name}: {_lists(summary)}" for name, summary in case.user[:REVIEWS]),
-        praised=_listed(item.likes),
-        faulted=_listed(item.dislikes),
-        reviews=_told(_lists(summary) for summary in case.others[:REVIEWS]),
-        hint=f"Hint: the user gave it {given} of {best}. Explain that, and mention neither the hint nor any number."
-        if hint
-        else "",
-    )
 
 
 def _told(reviews: Iterable[str]) -> str:

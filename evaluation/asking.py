@@ -10,7 +10,7 @@ import numpy as np
 
 from whylike.agents.calibration import Calibrator, Readout, readout
 from whylike.agents.distributions import Floats
-from whylike.graph import lessons
+from whylike.graph import together
 from whylike.graph.pair import Services, explain_fully
 from whylike.memory.history import general, history
 from whylike.memory.splits import Pair
@@ -30,7 +30,7 @@ class Asked(NamedTuple):
 
 def at_once(ask: Callable[[Q], A], asked: Sequence[Q], what: str, told: Told) -> list[A]:
     """The answers to some questions, in order; some are asked at once, so that the engine has batches."""
-    with closing(lessons.at_once(ask, asked)) as given:
+    with closing(together.at_once(ask, asked)) as given:
         return _counted(given, len(asked), what, told)
 
 

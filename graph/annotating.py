@@ -10,9 +10,13 @@ from pydantic import Field
 
 from whylike.adapters.training.examples import place
 from whylike.agents.aspects import Lists
+from whylike.agents.budget import Paid
 from whylike.agents.recipe import digest
-from whylike.errors import EngineError, UsageError
-from whylike.graph.lessons import at_once
+from whylike.errors import BudgetError, EngineError, UsageError
+from whylike.graph.nodes import AT_ONCE
+from whylike.graph.together import at_once
+from whylike.memory.annotations import Occasion
+from whylike.memory.spending import Purpose
 from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import RatingScale, Record, Review, SummaryAnnotation
@@ -61,11 +65,21 @@ class Annotated(Record):
     summarized: int = Field(description="Reviews that have a summary by this teacher")
     empty: int = Field(description="Reviews in which the teacher found nothing liked or disliked")
     failed: int = Field(description="Reviews without an answer that can be read; another run tries them again")
+    unread: list[str] = Field(description="Ids of the reviews whose answers could not be read now")
+    left: int = Field(description="Reviews that were not asked about yet")
+    stopped: str = Field(description="Why the run ended before all were asked about; empty where it did not")
     why: str = Field(description="How asking failed for the last of them; empty where all that were asked answered")
+    paid: Paid | None = Field(default=None, description="What this run took and cost")
 
 
 def annotate_summaries(
-    store: Store, teacher: Reads, *, limit: int, seed: int = 0, told: Told = lambda *_: None
+    store: Store,
+    teacher: Reads,
+    *,
+    limit: int,
+    seed: int = 0,
+    workers: int = AT_ONCE,
+    told: Told = lambda *_: None,
 ) -> Annotated:
     """Have a teacher summarize reviews of the oldest eight tenths; each answer is kept as soon as it is there.
 
@@ -76,64 +90,94 @@ def annotate_summaries(
         teacher: Who reads.
         limit: Most reviews, by chance; a larger one adds to those of a smaller one.
         seed: Which reviews come first.
+        workers: Reviews that it is asked about at once.
         told: Told of progress.
 
     Raises:
         UsageError: There are too few reviews, or none says anything.
         EngineError: The teacher failed several times in a row, or no answer can be read.
     """
-    keys = {_key(review, teacher): review for review in _chosen(store, limit, seed)}
+    keys = {key_of(review, teacher.summary_mark): review for review in _chosen(store, limit, seed)}
     if not keys:
         raise UsageError(
             f"none of the older reviews in {store.database.name} has {FEWEST} words for a teacher to read; ingest "
             "reviews with texts, or name another store with --store"
         )
-    kept = {key: body for key in keys if (body := store.answer(key)) is not None}
-    missing = [key for key in keys if key not in kept]
-    there = {keys[key].review_id: SummaryAnnotation.model_validate_json(body) for key, body in kept.items() if body}
-    if there:
-        store.keep_summaries(there, teacher.name)  # again: a run may have been killed before, or asked another teacher
 
-    def read(key: str) -> str | EngineError | None:
+    def keep(key: str, body: str) -> None:
+        review = keys[key]
+        if body:
+            occasion = Occasion(
+                teacher=teacher.summary_mark,
+                purpose=Purpose.SUMMARIES,
+                user_id=review.user_id,
+                item_id=review.item_id,
+                reviews=(review.review_id,),
+            )
+            store.keep_summary(review.review_id, SummaryAnnotation.model_validate_json(body), teacher.name, occasion)
+        kept[key] = body
+
+    kept: dict[str, str] = {}
+    for key in keys:
+        if (body := store.answer(key)) is not None:
+            keep(key, body)  # again: a run may have been killed before, or asked another teacher
+    missing = [key for key in keys if key not in kept]
+    unread: list[str] = []
+
+    def read(key: str) -> EngineError | None:
         review = keys[key]
         try:
             annotation = _annotation(teacher, review, store.scale)
         except EngineError as error:
             return error
         if annotation is None:
+            unread.append(review.review_id)
             return None
         made = annotation.model_dump_json() if annotation.likes or annotation.dislikes else ""
-        body = store.keep_answer(key, KIND, made, review.user_id, review.item_id, made_of=[review.review_id])
-        if body:
-            store.keep_summaries({review.review_id: SummaryAnnotation.model_validate_json(body)}, teacher.name)
-        return body
+        made_of = [review.review_id]
+        keep(key, store.keep_answer(key, KIND, made, review.user_id, review.item_id, made_of=made_of))
+        return None
 
-    in_a_row, why = 0, ""
+    failed, in_a_row, why, stopped = 0, 0, "", ""
     if missing:
         told(0, len(missing))
-    with closing(at_once(read, missing)) as answers:
-        for done, answer in enumerate(answers, start=1):
-            told(done, len(missing))
-            if isinstance(answer, str):
-                kept[missing[done - 1]] = answer
-            in_a_row = in_a_row + 1 if isinstance(answer, EngineError) else 0
-            why = str(answer) if isinstance(answer, EngineError) else why
-            if in_a_row == IN_A_ROW or (in_a_row == len(missing) and not kept):
-                raise EngineError(f"{answer}; {in_a_row} in a row failed, the summaries made before are kept")
-    if missing and not kept:
+    try:
+        with closing(at_once(read, missing, workers)) as answers:
+            for done, error in enumerate(answers, start=1):
+                told(done, len(missing))
+                failed, in_a_row, why = (failed + 1, in_a_row + 1, str(error)) if error else (failed, 0, why)
+                if in_a_row == IN_A_ROW or (in_a_row == len(missing) and not kept):
+                    raise EngineError(f"{error}; {in_a_row} in a row failed, the summaries made before are kept")
+    except BudgetError as error:
+        stopped = str(error)
+    if unread and not kept:
         raise EngineError(
-            f"no answer by {teacher.name} has the three lists that it was asked for, of {len(missing)} reviews; set "
+            f"no answer by {teacher.name} has the three lists that it was asked for, of {len(unread)} reviews; set "
             "teacher_model to another model"
         )
+    failed += len(unread)
     return Annotated(
         teacher=teacher.name,
         reviews=len(keys),
-        read_now=len(missing),
+        read_now=sum(key in kept for key in missing) + failed,
         summarized=sum(map(bool, kept.values())),
         empty=list(kept.values()).count(""),
-        failed=len(keys) - len(kept),
+        failed=failed,
+        unread=sorted(unread),
+        left=len(keys) - len(kept) - failed,
+        stopped=stopped,
         why=why,
     )
+
+
+def key_of(review: Review, mark: str) -> str:
+    """What a teacher's answer about a review is kept under: all that it depends on.
+
+    Args:
+        review: What it reads.
+        mark: Who it is and by what recipe (`Reads.summary_mark`).
+    """
+    return digest([KIND, review.review_id, review.title, review.text, review.rating, mark])
 
 
 def _chosen(store: Store, limit: int, seed: int) -> list[Review]:
@@ -148,21 +192,21 @@ def _chosen(store: Store, limit: int, seed: int) -> list[Review]:
     return found[:limit]
 
 
-def _key(review: Review, teacher: Reads) -> str:
-    """What the answer about a review is kept under: all that it depends on."""
-    return digest([KIND, review.review_id, review.title, review.text, review.rating, teacher.summary_mark])
-
-
 def _annotation(teacher: Reads, review: Review, scale: RatingScale) -> SummaryAnnotation | None:
     """What the teacher says of a review, asked until it can be read."""
     for number in range(TRIES):
         if (lists := teacher.summarize(review, scale, number=number)) is not None:
-            return SummaryAnnotation(
-                item_id=review.item_id,
-                title=review.title,
-                text=review.text,
-                rating=review.rating,
-                scale=scale,
-                **lists._asdict(),
-            )
+            return annotated(review, lists, scale)
     return None
+
+
+def annotated(review: Review, lists: Lists, scale: RatingScale) -> SummaryAnnotation:
+    """A review with what a teacher says of it."""
+    return SummaryAnnotation(
+        item_id=review.item_id,
+        title=review.title,
+        text=review.text,
+        rating=review.rating,
+        scale=scale,
+        **lists._asdict(),
+    )

@@ -7,8 +7,9 @@ where nothing was found, so that a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,22 +18,27 @@ from pydantic import Field
 from whylike.adapters.training.ratings import training_pairs
 from whylike.adapters.training.teach import HELD_OUT
 from whylike.agents import dossier
+from whylike.agents.budget import Paid
 from whylike.agents.prompting import prompt_file
 from whylike.agents.ratings import leaks
 from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import constants, digest
-from whylike.agents.teacher import Case, Sampler
-from whylike.errors import EngineError, UsageError
+from whylike.agents.teacher import Case, Given, Sampler
+from whylike.errors import BudgetError, EngineError, UsageError
 from whylike.explanation import AspectLists
 from whylike.graph import sides
-from whylike.graph.lessons import at_once
+from whylike.graph.nodes import AT_ONCE
 from whylike.graph.services import Services
+from whylike.graph.together import at_once
 from whylike.memory.history import history
 from whylike.memory.splits import Pair
-from whylike.records import Expert, History, ReasonAnnotation, ReasonDecision, Record, ReviewSummary, Side
+from whylike.records import Expert, History, ReasonDecision, Record, ReviewSummary, Side
 
 IN_A_ROW = 5
 """Pairs in a row, or all, for which the sampler fails, after which the run ends: it is not there, or refuses."""
+
+CANDIDATE = "reason candidate"
+"""What candidates are called in the store."""
 
 Told = Callable[[int, int], None]
 """Told how many pairs are decided, and how many there are."""
@@ -53,6 +59,9 @@ class Filtered(Record):
     failed: int = Field(description="Pairs for which the sampler failed; another run tries them again")
     candidates: int
     leaked: int = Field(description="Candidates that may give the rating away; none of them is kept")
+    left: int = Field(description="Pairs that are not decided yet")
+    stopped: str = Field(description="Why the run ended before all were decided; empty where it did not")
+    paid: Paid | None = Field(default=None, description="What this run took and cost; null where no teacher was asked")
 
 
 class _Known(NamedTuple):
@@ -71,6 +80,7 @@ def filter_reasons(
     tau: float = 0.1,
     tries: int = 10,
     seed: int = 0,
+    workers: int = AT_ONCE,
     told: Told = lambda *_: None,
 ) -> Filtered:
     """Find reasons for pairs of the training part that have reviews on both sides, for `whylike train reasoner`.
@@ -82,6 +92,7 @@ def filter_reasons(
         tau: How much farther from the true rating a reason may lead, in units of the scale.
         tries: Most candidates with a hint.
         seed: Which pairs come first.
+        workers: Pairs that are worked on at once.
         told: Told of progress.
 
     Raises:
@@ -115,21 +126,37 @@ def filter_reasons(
             services.store.decide(key, each)  # again: the latest decision of a pair counts
         missing = [key for key in keys if key not in decided]
 
+        def sample(key: str, case: Case, number: int) -> str:
+            """A candidate, which is not paid twice where the run ended before its pair was decided."""
+            kept = services.store.answer(asked := digest([CANDIDATE, key, number]))
+            if kept is None:
+                text = sampler.sample(case, hint=number > 0, number=number)
+                kept = services.store.keep_answer(asked, CANDIDATE, text, keys[key].user_id, keys[key].item_id)
+            return kept
+
+        now: dict[str, ReasonDecision] = {}
+
         def decide(key: str) -> ReasonDecision:
-            made = _decision(services, sampler, keys[key], reward=reward, tau=tau, tries=tries)
+            made = _decision(
+                services, partial(sample, key), keys[key], by=sampler.name, reward=reward, tau=tau, tries=tries
+            )
             services.store.decide(key, made)
+            now[key] = made
             return made
 
-        in_a_row = 0
+        in_a_row, stopped = 0, ""
         if missing:
             told(0, len(missing))
-        with closing(at_once(decide, missing)) as answers:
-            for done, made in enumerate(answers, start=1):
-                decided[missing[done - 1]] = made
-                told(done, len(missing))
-                in_a_row = in_a_row + 1 if made.outcome == "failed" else 0
-                if in_a_row == IN_A_ROW or in_a_row == len(keys):
-                    raise EngineError(f"{made.why}; {in_a_row} in a row failed, the pairs decided before are kept")
+        try:
+            with closing(at_once(decide, missing, workers)) as answers:
+                for done, made in enumerate(answers, start=1):
+                    told(done, len(missing))
+                    in_a_row = in_a_row + 1 if made.outcome == "failed" else 0
+                    if in_a_row == IN_A_ROW or in_a_row == len(keys):
+                        raise EngineError(f"{made.why}; {in_a_row} in a row failed, the pairs decided before are kept")
+        except BudgetError as error:
+            stopped = str(error)
+        decided |= now
     outcomes = [each.outcome for each in decided.values()]
     return Filtered(
         sampler=sampler.name,
@@ -137,13 +164,15 @@ def filter_reasons(
         tau=tau,
         tries=tries,
         pairs=len(pairs),
-        decided_now=len(missing),
+        decided_now=len(now),
         kept=outcomes.count("kept"),
         hinted=outcomes.count("hinted"),
         dropped=outcomes.count("dropped"),
         failed=outcomes.count("failed"),
         candidates=sum(each.candidates for each in decided.values()),
         leaked=sum(each.leaked for each in decided.values()),
+        left=len(pairs) - len(decided),
+        stopped=stopped,
     )
 
 
@@ -160,12 +189,19 @@ def _pairs(services: Services, limit: int, seed: int) -> list[Pair]:
 
 
 def _decision(
-    services: Services, sampler: Sampler, pair: Pair, *, reward: str, tau: float, tries: int
+    services: Services,
+    sample: Callable[[Case, int], str],
+    pair: Pair,
+    *,
+    by: str,
+    reward: str,
+    tau: float,
+    tries: int,
 ) -> ReasonDecision:
-    """What becomes of one pair."""
+    """What becomes of one pair, of which `sample` gives candidates by number."""
     known = _known(services, pair)
     case = _case(services, pair, known)
-    names = {quoted(case.title), *case.names.values()}
+    names = {quoted(case.given.title), *case.names.values()}
     without = _rewarded(services, known.history, None)
     gaps: list[float] = []
     kept, why = "", ""
@@ -173,7 +209,7 @@ def _decision(
     outcome = "dropped"
     for number in range(1 + tries):
         try:
-            text = sampler.sample(case, hint=number > 0, number=number)
+            text = sample(case, number)
         except EngineError as error:
             outcome, why = "failed", str(error)
             break
@@ -195,11 +231,11 @@ def _decision(
             "item_id": pair.item_id,
             "outcome": outcome,
             "read": sides.read_of(known.history),
-            "annotation": _annotation(case, known, kept) if kept else None,
+            "annotation": case.given.annotation(kept) if kept else None,
             "candidates": candidates,
             "leaked": leaked,
             "gaps": gaps,
-            "sampler": sampler.name,
+            "sampler": by,
             "reward": reward,
             "tau": tau,
             "tries": tries,
@@ -232,10 +268,12 @@ def _case(services: Services, pair: Pair, known: _Known) -> Case:
     user, item = (AspectLists.model_validate(sides.plain(each)) for each in profiles)
     names = sides.names_of(services, known.history)
     return Case(
-        item=met.item,
-        user=[(names[summary.review_id], summary) for summary in known.user],
-        others=known.item,
-        profiles=(user, item),
+        given=Given(
+            item=met.item,
+            user=[(names[summary.review_id], summary) for summary in known.user],
+            others=known.item,
+            profiles=(user, item),
+        ),
         points=met.points,
         stance=met.stance,
         names=names,
@@ -250,18 +288,3 @@ def _rewarded(services: Services, known: History, reason: str | None) -> float:
     asked = dossier.request(Expert.REWARD, dossier.dossier(services.store, known, ""), scale, reason)
     [answer] = services.engine.weigh([asked])
     return float(np.array(answer.probabilities) @ np.array(scale.values))
-
-
-def _annotation(case: Case, known: _Known, text: str) -> ReasonAnnotation:
-    def all_of(summaries: Sequence[ReviewSummary], name: str) -> tuple[str, ...]:
-        return tuple(aspect for summary in summaries for aspect in getattr(summary, name))
-
-    return ReasonAnnotation(
-        title=case.title,
-        user_likes=all_of(known.user, "likes"),
-        user_dislikes=all_of(known.user, "dislikes"),
-        user_preferences=all_of(known.user, "preferences"),
-        item_likes=all_of(known.item, "likes"),
-        item_dislikes=all_of(known.item, "dislikes"),
-        text=text,
-    )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from contextvars import copy_context
-from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -22,14 +19,12 @@ from whylike.adapters.training.ratings import (
 from whylike.adapters.training.teach import HELD_OUT
 from whylike.errors import UsageError
 from whylike.graph import sides
-from whylike.graph.nodes import AT_ONCE
 from whylike.graph.pair import explain
 from whylike.graph.services import Services
+from whylike.graph.together import at_once
 from whylike.memory.splits import Pair
 from whylike.records import Expert, RatingScale
 
-T = TypeVar("T")
-R = TypeVar("R")
 Told = Callable[[int, int], None]
 """Told how many pairs are done, and how many there are."""
 
@@ -145,7 +140,7 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
 
     def give(wanted: tuple[Pair, str]) -> None:
         pair, key = wanted
-        answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp)
+        answer = explain(services, pair.user_id, pair.item_id, as_of=pair.timestamp, teacher=False)
         text = answer.reason.text if answer.reason else ""
         read = (pair.review_id, *(each.id for each in answer.evidence))
         services.store.keep_answer(key, "pair reason", text, pair.user_id, pair.item_id, made_of=read)
@@ -156,15 +151,3 @@ def give_reasons(services: Services, pairs: Sequence[Pair], told: Told = lambda 
         for done, _ in enumerate(given, start=1):
             told(done, len(missing))
     return len(missing)
-
-
-def at_once(do: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-    """What `do` gives for each item, in order; some are worked on at once, so that the engine has batches.
-
-    Within a query of the caller's they belong to it (`Following.query`).
-    """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            yield from pool.map(lambda each: each[0].run(do, each[1]), [(copy_context(), item) for item in items])
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -18,7 +18,7 @@ from langgraph.types import Command, Send
 from whylike.agents import plans
 from whylike.agents.calibration import Heard, readout
 from whylike.agents.dossier import Dossier
-from whylike.agents.grounding import ground
+from whylike.agents.grounding import ground, split_sentences
 from whylike.agents.matching import Point
 from whylike.agents.predictor import rate
 from whylike.agents.reasoner import quoted
@@ -26,6 +26,7 @@ from whylike.agents.recipe import digest
 from whylike.agents.router import Route, plan
 from whylike.agents.standins import imported, rated
 from whylike.agents.stated import replacing, shift
+from whylike.explanation import Reason
 from whylike.graph import sides
 from whylike.graph.services import Services
 from whylike.graph.state import Batch, Event, Json, PairState
@@ -100,7 +101,7 @@ def recall(state: PairState, runtime: Runtime[Services]) -> Json:
     }
 
 
-def router(state: PairState, runtime: Runtime[Services]) -> Command[Literal["summarize", "profile", "predict"]]:
+def router(state: PairState, runtime: Runtime[Services]) -> Command[Literal["summarize", "reread", "predict"]]:
     """Choose the way by what is known, and send the query: to as many summarize nodes as needed, or past them."""
     services = runtime.context
     known = History.model_validate(state["history"])
@@ -115,11 +116,11 @@ def router(state: PairState, runtime: Runtime[Services]) -> Command[Literal["sum
         with_reason=state["with_reason"],
     )
     _log.info("%s: %d reviews to summarize, %d of them again", way.route, len(way.missing), len(way.stale))
-    goto: list[Send] | Literal["profile", "predict"]
+    goto: list[Send] | Literal["reread", "predict"]
     if not state["with_reason"]:
         goto = "predict"
     elif not way.missing:
-        goto = "profile"
+        goto = "reread"
     else:
         starts = range(0, len(way.missing), AT_ONCE)
         goto = [Send("summarize", Batch(review_ids=list(way.missing[start : start + AT_ONCE]))) for start in starts]
@@ -136,7 +137,7 @@ def summarize(state: Batch, runtime: Runtime[Services]) -> Json:
     services = runtime.context
     reviews = services.store.reviews(state["review_ids"])
     made = sides.summarize(services, reviews)
-    _tell(runtime, Event(node="summarize", done=len(made)))
+    tell(runtime, Event(node="summarize", done=len(made)))
     return {"summaries": {summary.review_id: summary.model_dump(mode="json") for summary in made}}
 
 
@@ -178,13 +179,13 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
         asked = services.reasoner.request(met.points, met.stance, names, newcomer=newcomer, heeded=heeded)
     free = asked.grammar is None
 
-    def tell(text: str) -> None:
-        _tell(runtime, Event(node="draft" if free else "reason", text=text))
+    def say(text: str) -> None:
+        tell(runtime, Event(node="draft" if free else "reason", text=text))
 
     key = _key("reason", services.reasoner.version, asked.model_dump(mode="json"))
     written = services.store.answer(key)
     if written is None:
-        answer = services.reasoner.write(asked, tell)
+        answer = services.reasoner.write(asked, say)
         written = plans.whole(answer.text) if free and answer.finish == "length" else answer.text
         whole = free or answer.finish == "stop"
         if whole and not state.get("supposed"):  # what the model's context cut off may come out whole another time
@@ -192,7 +193,7 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
                 key, "reason", written, known.user_id, known.item_id, made_of=sides.read_of(known)
             )
     else:
-        tell(written)
+        say(written)
     return {
         "told": asked.prompt.messages[0].content,
         "free": free,
@@ -205,11 +206,29 @@ def reason(state: PairState, runtime: Runtime[Services]) -> Json:
 @timed("reason")
 def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
     """Tie each sentence to the reviews it rests on; take out what states a rating or repeats the prompt."""
-    services = runtime.context
     if not state["written"]:
         return {"reason": None, "held": True}
+    grounded = grounded_in(runtime.context, state, state["written"], state["told"], free=state["free"])
+    if not grounded.sentences:
+        return {"reason": None, "held": True}
+    if state["free"]:
+        tell(runtime, Event(node="reason", text=grounded.text))
+    left_out = len(split_sentences(state["written"], sides.named(runtime.context, state))) - len(grounded.sentences)
+    return {"reason": grounded.model_dump(mode="json"), "left_out": left_out}
+
+
+def grounded_in(services: Services, state: PairState, written: str, told: str, *, free: bool) -> Reason:
+    """What was written, with the reviews that each sentence rests on, without what may not be said.
+
+    Args:
+        services: The store and the index.
+        state: What the query has read, and the points that a text was held to.
+        written: The text.
+        told: What its writer was asked, in words.
+        free: Whether no grammar held it: then what rests on nothing is left out too.
+    """
     known = History.model_validate(state["history"])
-    user, item = (sides.evidence_of if state["free"] else sides.quoted_of)(services, state)
+    user, item = (sides.evidence_of if free else sides.quoted_of)(services, state)
     ids = [review.review_id for review in (*known.user_reviews, *known.item_reviews)]
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:
@@ -217,25 +236,19 @@ def grounding(state: PairState, runtime: Runtime[Services]) -> Json:
             services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=3
         )
 
-    names = sides.names_of(services, known)
     about = services.store.item(known.item_id)
-    grounded = ground(
-        state["written"],
+    return ground(
+        written,
         [*user, *item],
         nearest,
         services.embedder,
-        points=[Point.model_validate(point) for point in state["points"]],
-        names=names,
+        points=() if free else [Point.model_validate(point) for point in state["points"]],
+        names=sides.names_of(services, known),
         about=quoted(about.title) if about else "",
         profiles=sides.stand_in_ids(state),
-        prompt=state["told"],
-        strict=state["free"],
+        prompt=told,
+        strict=free,
     )
-    if not grounded.sentences:
-        return {"reason": None, "held": True}
-    if state["free"]:
-        _tell(runtime, Event(node="reason", text=grounded.text))
-    return {"reason": grounded.model_dump(mode="json")}
 
 
 def after_ground(state: PairState) -> Literal["reason", "predict"]:
@@ -258,7 +271,7 @@ def predict(state: PairState, runtime: Runtime[Services]) -> Json:
     found = readout(known, everything, scale, answered, state["balance"] if text else None).model_copy(
         update={"stated": shift(said, scale)}
     )
-    _tell(runtime, Event(node="predict", done=1, total=1))
+    tell(runtime, Event(node="predict", done=1, total=1))
     rating = rate(found, services.calibrator_as_of(known))
     return {
         "readout": found.model_dump(mode="json"),
@@ -296,7 +309,8 @@ def heard(services: Services, text: str | None, known: Dossier, *, keep: bool = 
     return Heard.model_validate_json(kept)
 
 
-def _tell(runtime: Runtime[Services], event: Event) -> None:
+def tell(runtime: Runtime[Services], event: Event) -> None:
+    """Stream what is going on."""
     runtime.stream_writer(event.model_dump(mode="json"))
 
 

@@ -23,7 +23,7 @@ from whylike.explanation import (
     Reason,
     SummaryLists,
 )
-from whylike.graph import nodes
+from whylike.graph import nodes, teaching
 from whylike.graph.services import Services
 from whylike.graph.state import Event, PairState
 from whylike.records import History, Preference, Review
@@ -33,22 +33,25 @@ __all__ = ["Event", "Services", "compiled", "explain", "explain_fully"]
 
 @cache
 def compiled() -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The state machine: recall, router, summarize what has no fresh summary, profile, reason, ground, predict."""
+    """The state machine of a query; the two nodes of the teacher do nothing where it may not be asked."""
     graph = StateGraph(PairState, context_schema=Services)
     graph.add_node("recall", nodes.recall)
     graph.add_node("router", nodes.router)
     graph.add_node("summarize", nodes.summarize)
+    graph.add_node("reread", teaching.reread)
     graph.add_node("profile", nodes.profile)
     graph.add_node("reason", nodes.reason)
     graph.add_node("ground", nodes.grounding)
     graph.add_node("predict", nodes.predict)
+    graph.add_node("teacher", teaching.teacher)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "router")
-    graph.add_edge("summarize", "profile")
+    graph.add_edge("summarize", "reread")
+    graph.add_edge("reread", "profile")
     graph.add_edge("profile", "reason")
     graph.add_edge("reason", "ground")
     graph.add_conditional_edges("ground", nodes.after_ground, ["reason", "predict"])
-    graph.add_edge("predict", END)
+    graph.add_conditional_edges("predict", teaching.after_predict, ["teacher", END])
     return graph.compile()
 
 
@@ -60,6 +63,7 @@ def explain(
     as_of: int | None = None,
     with_reason: bool = True,
     supposing: Sequence[Preference] = (),
+    teacher: bool | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Explanation:
     """What this user would rate this item, and why.
@@ -72,14 +76,24 @@ def explain(
             item if there is one, else now.
         with_reason: Whether to give a reason; without one only the averages speak.
         supposing: What the user is supposed to have said of their own taste; of such an answer nothing is kept.
+        teacher: Whether a teacher may be asked where the student is unsure; without it as the setting `teacher_live`
+            has it. Where the teacher fails the answer is the student's, and says so.
         on_event: Told of progress and of the reason's text as it is written.
 
     Raises:
         StoreError: The store failed.
         EngineError: The model failed.
     """
+    live = services.settings.teacher_live if teacher is None else teacher
     return explain_fully(
-        services, user_id, item_id, as_of=as_of, with_reason=with_reason, supposing=supposing, on_event=on_event
+        services,
+        user_id,
+        item_id,
+        as_of=as_of,
+        with_reason=with_reason,
+        supposing=supposing,
+        teacher=live,
+        on_event=on_event,
     )[0]
 
 
@@ -91,14 +105,20 @@ def explain_fully(
     as_of: int | None = None,
     with_reason: bool = True,
     supposing: Sequence[Preference] = (),
+    teacher: bool = False,
     on_event: Callable[[Event], None] | None = None,
     on_node: Callable[[str, float], None] | None = None,
 ) -> tuple[Explanation, Readout]:
-    """As `explain`, and what its rating was made from, before any calibration.
+    """As `explain`, but by the student alone unless told otherwise; and what its rating was made from.
 
     `on_node` is told of each node that ran, with the seconds that it took.
     """
-    start: PairState = {"user_id": user_id, "item_id": item_id, "with_reason": with_reason}
+    start: PairState = {
+        "user_id": user_id,
+        "item_id": item_id,
+        "with_reason": with_reason,
+        "teacher": teacher and with_reason and not supposing,
+    }
     if as_of is not None:
         start["as_of"] = as_of
     if supposing:
@@ -150,7 +170,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
         stated=[Effect.model_validate(each) for each in state["stated"]],
         adapters={
             "summarizer": services.summarizer.version,
-            "reasoner": services.reasoner.version,
+            "reasoner": state.get("reason_by", services.reasoner.version),
             "predictor": services.predictor.version,
         },
         engine=services.engine.name,
@@ -158,6 +178,7 @@ def _explanation(services: Services, state: PairState) -> Explanation:
             "summarize": round(seconds.get("summarize", 0.0), 3),
             "reason": round(seconds.get("reason", 0.0), 3),
             "predict": round(seconds.get("predict", 0.0), 3),
+            **({"teacher": round(seconds["teacher"], 3)} if "teacher" in seconds else {}),
         },
         notes=state["notes"],
     )

@@ -13,6 +13,7 @@ from whylike.adapters.engines.base import Engine
 from whylike.adapters.registry.following import Following
 from whylike.adapters.registry.registry import Registry
 from whylike.agents.calibration import Calibrator
+from whylike.agents.oncall import OnCall
 from whylike.agents.predictor import Predictor
 from whylike.agents.reasoner import Reasoner
 from whylike.agents.recipe import digest
@@ -41,6 +42,7 @@ class Services:
     summarizer: Summarizer
     reasoner: Reasoner
     predictor: Predictor
+    on_call: OnCall
     now: Callable[[], int]
     lately: dict[str, Lately] = field(default_factory=dict, compare=False)
     """By the calibrator that is kept in the store: what follows the ratings that come in for it."""
@@ -83,6 +85,7 @@ class Services:
                 summarizer=Summarizer(used, embedder),
                 reasoner=Reasoner(used),
                 predictor=Predictor(used, registry.scales),
+                on_call=OnCall(store, settings),
                 now=lambda: int(time.time()),
             )
 

@@ -10,7 +10,7 @@ from whylike.agents.calibration import readout
 from whylike.agents.dossier import Dossier, dossier
 from whylike.agents.matching import Point, Sides, balance, points
 from whylike.agents.plans import Stance, leaning, led, stance
-from whylike.agents.reasoner import called
+from whylike.agents.reasoner import called, quoted
 from whylike.agents.recipe import digest
 from whylike.explanation import AspectLists, Effect
 from whylike.graph.services import Services
@@ -139,6 +139,13 @@ def names_of(services: Services, known: History) -> dict[str, str]:
     items = {review.item_id: services.store.item(review.item_id) for review in known.user_reviews}
     titles = {item_id: item.title for item_id, item in items.items() if item}
     return {review.review_id: called(titles.get(review.item_id, ""), review.timestamp) for review in known.user_reviews}
+
+
+def named(services: Services, state: PairState) -> set[str]:
+    """What a reason calls the items of this pair: the one that it is about, and those that the user reviewed."""
+    known = History.model_validate(state["history"])
+    about = services.store.item(known.item_id)
+    return {*names_of(services, known).values(), quoted(about.title) if about else ""} - {""}
 
 
 def drawn_of(state: PairState) -> tuple[AspectLists, AspectLists]:

@@ -52,6 +52,14 @@ class PairState(TypedDict, total=False):
     balance: float
     """How far the points speak for the item."""
     reason: Json | None
+    left_out: int
+    """Sentences of what was written that may not be said, or that no review bears out."""
+    teacher: bool
+    """Whether a teacher may be asked; not there where it may not."""
+    consulted: bool
+    """Whether it has been asked for a reason."""
+    reason_by: str
+    """The teacher that wrote the reason, and its recipe; not there where the student did."""
     readout: Json
     """What the rating was made from (`agents.calibration`)."""
     rating: Json
@@ -68,7 +76,7 @@ class Batch(TypedDict):
 
 
 class Event(Record):
-    """Progress of a query, as it streams: a node's count, or a piece of the reason's text.
+    """Progress of a query, as it streams: a node's count, perhaps with what it costs, or a piece of the reason's text.
 
     The node `draft` has pieces of a text of which only a part may be told: what is told comes after, from `reason`.
     """

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from whylike.memory.database import Database, chunks
 from whylike.memory.forgotten import rest_on
 from whylike.memory.schema import teacher_annotations as table
-from whylike.records import ReasonAnnotation, ReasonDecision, SummaryAnnotation
+from whylike.memory.spending import Purpose
+from whylike.records import ReasonAnnotation, ReasonDecision, Record, SummaryAnnotation
 
 Annotation = SummaryAnnotation | ReasonAnnotation
 KINDS: dict[type[Annotation], str] = {SummaryAnnotation: "summary", ReasonAnnotation: "reason"}
@@ -22,6 +23,34 @@ DECISION = "decision"
 """What decisions about reasons are called there."""
 
 A = TypeVar("A", SummaryAnnotation, ReasonAnnotation)
+
+
+class Occasion(Record):
+    """For what, for whom and why a teacher wrote an annotation."""
+
+    teacher: str
+    """Its name, and after `+` the recipe that it was asked by."""
+    purpose: Purpose
+    user_id: str
+    item_id: str
+    reviews: tuple[str, ...]
+    """Ids of the reviews that it was given to read."""
+    why: str = ""
+    """What was doubtful of the student's answer; empty where it was not asked for a user who waits."""
+    instead: str = ""
+    """What the student had written."""
+
+
+class Written(Record):
+    """An annotation as it is in the store."""
+
+    annotation: Annotation
+    source: str
+    """The teacher's name, or the file that it came in."""
+    at: int
+    """When it was added: seconds since 1970."""
+    occasion: Occasion | None
+    """None where it came in a file."""
 
 
 class Annotations:
@@ -54,20 +83,50 @@ class Annotations:
                 connection.execute(insert(table), list(rows.values()))
         return len(rows), count - len(rows)
 
-    def keep_summaries(self, made: Mapping[str, SummaryAnnotation], source: str) -> None:
-        """Keep what a teacher wrote of reviews of the store, by their ids; what was kept of them before goes.
+    def keep_summary(
+        self, review_id: str, annotation: SummaryAnnotation, source: str, occasion: Occasion, *, anew: bool = True
+    ) -> None:
+        """Keep what a teacher wrote of a review of the store.
 
         Of a review that has been forgotten meanwhile nothing is kept.
 
         Args:
-            made: The newest of each review.
+            review_id: The review.
+            annotation: What was written.
             source: The teacher's name.
+            occasion: Why.
+            anew: Whether it takes the place of what was kept of this review before.
         """
-        with self.database.write() as connection:
-            for review_id, annotation in made.items():
-                if rest_on(connection, [], [review_id]):
-                    key, body = summary_key(review_id), annotation.model_dump_json()
-                    self._put(connection, key, KINDS[SummaryAnnotation], body, source)
+        self._keep(summary_key(review_id), annotation, source, occasion, anew=anew)
+
+    def keep_reason(self, key: str, annotation: ReasonAnnotation, source: str, occasion: Occasion) -> None:
+        """Keep a reason that a teacher wrote; of two for one question the first stays.
+
+        Args:
+            key: The hash of all that it was asked with.
+            annotation: What was written.
+            source: The teacher's name.
+            occasion: Why.
+        """
+        self._keep(_hash(f"reason to {key}"), annotation, source, occasion, anew=False)
+
+    def written(self) -> list[Written]:
+        """All annotations with where they are from, the newest first; those of a file in no order."""
+        columns = table.c.kind, table.c.body, table.c.source, table.c.created_at, table.c.occasion
+        query = select(*columns).where(table.c.kind.in_(KINDS.values()))
+        kinds = {name: kind for kind, name in KINDS.items()}
+        with self.database.read() as connection:
+            return [
+                Written(
+                    annotation=kinds[kind].model_validate_json(body),
+                    source=source,
+                    at=at,
+                    occasion=Occasion.model_validate_json(occasion) if occasion else None,
+                )
+                for kind, body, source, at, occasion in connection.execute(
+                    query.order_by(table.c.created_at.desc(), table.c.annotation_id)
+                )
+            ]
 
     def annotations(self, kind: type[A]) -> list[A]:
         """All annotations of a kind, in an order that depends on nothing but what they are and what they are of."""
@@ -97,11 +156,31 @@ class Annotations:
         found = ((key, ReasonDecision.model_validate_json(body)) for key, body in rows)
         return dict(sorted(found, key=lambda row: row[1].decided_at))
 
-    def _put(self, connection: Connection, key: str, kind: str, body: str, source: str) -> None:
-        """Write a row as of now, in the place of the one with this key."""
-        values = {"body": body, "source": source, "created_at": int(time.time())}
-        upsert = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
-        connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
+    def _keep(self, key: str, annotation: Annotation, source: str, occasion: Occasion, *, anew: bool) -> None:
+        with self.database.write() as connection:
+            if rest_on(connection, [occasion.user_id], occasion.reviews):
+                body, why = annotation.model_dump_json(), occasion.model_dump_json()
+                self._put(connection, key, KINDS[type(annotation)], body, source, occasion=why, anew=anew)
+
+    def _put(
+        self,
+        connection: Connection,
+        key: str,
+        kind: str,
+        body: str,
+        source: str,
+        *,
+        occasion: str | None = None,
+        anew: bool = True,
+    ) -> None:
+        """Write a row as of now; `anew`: in the place of the one with this key, if that differs."""
+        values = {"body": body, "source": source, "created_at": int(time.time()), "occasion": occasion}
+        new = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
+        if anew:
+            differs = or_(table.c.body != body, table.c.source != source)
+            connection.execute(new.on_conflict_do_update(index_elements=["annotation_id"], set_=values, where=differs))
+        else:
+            connection.execute(new.on_conflict_do_nothing())
 
 
 def summary_key(review_id: str) -> str:

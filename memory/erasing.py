@@ -8,12 +8,12 @@ is next asked for, without them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import chain
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select
 
-from whylike.memory.annotations import DECISION, KINDS, summary_key
+from whylike.memory.annotations import DECISION, KINDS, Occasion, summary_key
 from whylike.memory.database import Database, chunks
 from whylike.memory.importers.exp3rt import ADAPTER_VERSION as IMPORTED
 from whylike.memory.quoting import Quoting, same_text
@@ -155,8 +155,12 @@ def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list
     texts = _own_texts(connection, user_id, mine)
     keys = {summary_key(review_id) for review_id in ids}
     found, reasons = [], {}
-    rows = select(teacher_annotations.c.annotation_id, teacher_annotations.c.kind, teacher_annotations.c.body)
-    for key, kind, body in connection.execute(rows.execution_options(yield_per=1000)):
+    columns = teacher_annotations.c
+    rows = select(columns.annotation_id, columns.kind, columns.body, columns.occasion)
+    for key, kind, body, occasion in connection.execute(rows.execution_options(yield_per=1000)):
+        if occasion and _was_of(Occasion.model_validate_json(occasion), user_id, ids if quoting else set()):
+            found.append(key)
+            continue
         if kind == KINDS[SummaryAnnotation]:
             if key in keys or (texts and same_text(SummaryAnnotation.model_validate_json(body).text) in texts):
                 found.append(key)
@@ -169,6 +173,11 @@ def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list
         elif quoting:
             reasons[key] = ReasonAnnotation.model_validate_json(body)
     return [*found, *_quoting(connection, user_id, mine, reasons)]
+
+
+def _was_of(occasion: Occasion, user_id: str, review_ids: Set[str]) -> bool:
+    """Whether a teacher wrote something for a user, or read one of these reviews for it."""
+    return occasion.user_id == user_id or not review_ids.isdisjoint(occasion.reviews)
 
 
 def _own_texts(connection: Connection, user_id: str, mine: list[Review]) -> set[str]:

@@ -180,6 +180,21 @@ CREATE INDEX learned_from_user ON learned_from (mark)
 """
 
 
+CALL_TABLES = """
+CREATE TABLE teacher_calls (
+  call_id {serial},
+  day BIGINT NOT NULL,
+  asked_at BIGINT NOT NULL,
+  model TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  tokens_in BIGINT NOT NULL,
+  tokens_out BIGINT NOT NULL,
+  outcome TEXT NOT NULL
+);
+CREATE INDEX teacher_calls_of_day ON teacher_calls (day, tokens_in, tokens_out)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -216,6 +231,12 @@ def forgetting_tables(connection: Connection) -> None:
     _create(connection, FORGETTING_TABLES)
 
 
+def calls_of_teachers(connection: Connection) -> None:
+    """What teachers were asked and what it cost, and on which occasion each annotation was written."""
+    _create(connection, CALL_TABLES)
+    connection.execute(text(f"ALTER TABLE teacher_annotations ADD COLUMN occasion {TEXT[connection.dialect.name]}"))
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -230,6 +251,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     quotes_of_summaries,
     conversation_tables,
     forgetting_tables,
+    calls_of_teachers,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 

@@ -234,6 +234,7 @@ teacher_annotations = Table(
     Column("body", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("occasion", Text),
 )
 Index("teacher_annotations_of_kind", teacher_annotations.c.kind, teacher_annotations.c.annotation_id)
 
@@ -255,6 +256,21 @@ learned_from = Table(
     Column("learned_at", BigInteger, nullable=False),
 )
 Index("learned_from_user", learned_from.c.mark)
+
+teacher_calls = Table(
+    "teacher_calls",
+    metadata,
+    Column("call_id", Serial, primary_key=True),
+    Column("day", BigInteger, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("teacher_calls_of_day", teacher_calls.c.day, teacher_calls.c.tokens_in, teacher_calls.c.tokens_out)
 
 
 class Collection(StrEnum):

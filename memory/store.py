@@ -17,6 +17,7 @@ from whylike.memory.forgotten import Forgotten
 from whylike.memory.reviewed import Reviewed
 from whylike.memory.scales import check, settled
 from whylike.memory.schema import items, profiles, record, review_summaries, reviews, users
+from whylike.memory.spending import Spending
 from whylike.memory.taught import Taught
 from whylike.records import RatingScale, Record
 from whylike.settings import Settings
@@ -32,7 +33,7 @@ class Counts(Record):
     profiles: int
 
 
-class Store(Reviewed, Distilled, Taught, Annotations, Conversed, Forgotten, Erasing):
+class Store(Reviewed, Distilled, Taught, Annotations, Spending, Conversed, Forgotten, Erasing):
     """An open store; use it as a context manager, from as many threads as you like.
 
     Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).

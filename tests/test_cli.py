@@ -126,6 +126,18 @@ def test_explain_passes_on_what_was_asked(run: Any, graph: Graph, workplace: Pat
     assert (second["as_of"], second["with_reason"], second["store"]) == (1_577_836_800, False, Path("other"))
 
 
+def test_a_teacher_is_asked_only_by_whoever_has_one(run: Any, graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("explain", "--user", "ann", "--item", "i1")
+    refused = run(*asked, "--teacher")
+    assert (refused.exit_code, graph.calls) == (2, [])
+    assert "no teacher is set; set teacher_base_url" in refused.stderr
+    monkeypatch.setenv("WHYLIKE_TEACHER_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("WHYLIKE_TEACHER_MODEL", "big")
+    for flags in ((), ("--teacher",), ("--no-teacher",)):
+        assert run(*asked, *flags).exit_code == 0
+    assert [call["teacher"] for call in graph.calls] == [None, True, False], "without a flag the setting decides"
+
+
 def test_the_item_profile_is_a_setting_like_the_others(
     run: Any, graph: Graph, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

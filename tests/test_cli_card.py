@@ -229,6 +229,12 @@ def test_experts_that_differ_are_listed() -> None:
     assert "experts  base model tiny" in shown(card(explanation(adapters=same), {}.get))
 
 
+def test_a_teacher_that_wrote_the_reason_is_named_in_the_experts_place() -> None:
+    by = {"summarizer": "base:tiny", "reasoner": "openai:b\x1b[31mig+0123", "predictor": "base:tiny"}
+    text = shown(card(explanation(adapters=by), {}.get))
+    assert "reasoner    teacher big, not the student's own Reasoner" in text
+
+
 def test_without_a_reason_or_evidence() -> None:
     text = shown(card(explanation(reason=None, evidence=[]), {}.get))
     assert "Nothing is known that a reason could rest on." in text

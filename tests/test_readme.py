@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import endpoint
 import pytest
 from readme import README, ROOT, commands
 from typer.testing import CliRunner
@@ -42,11 +43,31 @@ def own_data(tmp_path, monkeypatch):
 
 
 def test_every_command_runs(own_data):
-    here = [arguments for arguments in commands() if arguments[0] not in ELSEWHERE and "vllm" not in arguments]
+    here = [arguments for arguments in commands() if arguments[0] not in ELSEWHERE]
+    here = [arguments for arguments in here if not {"vllm", "--teacher"} & set(arguments)]
     assert len(here) >= 6
     for arguments in here:
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (arguments, result.output)
+
+
+def test_the_commands_with_a_teacher_on_call_run(own_data, monkeypatch):
+    for user, film in (("ann", "heat-1995"), ("bob", "alien-1979")):
+        said = ["--rating", "4", "--text", "Slow dread in every room.", "--at", "2001-01-01"]
+        added = CliRunner().invoke(app, ["review", "add", "--user", user, "--item", film, *said])
+        assert added.exit_code == 0, added.output
+    monkeypatch.setattr("whylike.agents.unsure.WIDE", 0.0)
+    asked = [arguments for arguments in commands() if arguments[0] == "explain" and "--teacher" in arguments]
+    assert len(asked) == 1
+    with endpoint.opened(lambda _: endpoint.said("Of both films it is said that there is “Slow dread”.")) as server:
+        monkeypatch.setenv("WHYLIKE_TEACHER_BASE_URL", server.url)
+        monkeypatch.setenv("WHYLIKE_TEACHER_MODEL", "big")
+        result = CliRunner().invoke(app, asked[0])
+    assert result.exit_code == 0, result.output
+    assert "teacher big, not the student's own Reasoner" in " ".join(result.stdout.split())
+    assert ["annotate", "list"] in commands()
+    listed = CliRunner().invoke(app, ["annotate", "list"])
+    assert "reason for ann and alien-1979 by openai:big+" in listed.stdout
 
 
 def test_the_lines_of_python_run(own_data, capsys):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from whylike.adapters.engines import refusals
 from whylike.errors import EngineError
 
 ATTEMPTS = 6
@@ -190,15 +191,15 @@ class Client:
         try:
             async with self._http.stream(method, path, json=body) as response:
                 if response.status_code != HTTPStatus.OK:
-                    raise self._refusal(response, _message(await response.aread()))
+                    raise self._refusal(response, refusals.message(await response.aread()))
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise AgainError(
-                f"the vLLM server at {self.url} cannot be reached ({_said(error)}); start it with `whylike vllm up`, "
-                f"or set vllm_url to one that runs"
+                f"the vLLM server at {self.url} cannot be reached ({refusals.said(error)}); start it with "
+                f"`whylike vllm up`, or set vllm_url to one that runs"
             ) from error
         except httpx.TransportError as error:
-            raise AgainError(self._broken(_said(error))) from error
+            raise AgainError(self._broken(refusals.said(error))) from error
 
     async def _parts(self, response: httpx.Response) -> AsyncIterator[Json]:
         async for line in response.aiter_lines():
@@ -231,7 +232,7 @@ class Client:
         """What an answer with a bad status means."""
         status, of = response.status_code, f"the vLLM server at {self.url}"
         if status in BUSY:
-            return AgainError(f"{of} is busy ({status} {message})", busy=True, after=_seconds(response))
+            return AgainError(f"{of} is busy ({status} {message})", busy=True, after=refusals.pause(response.headers))
         if status in FAILED:
             return FailedError(
                 f"{of} failed ({status} {message}); see its log, or restart it with `whylike vllm down` and "
@@ -273,25 +274,3 @@ def loopback(url: str) -> bool:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _message(content: bytes) -> str:
-    """What a refusal says: the message of vLLM's error, or the beginning of whatever it is."""
-    text = content.decode(errors="replace")
-    try:
-        told = json.loads(text)["error"]["message"]
-    except (ValueError, TypeError, LookupError):
-        told = text
-    return str(told).strip().partition("\n")[0][:200] or "without a word"
-
-
-def _said(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
-
-
-def _seconds(response: httpx.Response) -> float:
-    """How long the server asks to wait; 0 where it does not say so in seconds."""
-    try:
-        return max(0.0, float(response.headers.get("retry-after", 0)))
-    except ValueError:
-        return 0.0

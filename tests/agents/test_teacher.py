@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import endpoint
 import pytest
-from endpoint import Endpoint, said
+from endpoint import Server, said
 
 from whylike.adapters.engines.base import Adapter, Writing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents import teacher
 from whylike.agents.aspects import Lists
+from whylike.agents.budget import Budget
+from whylike.agents.endpoint import Endpoint
 from whylike.agents.matching import Kind, Point
 from whylike.agents.plans import Stance
 from whylike.agents.ratings import leaks
-from whylike.agents.teacher import Case, Student, Teacher
+from whylike.agents.teacher import Case, Given, Student, Teacher
 from whylike.errors import EngineError, UsageError
 from whylike.explanation import AspectLists
+from whylike.memory.store import Store
 from whylike.records import Expert, Item, RatingScale, Review, ReviewSummary
 from whylike.settings import Settings
 
+Open = Callable[..., Teacher]
 REASONER = Adapter(version="reasoner-01234567", folder=Path("nowhere"))
 
 
@@ -36,10 +40,12 @@ FAULT = Point(kind=Kind.FAULT, strength=0.2, quality="too long", quality_review=
 
 def case(rating: float = 2, **changes: Any) -> Case:
     made = Case(
-        item=Item(item_id="i", title="Heat", description="A heist.", categories=("Crime",)),
-        user=[("Alien", summary(1, "slow dread"))],
-        others=[summary(2, "long silent shots")],
-        profiles=(AspectLists(likes=["slow dread"], dislikes=[]), AspectLists(likes=["silent shots"], dislikes=[])),
+        given=Given(
+            item=Item(item_id="i", title="Heat", description="A heist.", categories=("Crime",)),
+            user=[("Alien", summary(1, "slow dread"))],
+            others=[summary(2, "long silent shots")],
+            profiles=(AspectLists(likes=["slow dread"], dislikes=[]), AspectLists(likes=["silent shots"], dislikes=[])),
+        ),
         points=[
             Point(
                 kind=Kind.DRAW,
@@ -59,19 +65,27 @@ def case(rating: float = 2, **changes: Any) -> Case:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(teacher, "PAUSE", 0.0)
     with endpoint.opened() as made:
         yield made
 
 
-def opened(server: Endpoint, **more: Any) -> Teacher:
-    return Teacher.open(Settings(teacher_base_url=server.url, teacher_model="big", **more))
+@pytest.fixture
+def opened(server: Server, tmp_path: Path) -> Iterator[Callable[..., Teacher]]:
+    """Opens a teacher at the server, whose budget is in a store."""
+    with Store.open(Settings(store=tmp_path / "store")) as store:
+
+        def made(*, live: bool = False, **more: Any) -> Teacher:
+            settings = Settings(teacher_base_url=server.url, teacher_model="big", **more)
+            return Teacher(Endpoint.open(settings), Budget(store, settings), live=live)
+
+        yield made
 
 
-def test_a_teacher_is_asked_for_a_reason_and_told_the_rating_only_as_a_hint(server: Endpoint):
+def test_a_teacher_is_asked_for_a_reason_and_told_the_rating_only_as_a_hint(server: Server, opened: Open):
     server.answers = [said(' "The user enjoys\n dread." '), said("Another.")]
-    asked = opened(server)
+    asked = opened()
     assert asked.name == "openai:big"
     assert asked.sample(case(), hint=False, number=0) == "The user enjoys dread."
     assert asked.sample(case(), hint=True, number=1) == "Another."
@@ -86,13 +100,13 @@ def test_a_teacher_is_asked_for_a_reason_and_told_the_rating_only_as_a_hint(serv
     assert "gave it 2 of 5" in hinted["messages"][-1]["content"]
 
 
-def test_what_may_be_gone_another_time_is_asked_again(server: Endpoint):
+def test_what_may_be_gone_another_time_is_asked_again(server: Server, opened: Open):
     server.answers = [(500, {}), (429, {}), said("At last.")]
-    assert opened(server).sample(case(), hint=False, number=0) == "At last."
+    assert opened().sample(case(), hint=False, number=0) == "At last."
     assert len(server.asked) == 3
     server.answers = [(503, {"error": {"message": "loading"}})] * teacher.ATTEMPTS
     with pytest.raises(EngineError, match=r"did not answer .*loading"):
-        opened(server).sample(case(), hint=False, number=0)
+        opened().sample(case(), hint=False, number=0)
     assert not server.answers
 
 
@@ -104,31 +118,36 @@ def test_what_may_be_gone_another_time_is_asked_again(server: Endpoint):
         ((200, []), "not like an OpenAI-compatible server"),
     ],
 )
-def test_what_stays_as_it_is_fails_at_once(server: Endpoint, answer: tuple[int, Any], why: str):
+def test_what_stays_as_it_is_fails_at_once(server: Server, opened: Open, answer: tuple[int, Any], why: str):
     server.answers = [answer]
     with pytest.raises(EngineError, match=why):
-        opened(server).sample(case(), hint=False, number=0)
+        opened().sample(case(), hint=False, number=0)
     assert len(server.asked) == 1
 
 
-def test_what_was_cut_off_is_no_candidate(server: Endpoint):
+def test_what_was_cut_off_is_no_candidate(server: Server, opened: Open):
     server.answers = [said("The user", "length"), said("")]
-    asked = opened(server)
+    asked = opened()
     assert [asked.sample(case(), hint=False, number=number) for number in range(2)] == ["", ""]
 
 
-def test_the_key_comes_from_a_variable_or_a_file(server: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_key_comes_from_a_variable_or_a_file(
+    server: Server, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "key").write_text("of the file\n")
     server.answers = [said("Yes.")] * 3
-    opened(server).sample(case(), hint=False, number=0)
+    opened().sample(case(), hint=False, number=0)
     monkeypatch.setenv("WHYLIKE_TEACHER_KEY", "of the variable")
-    opened(server).sample(case(), hint=False, number=0)
-    opened(server, teacher_key_file=tmp_path / "key").sample(case(), hint=False, number=0)
+    opened().sample(case(), hint=False, number=0)
+    opened(teacher_key_file=tmp_path / "key").sample(case(), hint=False, number=0)
     assert [key for _, key, _ in server.asked] == ["Bearer none", "Bearer of the variable", "Bearer of the file"]
     with pytest.raises(UsageError, match=r"teacher_key_file .* cannot be read"):
-        opened(server, teacher_key_file=tmp_path / "nothing")
+        opened(teacher_key_file=tmp_path / "nothing")
+    (tmp_path / "key").write_text("two\nlines")
+    with pytest.raises(UsageError, match="characters that no header can hold"):
+        opened(teacher_key_file=tmp_path / "key")
     with pytest.raises(UsageError, match="no teacher is set"):
-        Teacher.open(Settings())
+        Endpoint.open(Settings())
 
 
 REVIEW = Review(
@@ -156,9 +175,9 @@ REVIEW = Review(
         "3. User Preference Elements: sound",
     ],
 )
-def test_a_teacher_is_asked_for_three_lists_and_read_however_it_marks_them(server: Endpoint, answer: str):
+def test_a_teacher_is_asked_for_three_lists_and_read_however_it_marks_them(server: Server, opened: Open, answer: str):
     server.answers = [said(answer)]
-    read = opened(server).summarize(REVIEW, RatingScale())
+    read = opened().summarize(REVIEW, RatingScale())
     assert read == Lists(("soft strings", "warm tone"), (), ("sound",))
     [(_, _, asked)] = server.asked
     assert asked["temperature"] == 0
@@ -169,11 +188,11 @@ def test_a_teacher_is_asked_for_three_lists_and_read_however_it_marks_them(serve
     ), "one line, in which nothing is a slot"
 
 
-def test_a_summary_that_is_not_of_the_form_or_cut_off_is_none_and_asking_again_differs(server: Endpoint):
+def test_a_summary_that_is_not_of_the_form_or_cut_off_is_none_and_asking_again_differs(server: Server, opened: Open):
     whole = "Positive Aspects: a\nNegative Aspects: b\nUser Preference Elements: c"
     loose = "They are Positive Aspects: a, Negative Aspects: b and User Preference Elements: c"
     server.answers = [said("I liked it."), said(loose), said(whole, "length"), said(whole)]
-    asked = opened(server)
+    asked = opened()
     assert [asked.summarize(REVIEW, RatingScale(), number=number) for number in range(4)] == [
         None,
         None,
@@ -183,12 +202,12 @@ def test_a_summary_that_is_not_of_the_form_or_cut_off_is_none_and_asking_again_d
     assert [each["temperature"] for _, _, each in server.asked] == [0, 1, 1, 1]
 
 
-def test_what_a_teacher_repeats_of_the_examples_is_left_out_unless_the_review_says_it(server: Endpoint):
+def test_what_a_teacher_repeats_of_the_examples_is_left_out_unless_the_review_says_it(server: Server, opened: Open):
     server.answers = [
         said("Positive Aspects: Gentle guitars, feels soft\nNegative Aspects: None\nUser Preference Elements: Voice")
     ]
     review = REVIEW.model_copy(update={"text": "It feels so soft."})
-    assert opened(server).summarize(review, RatingScale()) == Lists(("feels soft",), (), ())
+    assert opened().summarize(review, RatingScale()) == Lists(("feels soft",), (), ())
 
 
 @pytest.mark.parametrize(

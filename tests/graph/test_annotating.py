@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from whylike.adapters.training.teach import examples_for
 from whylike.agents.aspects import Lists
-from whylike.errors import EngineError, UsageError
+from whylike.errors import BudgetError, EngineError, UsageError
 from whylike.evaluation.summaries import held_annotations
-from whylike.graph.annotating import FEWEST, IN_A_ROW, TRIES, annotate_summaries
+from whylike.graph import annotating
+from whylike.graph.annotating import FEWEST, IN_A_ROW, TRIES
+from whylike.memory.annotations import Occasion
+from whylike.memory.spending import Purpose
 from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import Expert, RatingScale, Review, SummaryAnnotation
 from whylike.settings import Settings
 
+annotate_summaries = partial(annotating.annotate_summaries, workers=1)
 REVIEWS = 100
 LISTS = Lists(("bright strings",), ("cheap covers",), ("sound",))
 
@@ -40,9 +46,8 @@ class Reader:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Of each ten reviews one says too little; they are read one after another."""
-    monkeypatch.setattr("whylike.graph.lessons.AT_ONCE", 1)
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Of each ten reviews one says too little."""
     with Store.open(Settings(store=tmp_path / "store")) as opened:
         opened.add_reviews(
             Review(
@@ -103,6 +108,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(store: Store):
     reader = Reader(None, LISTS, *[None] * TRIES, LISTS._replace(likes=(), dislikes=()))
     found = annotate_summaries(store, reader, limit=3)
     assert (found.summarized, found.empty, found.failed) == (1, 1, 1)
+    assert found.unread == [reader.asked[2][0]], "whoever runs it can look at the review"
     assert [number for _, number in reader.asked] == [0, 1, *range(TRIES), 0]
     again = Reader(LISTS)
     found = annotate_summaries(store, again, limit=3)
@@ -116,7 +122,7 @@ def test_a_teacher_of_whose_answers_none_can_be_read_is_told_of(store: Store):
 
 def test_what_a_killed_run_has_kept_is_added_by_the_next(store: Store, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(Store, "keep_summaries", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(Store, "keep_summary", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         annotate_summaries(store, Reader(LISTS), limit=1)
     assert not store.annotations(SummaryAnnotation)
     reader = Reader(LISTS)
@@ -138,6 +144,46 @@ def test_a_teacher_that_fails_now_and_then_costs_these_reviews_and_one_that_is_g
     assert (found.read_now, found.failed, found.why) == (2, 2, "not that one"), (
         "a few that always fail leave the others what they are"
     )
+
+
+def test_a_run_whose_budget_is_used_up_ends_and_another_goes_on(store: Store):
+    reader = Reader(LISTS, None, LISTS, LISTS, BudgetError("used up"))
+    found = annotate_summaries(store, reader, limit=10)
+    assert (found.stopped, found.summarized, found.failed, found.read_now, found.left) == ("used up", 3, 0, 3, 7)
+    again = annotate_summaries(store, Reader(BudgetError("used up")), limit=10)
+    assert (again.stopped, again.summarized, again.read_now, again.left) == ("used up", 3, 0, 7)
+    rest = annotate_summaries(store, Reader(LISTS), limit=10)
+    assert (rest.stopped, rest.summarized, rest.read_now, rest.left) == ("", 10, 7, 0)
+
+
+def test_several_are_asked_about_at_once(store: Store):
+    together = Barrier(3, timeout=60)
+
+    class Patient(Reader):
+        def summarize(self, review: Review, scale: RatingScale, *, number: int = 0) -> Lists | None:
+            together.wait()
+            return super().summarize(review, scale, number=number)
+
+    assert annotate_summaries(store, Patient(LISTS), limit=9, workers=3).summarized == 9
+
+
+def test_it_is_kept_who_wrote_what_of_whose_review(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("whylike.memory.annotations.time.time", lambda: 1_000)
+    annotate_summaries(store, Reader(LISTS), limit=1)
+    monkeypatch.setattr("whylike.memory.annotations.time.time", lambda: 2_000)
+    annotate_summaries(store, Reader(LISTS), limit=1)
+    [made] = store.written()
+    review_id = made.occasion.reviews[0]
+    [review] = store.reviews([review_id])
+    assert (made.source, made.at) == ("test", 1_000), "a second run does not make it younger"
+    assert made.occasion == Occasion(
+        teacher="test",
+        purpose=Purpose.SUMMARIES,
+        user_id=review.user_id,
+        item_id=review.item_id,
+        reviews=(review_id,),
+    )
+    assert made.annotation.text == review.text
 
 
 def test_a_store_with_nothing_to_read_is_refused(tmp_path: Path):

@@ -389,9 +389,7 @@ def test_what_a_node_writes_it_writes_once_however_often_it_runs(
             raise EngineError("killed")
 
         with monkeypatch.context() as patched:
-            patched.setattr(
-                type(services.store), "add_reviews", lambda self, *args, **kwargs: dies_after(*args, **kwargs)
-            )
+            patched.setattr(type(services.store), "add_reviews", dies_after)
             with pytest.raises(EngineError):
                 say(conversation, "yes")
         list(conversation.go_on())

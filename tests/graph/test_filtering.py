@@ -14,7 +14,7 @@ from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.adapters.training.examples import place
 from whylike.adapters.training.teach import HELD_OUT, examples_for
 from whylike.agents.teacher import Case
-from whylike.errors import EngineError, UsageError
+from whylike.errors import BudgetError, EngineError, UsageError
 from whylike.graph import filtering
 from whylike.graph.filtering import filter_reasons
 from whylike.graph.pair import Services
@@ -43,7 +43,7 @@ class Scripted:
         self.asked: list[tuple[str, bool, int]] = []
 
     def sample(self, case: Case, *, hint: bool, number: int) -> str:
-        self.asked.append((case.title, hint, number))
+        self.asked.append((case.given.title, hint, number))
         text = self._texts[min(number, len(self._texts) - 1)]
         if isinstance(text, BaseException):
             raise text
@@ -139,10 +139,7 @@ def test_kept_reasons_are_what_the_reasoner_learns_from(store: Opened):
     assert all("bright strings" in example.answer for example in learned)
 
 
-def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(
-    store: Opened, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("whylike.graph.lessons.AT_ONCE", 1)
+def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(store: Opened):
     with store() as services:
         sampler = Scripted(GOOD)
 
@@ -151,7 +148,7 @@ def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            filter_reasons(services, sampler, limit=8, told=dies)
+            filter_reasons(services, sampler, limit=8, workers=1, told=dies)
         there = len(decisions(services))
         assert 3 <= there < 8
     with store() as services:
@@ -191,8 +188,7 @@ def test_what_one_writer_could_not_do_takes_nothing_from_another(store: Opened):
         assert len(examples_for(Expert.REASONER, services.store)) == 4
 
 
-def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("whylike.graph.lessons.AT_ONCE", 1)
+def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened):
     calls = iter(range(100))
 
     class Unreliable(Scripted):
@@ -202,16 +198,33 @@ def test_a_failed_call_is_recorded_and_tried_again_by_the_next_run(store: Opened
             return super().sample(case, hint=hint, number=number)
 
     with store() as services:
-        found = filter_reasons(services, Unreliable(GOOD), limit=6)
+        found = filter_reasons(services, Unreliable(GOOD), limit=6, workers=1)
         assert (found.kept, found.failed) == (4, 2)
         assert {each.why for each in decisions(services)} == {"", "it is tired"}
         found = filter_reasons(services, Scripted(GOOD), limit=6)
         assert (found.kept, found.failed, found.decided_now, len(decisions(services))) == (6, 0, 2, 6)
         with pytest.raises(EngineError, match=r"nobody; 5 in a row failed"):
-            filter_reasons(services, Scripted(EngineError("nobody")), limit=9, tau=0.2)
+            filter_reasons(services, Scripted(EngineError("nobody")), limit=9, tau=0.2, workers=1)
         assert len(decisions(services)) <= 6 + filtering.IN_A_ROW + 1
         with pytest.raises(EngineError, match="nobody; 2 in a row failed"):
             filter_reasons(services, Scripted(EngineError("nobody")), limit=2, tau=0.3)
+
+
+def test_a_run_whose_budget_is_used_up_ends_and_another_pays_no_candidate_twice(store: Opened):
+    class Poor(Scripted):
+        def sample(self, case: Case, *, hint: bool, number: int) -> str:
+            if len(self.asked) == 5:
+                raise BudgetError("used up")
+            return super().sample(case, hint=hint, number=number)
+
+    with store() as services:
+        poor = Poor(BAD, BAD, GOOD)
+        found = filter_reasons(services, poor, limit=4, workers=1)
+        assert (found.stopped, found.hinted, found.decided_now, found.left) == ("used up", 1, 1, 3)
+        rich = Scripted(BAD, BAD, GOOD)
+        found = filter_reasons(services, rich, limit=4, workers=1)
+        assert (found.stopped, found.hinted, found.decided_now, found.left) == ("", 4, 3, 0)
+        assert [number for _, _, number in rich.asked] == [2, 0, 1, 2, 0, 1, 2], "two of the second pair were there"
 
 
 def test_without_a_reward_expert_nothing_is_judged(store: Opened):

@@ -16,10 +16,15 @@ import pytest
 from leftovers import left
 from sqlalchemy import Column, Table, Text, insert, select
 
-from whylike.graph import forgetting
+from whylike.agents.turns import TurnRouter, labelled
+from whylike.errors import UsageError
+from whylike.graph import forgetting, threads
+from whylike.graph.conversation import Conversation
 from whylike.graph.forgetting import adapters_of, finish, forget, forgotten_before
 from whylike.graph.pair import Services, explain
 from whylike.graph.profiles import profile_now
+from whylike.graph.talk import Talking
+from whylike.memory.annotations import Occasion
 from whylike.memory.chroma import FOLDER
 from whylike.memory.connection import FILE
 from whylike.memory.embeddings import Embedder
@@ -27,8 +32,11 @@ from whylike.memory.erasing import tables_of_users
 from whylike.memory.index import Index
 from whylike.memory.ingest import ingest
 from whylike.memory.schema import metadata, rating_totals, reviews
+from whylike.memory.spending import Purpose
 from whylike.memory.store import Store
 from whylike.records import (
+    Attitude,
+    Preference,
     Profile,
     RatedPair,
     RatingScale,
@@ -55,6 +63,7 @@ NOBODYS = {
     "teacher_annotations",
     "forgotten",
     "learned_from",
+    "teacher_calls",
 }
 """Tables without rows of users: what they may have of one is taken out by other means, or is a keyed hash."""
 
@@ -91,7 +100,10 @@ def fill(services: Services) -> None:
     profile_now(services, Side.USER, WHO)
     profile_now(services, Side.ITEM, "ice")
     summary = SummaryAnnotation(item_id="ice", text=TEXT, rating=2, likes=("quokkaphone solo",))
-    store.keep_summaries({"own0": summary}, "openai:big")
+    keep(store, "own0", summary)
+    live = occasion("ann", "r1", "own0").model_copy(update={"instead": "The student had zibberish."})
+    store.keep_reason("live", reason("The teacher heard the flimwizz."), "openai:big", live)
+    store.keep_reason("other", reason("The teacher heard nothing."), "openai:big", occasion("ann", "r1"))
     others = SummaryAnnotation(item_id="ice", text="Others say flim.", rating=2, likes=("flim",))
     copied = summary.model_copy(update={"text": TEXT.replace("\n", "  "), "item_id": "elsewhere"})
     store.add_annotations([others, copied], "file.jsonl")
@@ -112,6 +124,9 @@ def fill(services: Services) -> None:
     old = decision.model_copy(update={"item_id": "ice", "annotation": reason("They like the flimwizz.")})
     for key, each in {"theirs": mine, "told of theirs": told, "perhaps": old, "others": decision}.items():
         store.decide(key, each)
+    said = Preference(preference_id="p", user_id=WHO, attitude=Attitude.LIKE, about="zibberish chills", stated_at=1)
+    store.state_preference(said)
+    talk(services)
     store.note_learning("summarizer-abc", {WHO, "ann"})
     (store.folder / "training" / "summarizer-abc" / "checkpoints").mkdir(parents=True)
     (store.folder / "training" / "summarizer-abc" / "notes").write_text(TEXT)
@@ -122,6 +137,35 @@ def fill(services: Services) -> None:
     file = store.folder.parent / "rows.jsonl"
     file.write_text("".join(f"{json.dumps(row, ensure_ascii=bool(n % 2))}\n" for n, row in enumerate(rows)))
     ingest(store, file, scale=RatingScale())
+
+
+def occasion(user_id: str, *read: str) -> Occasion:
+    return Occasion(teacher="openai:big+1", purpose=Purpose.LIVE_REASON, user_id=user_id, item_id="ice", reviews=read)
+
+
+def keep(store: Store, review_id: str, summary: SummaryAnnotation) -> None:
+    store.keep_summary(review_id, summary, "openai:big", occasion("ann", review_id))
+
+
+def talk(services: Services) -> None:
+    """Conversations of the user, of one who was told of their reviews, and of one who was not."""
+    few = {"why": ["would I"], "follow_up": ["is there a quokkaphone solo"], "profile": ["what do you know about me"]}
+    talking = Talking(services, TurnRouter(services.embedder, None, labelled(few)))
+    with threads.opened(services.store.folder) as kept:
+        for session, user, turns in (
+            ("mine", WHO, ["what do you know about me"]),
+            ("told", "ben", ["would I like The Long Ice", "is there a quokkaphone solo in it"]),
+            ("others", "cam", ["what do you know about me"]),
+        ):
+            services.store.begin_conversation(session, user)
+            conversation = Conversation(kept, talking, session, user, str)
+            for turn in turns:
+                assert list(conversation.say(turn))
+
+
+def sessions(store: Path) -> set[str]:
+    with sqlite3.connect(store / threads.FILE) as database:
+        return {thread for (thread,) in database.execute("SELECT thread_id FROM checkpoints")}
 
 
 def answers(services: Services, said: Callable[..., Any]) -> list[Any]:
@@ -144,7 +188,8 @@ def test_nothing_is_left_of_a_user_and_others_are_answered_as_if_they_had_never_
         store = services.store
         assert answers(services, said) != wanted
         places = {file.partition("/")[0].removesuffix("-wal") for _, file in left(here, NEEDLES)}
-        assert places == {FILE, FOLDER, "rejects", "training"}
+        assert places == {FILE, FOLDER, "rejects", "training", threads.FILE}
+        assert sessions(here) == {"mine", "told", "others"}
         assert {needle for needle, _ in left(here, NEEDLES)} == set(NEEDLES)
         held = store.held(WHO)
         assert held["reviews"] == held["summaries"] == 3
@@ -159,7 +204,9 @@ def test_nothing_is_left_of_a_user_and_others_are_answered_as_if_they_had_never_
         assert not left(here, NEEDLES)
         assert not any(store.held(WHO).values())
         gone = kept - annotations(here)
-        assert len(gone) == 8, "of eleven; others' are there as they were"
+        assert len(gone) == 9, "of thirteen; others' are there as they were"
+        assert sessions(here) == {"others"}
+        assert store.conversations("ben") == ["told"], "which begins anew"
         assert annotations(here) < kept
         assert {path.name for path in (here / "training").iterdir() if path.is_dir()} == {"summarizer-def"}
         assert answers(services, said) == wanted
@@ -189,7 +236,8 @@ def test_what_a_teacher_wrote_of_a_text_that_others_wrote_too_stays(folder: Path
         )
         store.add_reviews([own, hers])
         summary = SummaryAnnotation(item_id="ice", text="Good.", rating=2, likes=("good",))
-        store.keep_summaries({WHO: summary, "ann": summary}, "t")
+        for user in (WHO, "ann"):
+            keep(store, user, summary)
         store.add_annotations([summary], "file.jsonl")
         assert store.held(WHO)["annotations"] == 1
         forget(settings, store, WHO)
@@ -276,7 +324,14 @@ def test_what_was_begun_before_a_forgetting_is_not_kept_after_it(folder: Path) -
         assert store.keep_answer("k1", "reason", TEXT, "ann", "ice", made_of=["own0"]) == TEXT
         assert store.keep_answer("k2", "reason", TEXT, WHO, "ice") == TEXT
         assert store.answer("k1") is store.answer("k2") is None
-        store.keep_summaries({"own0": SummaryAnnotation(item_id="ice", text=TEXT, rating=2)}, "t")
+        keep(store, "own0", SummaryAnnotation(item_id="ice", text=TEXT, rating=2))
+        store.keep_reason("live", reason(TEXT), "t", occasion("ann", "own0"))
+        with pytest.raises(UsageError, match="asked to be forgotten"):
+            store.state_preference(
+                Preference(preference_id="p", user_id=WHO, attitude=Attitude.LIKE, about=TEXT, stated_at=1)
+            )
+        with pytest.raises(UsageError, match="asked to be forgotten"):
+            store.begin_conversation("again", WHO)
         store.add_summaries([ReviewSummary(review_id="own0", likes=(TEXT,), adapter_version="v")])
         decision = ReasonDecision(
             review_id="x", user_id="ann", item_id="ice", outcome="kept", sampler="s", reward="r", tau=0, tries=0

@@ -24,6 +24,8 @@ from whylike.errors import UsageError
 from whylike.graph import lessons
 from whylike.graph.forgetting import forget
 from whylike.graph.services import Services
+from whylike.memory.annotations import Occasion
+from whylike.memory.spending import Purpose
 from whylike.memory.store import Store
 from whylike.records import Expert, ReasonAnnotation, ReasonDecision, Review, SummaryAnnotation
 from whylike.settings import Settings
@@ -58,15 +60,16 @@ def fill(store: Store) -> None:
         for number in range(200)
     ]
     store.add_reviews(reviews)
-    store.keep_summaries(
-        {
-            each.review_id: SummaryAnnotation(
-                item_id=each.item_id, text=each.text, rating=each.rating, likes=("warm sound",)
-            )
-            for each in reviews[:120]
-        },
-        "openai:big",
-    )
+    for each in reviews[:120]:
+        summary = SummaryAnnotation(item_id=each.item_id, text=each.text, rating=each.rating, likes=("warm sound",))
+        occasion = Occasion(
+            teacher="openai:big",
+            purpose=Purpose.SUMMARIES,
+            user_id=each.user_id,
+            item_id=each.item_id,
+            reviews=(each.review_id,),
+        )
+        store.keep_summary(each.review_id, summary, "openai:big", occasion)
 
 
 def learned(store: Store, settings: Settings, **how: Any) -> str:
