@@ -1,7 +1,7 @@
 """`whylike profile`: what reviews add up to, and what is stored about a user, who may have it removed."""
 
 # What is heavy is imported inside the commands, so that `whylike --help` is there at once.
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
 import sys
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from whylike.graph.forgetting import Forgetting
+    from whylike.records import Preference
 
 SHOW = "whylike profile show --user ann"
+EDIT = "whylike profile edit --user ann --like 'long films'"
 FORGET = "whylike profile forget --user ann"
 READMIT = "whylike profile readmit --user ann"
 WILL = (
@@ -47,13 +49,14 @@ def show_(
 
     Of a user it is told how much is stored in all.
     """
+    from whylike.agents.stated import OF_ITSELF
     from whylike.card import profile_card
     from whylike.graph.profiles import Shown, named, read_for
     from whylike.memory.connection import existing
     from whylike.memory.nearest import not_found
     from whylike.memory.store import Store as Truth
     from whylike.progress import Watch
-    from whylike.records import Side
+    from whylike.records import Profile, Side
     from whylike.settings import load
 
     if (user is None) == (item is None):
@@ -74,6 +77,10 @@ def show_(
 
             with Services.open(settings, told=watch.index) as services:
                 profile = profile_now(services, side, subject, watch.event)
+    with Truth.open(settings) as truth:
+        told = truth.preferences(subject) if side is Side.USER else []
+    if profile is None and told:
+        profile = Profile(side=side, subject_id=subject, adapter_version=OF_ITSELF)
     if profile is None:
         raise NotFoundError(
             f"there are no reviews {'by' if side is Side.USER else 'of'} {subject!r} to make a profile from; "
@@ -81,14 +88,63 @@ def show_(
         )
     with Truth.open(settings) as truth:
         stored = truth.held(subject) if side is Side.USER else None
-        shown = Shown(**dict(profile), stored=stored)
+        shown = Shown(**dict(profile), said=told, stored=stored)
         if as_json:
             show(shown, None)
             return
         said = named(truth, side, read_for(truth, profile, settings.history))
     show(shown, profile_card(profile, known.name if known else subject, said))
+    for each in told:
+        _say(_stated(each))
     if stored is not None:
         _say(f"Stored about this user: {_listed(stored)}; `whylike profile forget` removes it all.")
+
+
+@profile_app.command(epilog=examples(EDIT, f"{EDIT} --dislike gore --json"))
+def edit(
+    user: User,
+    like: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="What the user likes. May be repeated.")
+    ] = None,
+    dislike: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="What they dislike. May be repeated.")
+    ] = None,
+    dont_mind: Annotated[
+        list[str] | None,
+        typer.Option("--dont-mind", metavar="TEXT", help="What they do not mind. May be repeated."),
+    ] = None,
+    withdraw: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="What they said and take back. May be repeated.")
+    ] = None,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Note what a user says of their own taste, or takes back; it counts for more than what their reviews suggest.
+
+    Something about the same takes the place of what was said before. Without options it shows what was said.
+    """
+    from rich.text import Text
+
+    from whylike.graph.profiles import edit as edit_profile
+    from whylike.memory.connection import existing
+    from whylike.memory.embeddings import Embedder
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Attitude, Side
+    from whylike.settings import load
+
+    subject = identified("--user", user)
+    given = {Attitude.LIKE: like, Attitude.DISLIKE: dislike, Attitude.INDIFFERENT: dont_mind}
+    new = [(attitude, _about(text)) for attitude, texts in given.items() for text in texts or ()]
+    log(verbose)
+    with Truth.open(existing(load({"store": store}))) as truth, Watch(messages(), "noting"):
+        if not truth.has_user(subject):
+            raise not_found(truth, Side.USER, subject)
+        found = edit_profile(truth, Embedder(), subject, new, withdraw or ())
+    lines = [_stated(each) for each in found.said] or [f"{subject} has said nothing of their own taste."]
+    show(found, None if as_json else Text(plain("\n".join(lines), lines=True)))
 
 
 @profile_app.command(epilog=examples(FORGET, f"{FORGET} --yes --json"))
@@ -163,6 +219,27 @@ def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:
             state = "live" if each.live else "was live" if each.was_live else "never live"
             lines.append(f"  {each.version} ({state}): `{each.retrain}` trains one without")
     return Text(plain("\n".join(lines), lines=True))
+
+
+def _about(text: str) -> str:
+    """What somebody says of their taste, as it may be kept."""
+    from whylike.agents.attitudes import LONGEST
+    from whylike.agents.prompting import one_line
+
+    about = one_line(plain(text))
+    if not any(char.isalnum() for char in about) or len(about.split()) > LONGEST:
+        raise UsageError(f"{text!r} says nothing that can be noted; give 1 to {LONGEST} words, such as 'long films'")
+    return about
+
+
+def _stated(said: Preference) -> str:
+    """What a user said, with its id."""
+    from whylike.agents.attitudes import Statement, told
+
+    what = told(Statement(said.attitude, said.about)).removeprefix("you ")
+    verb, _, about = what.partition(" ")
+    they = f"does not mind {about.removeprefix('not mind ')}" if verb == "do" else f"{verb}s {about}"
+    return f"Said on {datetime.fromtimestamp(said.stated_at, UTC):%Y-%m-%d}: {they} ({said.preference_id})."
 
 
 def _confirm(yes: bool) -> None:

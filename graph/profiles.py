@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from uuid import uuid4
 
 from pydantic import Field
 
+from whylike.agents.stated import replacing
+from whylike.errors import NotFoundError
 from whylike.graph import sides
 from whylike.graph.nodes import AT_ONCE
 from whylike.graph.services import Services
 from whylike.graph.state import Event
+from whylike.memory.embeddings import Embedder
 from whylike.memory.history import history
 from whylike.memory.store import Store
-from whylike.records import History, Profile, Review, ReviewSummary, Side
+from whylike.records import Attitude, History, Preference, Profile, Record, Review, ReviewSummary, Side
 
 
 class Shown(Profile):
     """The document that `whylike profile show --json` prints."""
 
+    said: list[Preference] = Field(default=[], description="What a user said of their own taste, newest first")
     stored: dict[str, int] | None = Field(description="How much is stored about a user in all, by what it is")
+
+
+class Edited(Record):
+    """The document that `whylike profile edit --json` prints."""
+
+    user_id: str
+    said: list[Preference] = Field(description="What the user said of their own taste, newest first")
 
 
 NOBODY = ""
@@ -45,6 +58,39 @@ def named(store: Store, side: Side, read: list[tuple[Review, ReviewSummary]]) ->
     items = {review.item_id: store.item(review.item_id) for review, _ in read}
     names = {item_id: item.name if item else item_id for item_id, item in items.items()}
     return [(names[review.item_id], summary) for review, summary in read]
+
+
+def edit(
+    store: Store, embedder: Embedder, user_id: str, new: Sequence[tuple[Attitude, str]], withdrawn: Sequence[str]
+) -> Edited:
+    """Note what a user says of their own taste, and take back what they said; a later one replaces one about the same.
+
+    Args:
+        store: Where the user is.
+        embedder: Tells what is about the same.
+        user_id: Who.
+        new: How the user takes something, and what that is.
+        withdrawn: Ids of what they take back.
+
+    Raises:
+        NotFoundError: There is nothing of theirs by one of the ids.
+        UsageError: The user asked to be forgotten.
+    """
+    known = {each.preference_id for each in store.preferences(user_id)}
+    for preference_id in withdrawn:
+        if preference_id not in known:
+            raise NotFoundError(
+                f"{user_id!r} has said nothing by the id {preference_id!r}; `whylike profile show --user U` has the ids"
+            )
+    store.withdraw_preferences(user_id, withdrawn)
+    for attitude, about in new:
+        said = Preference(
+            preference_id=uuid4().hex, user_id=user_id, attitude=attitude, about=about, stated_at=int(time.time())
+        )
+        earlier = store.preferences(user_id)
+        kept = replacing(earlier, [said], embedder)
+        store.state_preference(said, [each.preference_id for each in earlier if each not in kept])
+    return Edited(user_id=user_id, said=store.preferences(user_id))
 
 
 def profile_now(

@@ -105,3 +105,38 @@ def test_one_who_was_forgotten_is_refused_until_readmitted(run: Any, known: Path
     result = run("profile", "readmit", "--user", "quokka")
     assert result.exit_code == 2
     assert "no user 'quokka' was forgotten" in result.stderr
+
+
+def test_what_a_user_says_of_their_taste_is_noted_replaced_and_taken_back(run: Any, known: Path) -> None:
+    edit = ("profile", "edit", "--user", "quokka")
+    assert run(*edit).stdout == "quokka has said nothing of their own taste.\n"
+    said = json.loads(run(*edit, "--like", "long films", "--dont-mind", "subtitles", "--json").stdout)["said"]
+    assert {(each["attitude"], each["about"]) for each in said} == {
+        ("like", "long films"),
+        ("indifferent", "subtitles"),
+    }
+    said = json.loads(run(*edit, "--dislike", "a long film", "--json").stdout)["said"]
+    assert {(each["attitude"], each["about"]) for each in said} == {
+        ("dislike", "a long film"),
+        ("indifferent", "subtitles"),
+    }
+    shown = run("profile", "show", "--user", "quokka", "--json")
+    assert json.loads(shown.stdout)["said"] == said
+    left_ = run(*edit, *(f"--withdraw={each['preference_id']}" for each in said if each["about"] == "subtitles"))
+    assert left_.stdout.count("Said on") == 1
+    assert "dislikes a long film" in left_.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("--user", "quokk", "--like", "x"), "did you mean 'quokka'"),
+        (("--user", "quokka", "--withdraw", "nothing"), "has said nothing by the id"),
+        (("--user", "quokka", "--like", " "), "says nothing that can be noted"),
+        (("--user", "quokka", "--like", "w " * 11), "says nothing that can be noted"),
+    ],
+)
+def test_what_cannot_be_noted_is_refused(run: Any, known: Path, args: tuple[str, ...], why: str) -> None:
+    result = run("profile", "edit", *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr
