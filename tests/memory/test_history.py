@@ -225,6 +225,7 @@ def test_the_averages_and_the_order_come_from_the_indexes(tmp_path: Path) -> Non
         "SEARCH reviews USING INDEX reviews_of_user (user_id=? AND timestamp<?)",
         "SEARCH reviews USING COVERING INDEX reviews_of_user (user_id=? AND timestamp<?)",
         "SEARCH reviews USING COVERING INDEX reviews_of_item (item_id=? AND timestamp<?)",
+        "SEARCH stated_preferences USING INDEX stated_preferences_of_user (user_id=? AND stated_at<?)",
     ]
 
 

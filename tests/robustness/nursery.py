@@ -20,6 +20,7 @@ import threading
 import traceback
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,18 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 import whylike.cli
 from whylike.graph import forgetting, services
+from whylike.graph.conversation import Conversation
 from whylike.graph.forgetting import forget, forgotten_before
 from whylike.graph.pair import Services, explain
 from whylike.memory.chroma import FOLDER
 from whylike.memory.embeddings import Embedder
 from whylike.memory.ingest import ingest
+from whylike.memory.schema import Collection
 from whylike.memory.store import Store
 from whylike.settings import Settings, load
 
+NOW = 2_000_000_000
+"""When a conversation takes place."""
 NOBODY = 65534
 """The user that may write nowhere."""
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "sqlite3.connect"}
@@ -151,12 +156,36 @@ def run_cli(job: Job) -> object:
     raise SystemExit(0)
 
 
+def run_chat(job: Job) -> object:
+    """Turns of a session, each of which goes on where a killed one was; what the session and the store then hold."""
+    with Services.open(where(job)) as made:
+        made.index.sync(kinds=tuple(Collection))
+        opened = replace(made, now=lambda: NOW)
+        with Conversation.open(opened, job["session"], job["user"], lambda user_id: f"{user_id} is gone") as talk:
+            if talk.broken_off:
+                list(talk.go_on())
+            for turn in job["turns"]:
+                list(talk.say(turn))
+            kept = opened.store
+            return {
+                "lines": talk.state.get("lines", []),
+                "question": talk.question,
+                "preferences": [(each.attitude, each.about) for each in kept.preferences(job["user"])],
+                "reviews": [
+                    (each.item_id, each.rating, each.text)
+                    for each in kept.user_reviews(job["user"], 100)
+                    if each.timestamp == NOW
+                ],
+            }
+
+
 RUN: dict[str, Callable[[Job], object]] = {
     "ingest": run_ingest,
     "explain": run_explain,
     "forget": run_forget,
     "index": run_index,
     "cli": run_cli,
+    "chat": run_chat,
 }
 
 
