@@ -7,6 +7,7 @@ again after a crash writes it once.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -41,10 +42,20 @@ CLEAR = 0.8
 HOW = "Say it as “I like …”, “I dislike …” or “I don't mind …”."
 
 
+_TAKEN_BACK = re.compile(
+    r"^\W*(?:please |pls |can you |could you |no,? )*(?:forget|unlearn|delete|erase|remove|scrap|scratch|drop|bin|don['’]?t"
+    r" remember)\b",
+    re.IGNORECASE,
+)
+"""How a turn begins that takes something back, whatever the router makes of it."""
+
+
 @traced
 def correct(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Show back what the user said of their own taste."""
     services = runtime.context.services
+    if _TAKEN_BACK.search(state["said"]):
+        return Command(update={"way": Turn.FORGET.value}, goto=Turn.FORGET.value)
     statement = attitudes.read(state["said"])
     if statement is None:
         voice = Voice(state, runtime)

@@ -192,6 +192,20 @@ def test_the_profile_is_shown_and_forgotten_in_part(talk: Talk, services: Servic
         assert "told me nothing" in say(conversation, "forget that I like horror")
 
 
+def test_what_is_taken_back_is_not_noted_however_it_is_routed(
+    talk: Talk, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with talk() as conversation:
+        say(conversation, "I love clerks")
+        say(conversation, "yes")
+        routed = conversation._talking.router.route("I love clerks")
+        with monkeypatch.context() as patched:
+            patched.setattr(conversation._talking.router, "route", lambda *_: routed)
+            assert "Shall I forget that you said you like clerks?" in say(conversation, "forget that I love clerks")
+        say(conversation, "yes")
+        assert services.store.preferences("ann") == []
+
+
 def test_all_is_forgotten_only_when_it_is_typed_twice(talk: Talk, forgotten: list[str]) -> None:
     with talk() as conversation:
         assert "cannot be undone" in say(conversation, "forget me")
