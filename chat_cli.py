@@ -193,7 +193,7 @@ def _command(turn: str, conversation: Conversation, services: Services) -> None:
     else:
         if turn != "/help":
             _print(f"There is no {turn}.")
-        from whylike.graph.talking import HELP
+        from whylike.graph.hearing import HELP
 
         _print(HELP)
         for name, does in COMMANDS.items():

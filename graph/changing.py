@@ -19,9 +19,10 @@ from whylike.agents.finding import named
 from whylike.agents.recipe import digest
 from whylike.agents.stated import names, replacing
 from whylike.agents.turns import Turn
+from whylike.graph.hearing import called, focused, resolved
+from whylike.graph.saying import explained
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking, Voice, ask, traced
-from whylike.graph.talking import called, explained, focused, resolved
 from whylike.records import Attitude, Preference, Review
 
 FORGET = "forget me"
@@ -43,8 +44,8 @@ HOW = "Say it as “I like …”, “I dislike …” or “I don't mind …”
 
 
 _TAKEN_BACK = re.compile(
-    r"^\W*(?:please |pls |can you |could you |no,? )*(?:forget|unlearn|delete|erase|remove|scrap|scratch|drop|bin|don['’]?t"
-    r" remember)\b",
+    r"^\W*(?:please |pls |can you |could you |no,? )*"
+    r"(?:forget|unlearn|delete|erase|remove|scrap|scratch|drop|bin|don['’]?t remember)\b",
     re.IGNORECASE,
 )
 """How a turn begins that takes something back, whatever the router makes of it."""

@@ -22,7 +22,7 @@ from langgraph.types import Command, interrupt
 
 from whylike.agents.turns import Turn, TurnRouter
 from whylike.errors import UsageError
-from whylike.graph import changing, talking, threads
+from whylike.graph import changing, hearing, talking, threads
 from whylike.graph.services import Services
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking
@@ -31,9 +31,9 @@ LONGEST = 100
 """Characters of a session's name."""
 
 _NODES = {
-    "hear": talking.hear,
-    "settle_way": talking.settle_way,
-    "settle_item": talking.settle_item,
+    "hear": hearing.hear,
+    "settle_way": hearing.settle_way,
+    "settle_item": hearing.settle_item,
     Turn.WHY.value: talking.why,
     Turn.FOLLOW_UP.value: talking.follow_up,
     Turn.COMPARE.value: talking.compare,

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from whylike.agents.turns import Turn, TurnRouter
 from whylike.errors import EngineError, UsageError
 from whylike.graph import conversation as module
-from whylike.graph import talking, threads
+from whylike.graph import saying, threads
 from whylike.graph.conversation import Conversation
 from whylike.graph.pair import Services
 from whylike.memory.embeddings import Embedder
@@ -380,7 +380,7 @@ def test_a_turn_in_which_the_model_fails_is_answered_later(talk: Talk, monkeypat
             raise EngineError("the model is gone")
 
         with monkeypatch.context() as patched:
-            patched.setattr(talking, "explain_fully", fails)
+            patched.setattr(saying, "explain_fully", fails)
             with pytest.raises(EngineError):
                 say(conversation, "would I like Waltz of the Clerks?")
         assert conversation.broken_off

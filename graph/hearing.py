@@ -1,0 +1,170 @@
+"""The router of a conversation: what a turn asks for, which items it is about, and what has to be asked about that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from whylike.agents import slots
+from whylike.agents.finding import described as fitting
+from whylike.agents.finding import named, settled
+from whylike.agents.reasoner import quoted
+from whylike.agents.turns import Turn
+from whylike.graph.state import Json
+from whylike.graph.talk import FOCUS, Talk, Talking, Voice, ask, traced
+
+OFFERED = 3
+"""Items that are offered where several may be meant."""
+
+_POINTS = re.compile(r"\b(?:it|its|this|that one|this one|them|they|these|those)\b", re.IGNORECASE)
+WAYS = {
+    Turn.WHY: "whether you would like an item",
+    Turn.FOLLOW_UP: "what its reviews say of one thing",
+    Turn.COMPARE: "which of two suits you better",
+    Turn.WHAT_IF: "how it would be if your taste were another",
+    Turn.CORRECT: "to correct what I think of your taste",
+    Turn.PROFILE: "to see what I know of you",
+    Turn.FORGET: "to have something about you deleted",
+    Turn.REVIEW: "to add a review",
+    Turn.RECOMMEND: "to be recommended something",
+    Turn.OTHER: "something else",
+}
+HELP = (
+    "I can say whether and why you would like an item (“would I like …?”), look up what its reviews say of one thing "
+    "(“is it slow?”), compare two items, say how it would be if your taste were another (“and if I didn't mind "
+    "subtitles?”), note what you say of your taste (“no, I love long films”), show or forget what I know of you, take "
+    "in a review (“I saw …, 4 stars, …”), and recommend something. /evidence shows the reviews behind an answer, /why "
+    "how it was made."
+)
+
+
+@traced
+def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """The router: tell what a turn asks for and what it names, and send it there."""
+    talking = runtime.context
+    store, said = talking.services.store, state["said"].strip()
+    anew: Json = {"anew": True, "reply": [], "draft": {}, "items": [], "question": {}, "answer": ""}
+    voice = Voice({}, runtime)
+    known = store.user_reviews(state["user_id"], 1) or store.preferences(state["user_id"])
+    if not state.get("met") and not known:
+        return Command(update={**anew, "met": True, "asked": said}, goto="welcome")
+    if not said:
+        voice.say(f"Hello, {state['user_id']}. Ask me whether you would like something; /help says what else I can do.")
+        return Command(update={**anew, **voice.done(), "met": True}, goto="close")
+    mentions = named(store, said)
+    places = sorted({(each.start, each.end) for each in mentions})
+    routed = talking.router.route(said, places)
+    groups = [[each.item_id for each in mentions if (each.start, each.end) == place] for place in places]
+    update = {**anew, "items": groups, "way": routed.turn.value, "met": True, "turn": state.get("turn", 0) + 1}
+    if routed.sure:
+        return Command(update=update, goto=routed.turn.value)
+    options = [WAYS[routed.turn], WAYS[routed.second]]
+    question = ask(f"I am not sure what you want: {options[0]}, or {options[1]}?", "settle_way", options)
+    return Command(
+        update={**update, "question": {**question, "ways": [routed.turn.value, routed.second.value]}}, goto="ask"
+    )
+
+
+@traced
+def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Take the answer to what the user wants."""
+    question = state["question"]
+    place = slots.chosen(state["answer"], question["options"])
+    if place is None:
+        return Command(update={"said": state["answer"]}, goto="hear")
+    way = str(question["ways"][place])
+    return Command(update={"way": way}, goto=way)
+
+
+@traced
+def settle_item(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Take the answer to which item is meant."""
+    services, question, answer = runtime.context.services, state["question"], state["answer"]
+    ids = list(question["ids"])
+    if ids:
+        place = slots.chosen(answer, question["options"])
+        item_id = None if place is None else ids[place]
+    else:
+        mentions = named(services.store, answer)
+        near = [] if mentions else fitting(services.store, services.index, services.embedder, slots.description(answer))
+        item_id = mentions[0].item_id if mentions else settled(near)
+    if item_id is None:
+        return Command(update={"said": answer}, goto="hear")
+    groups = [list(group) for group in state.get("items", [])]
+    groups[question["group"] : question["group"] + 1] = [[item_id]]
+    return Command(update={"items": groups}, goto=state["way"])
+
+
+def resolved(
+    state: Talk, runtime: Runtime[Talking], count: int, *, describing: bool = True, recalling: bool = True
+) -> list[str] | Command[Any]:
+    """The items that a turn is about: named, described, or those spoken of before; else the question which are meant.
+
+    Args:
+        state: Of the conversation.
+        runtime: What the nodes work with.
+        count: How many are wanted.
+        describing: Whether any of the turn's words may describe an item; otherwise only where a thing is pointed at.
+        recalling: Whether what was spoken of before may be meant where nothing points to it.
+    """
+    services = runtime.context.services
+    groups = state.get("items", [])
+    found: list[str] = []
+    for number, group in enumerate(groups[:count]):
+        if len(group) > 1:
+            return _which(runtime, group, number, "There is more than one of that name")
+        found.append(group[0])
+    focus = [item_id for item_id in state.get("focus", []) if item_id not in found]
+    said = state["said"]
+    pointed = slots.pointed(said)
+    words = pointed or (slots.description(said) if describing and not (focus and _POINTS.search(said)) else "")
+    if len(found) < count and words and not found:
+        near = fitting(services.store, services.index, services.embedder, words)
+        one = settled(near)
+        if one:
+            found.append(one)
+        elif near:
+            return _which(
+                runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{words}” is"
+            )
+        elif describing:
+            question = ask(f"I know of nothing that “{words}” could be. Which item do you mean?", "settle_item")
+            return Command(update={"question": {**question, "ids": [], "group": 0}}, goto="ask")
+    if recalling or _POINTS.search(said):
+        found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
+    if len(found) < count:
+        other_one = f" beside {called(runtime, found[0])}" if found else ""
+        question = ask(f"Which item{other_one} do you mean?", "settle_item")
+        update = {"question": {**question, "ids": [], "group": len(found)}, "items": [[item_id] for item_id in found]}
+        return Command(update=update, goto="ask")
+    return found
+
+
+def focused(state: Talk, items: Sequence[str]) -> list[str]:
+    """What was spoken of lately, these first."""
+    return list(dict.fromkeys([*items, *state.get("focus", [])]))[:FOCUS]
+
+
+def called(runtime: Runtime[Talking], item_id: str) -> str:
+    """What an item is called."""
+    item = runtime.context.services.store.item(item_id)
+    return quoted(item.name) if item else item_id
+
+
+def _which(runtime: Runtime[Talking], ids: Sequence[str], group: int, begin: str) -> Command[Any]:
+    names = [called(runtime, item_id) for item_id in ids]
+    options = [name if names.count(name) == 1 else f"{name} ({id_})" for name, id_ in zip(names, ids, strict=True)]
+    listed = " ".join(f"{number}. {option}" for number, option in enumerate(options, start=1))
+    question = ask(f"{begin}. Which do you mean? {listed}", "settle_item", options)
+    return Command(update={"question": {**question, "ids": list(ids), "group": group}}, goto="ask")
+
+
+def without_names(said: str, runtime: Runtime[Talking]) -> str:
+    """What was said without the names of items."""
+    for each in reversed(named(runtime.context.services.store, said)):
+        said = f"{said[: each.start]} {said[each.end :]}"
+    return said

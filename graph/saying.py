@@ -1,0 +1,131 @@
+"""What the nodes of a conversation say of an explanation: the rating, the reason, and what the user's own words did."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from langgraph.runtime import Runtime
+
+from whylike.agents.distributions import COVERED
+from whylike.agents.reasoner import quoted
+from whylike.agents.voice import to_you
+from whylike.explanation import Effect, Explanation, Sentence
+from whylike.graph.hearing import called
+from whylike.graph.pair import explain_fully
+from whylike.graph.state import Event, Json
+from whylike.graph.talk import Talking, Voice
+from whylike.records import Attitude, Preference
+
+QUOTED = 3
+"""Reviews that are quoted of those that speak of one thing."""
+
+_LEAD = re.compile(r"^[^“:]+: (?=\S)")
+
+
+def explained(
+    voice: Voice, runtime: Runtime[Talking], user_id: str, item_id: str, supposing: Sequence[Preference] = ()
+) -> Explanation:
+    """The explanation of a pair; what ran for it goes into the trace."""
+    ran: list[Json] = []
+
+    def told(event: Event) -> None:
+        if event.node == "summarize":
+            voice.working("reading reviews", event.done, event.total)
+
+    explanation, _ = explain_fully(
+        runtime.context.services,
+        user_id,
+        item_id,
+        supposing=supposing,
+        on_event=told,
+        on_node=lambda name, seconds: ran.append({"node": name, "seconds": round(seconds, 4)}),
+    )
+    voice.ran(ran)
+    return explanation
+
+
+def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanation) -> None:
+    """Say what the user would rate an item and how sure that is, beside what they gave it themselves."""
+    rating = explanation.rating
+    low, high = rating.interval
+    best = rating.scale[1]
+    name = called(runtime, explanation.item_id)
+    own = runtime.context.services.store.review_of(explanation.user_id, explanation.item_id)
+    if own and own.timestamp == explanation.as_of:
+        when = datetime.fromtimestamp(own.timestamp, UTC)
+        voice.say(f"You gave {name} {own.rating:g} of {best:g} on {when.day} {when:%B %Y}.", [own.review_id])
+        voice.say(
+            f"From what was known before, I would have expected {rating.expectation:.1f}, "
+            f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}."
+        )
+        return
+    voice.say(
+        f"{name}: I expect that you would give it {rating.expectation:.1f} of {best:g}, "
+        f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}."
+    )
+
+
+def tell_reason(voice: Voice, explanation: Explanation) -> None:
+    """Say why, a sentence at a time."""
+    if not explanation.reason:
+        voice.say("Nothing is known that a reason could rest on.")
+        return
+    for sentence in explanation.reason.sentences:
+        tell_sentence(voice, sentence)
+
+
+def tell_sentence(voice: Voice, sentence: Sentence, begin: str = "", *, bare: bool = False) -> None:
+    """Say a sentence of a reason.
+
+    Args:
+        voice: Says it.
+        sentence: Of the reason.
+        begin: What stands before it, in a line of its own.
+        bare: Whether to leave out how the reason begins as a whole, where it is one of several.
+    """
+    unsure = "" if sentence.supported else " (no review bears this out)"
+    text = to_you(sentence.text)
+    if bare:
+        text = _LEAD.sub("", text)
+    voice.say(f"{begin}{text[0].upper()}{text[1:]}{unsure}", sentence.evidence, line=bool(begin))
+
+
+def tell_effects(voice: Voice, explanation: Explanation) -> None:
+    """Say what of all that the user said moves the rating of an item."""
+    for effect in explanation.stated:
+        if effect.shift:
+            tell_effect(voice, effect, explanation)
+
+
+def tell_effect(voice: Voice, effect: Effect, explanation: Explanation) -> None:
+    """Say what something that the user said does to the rating, and why."""
+    told = {
+        Attitude.LIKE: f"you like {effect.about}",
+        Attitude.DISLIKE: f"you dislike {effect.about}",
+        Attitude.INDIFFERENT: f"you do not mind {effect.about}",
+    }[effect.attitude]
+    theirs = [each for each in effect.reviews if any(known.id == each for known in explanation.evidence)]
+    who = f"{len(theirs)} of the {effect.of} reviews that I read speak{'s' if len(theirs) == 1 else ''} of it"
+    if effect.described:
+        who = f"its description names it, and {who}" if theirs else "its description names it"
+    elif not theirs:
+        voice.say(f"Of “{effect.about}” neither its description nor the {effect.of} reviews that I read say anything.")
+        return
+    if abs(effect.shift) < 0.005:  # noqa: PLR2004 - of what is rounded to hundredths
+        none = (
+            "but your reviews do not suggest that you minded"
+            if effect.attitude is Attitude.INDIFFERENT
+            else "either way"
+        )
+        voice.say(f"That {told}: {who}, {none}.", theirs[:QUOTED])
+    else:
+        way = "for" if effect.shift > 0 else "against"
+        voice.say(f"That {told} speaks {way} it: {who}.", theirs[:QUOTED])
+
+
+def enumerated(aspects: Sequence[str]) -> str:
+    """Aspects as they stand in a sentence."""
+    shown = [f"“{quoted(each)}”" for each in aspects]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
