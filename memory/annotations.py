@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from sqlalchemy import Connection, insert, select
 
+from whylike.memory.arrivals import number
 from whylike.memory.database import Database, chunks
 from whylike.memory.forgotten import rest_on
 from whylike.memory.schema import teacher_annotations as table
@@ -51,7 +53,9 @@ class Annotations:
                 for key in connection.execute(there).scalars():
                     del rows[key]
             if rows:
-                connection.execute(insert(table), list(rows.values()))
+                first = number(self.database, connection, len(rows))
+                numbered = [{**each, "position": first + n} for n, each in enumerate(rows.values())]
+                connection.execute(insert(table), numbered)
         return len(rows), count - len(rows)
 
     def keep_summaries(self, made: Mapping[str, SummaryAnnotation], source: str) -> None:
@@ -98,8 +102,11 @@ class Annotations:
         return dict(sorted(found, key=lambda row: row[1].decided_at))
 
     def _put(self, connection: Connection, key: str, kind: str, body: str, source: str) -> None:
-        """Write a row as of now, in the place of the one with this key."""
+        """Write a row as of now, in the place of the one with this key; what says something new is a new arrival."""
         values = {"body": body, "source": source, "created_at": int(time.time())}
+        before = connection.execute(select(table.c.body).where(table.c.annotation_id == key)).scalar_one_or_none()
+        if before is None or _said(before) != _said(body):
+            values["position"] = number(self.database, connection, 1)
         upsert = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
         connection.execute(upsert.on_conflict_do_update(index_elements=["annotation_id"], set_=values))
 
@@ -107,6 +114,11 @@ class Annotations:
 def summary_key(review_id: str) -> str:
     """What a teacher's summary of a review of the store is kept under."""
     return _hash(f"summary of {review_id}")
+
+
+def _said(body: str) -> dict[str, object]:
+    """What a row says, whenever it was written."""
+    return {name: value for name, value in json.loads(body).items() if name != "decided_at"}
 
 
 def _hash(text: str) -> str:

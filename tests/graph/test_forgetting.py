@@ -55,6 +55,7 @@ NOBODYS = {
     "teacher_annotations",
     "forgotten",
     "learned_from",
+    "learning_runs",
 }
 """Tables without rows of users: what they may have of one is taken out by other means, or is a keyed hash."""
 
