@@ -25,6 +25,7 @@ from whylike.chat_cli import EXAMPLE as CHAT
 from whylike.chat_cli import chat
 from whylike.errors import InputError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
+from whylike.learn_cli import learn_app
 from whylike.options import PLAIN, Engine, Json, Store, Verbose, as_option, examples, identified, show
 from whylike.profile_cli import profile_app
 from whylike.teach_cli import EXAMPLES, train
@@ -77,6 +78,7 @@ app.add_typer(adapters_app, name="adapters")
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(bench_app, name="bench")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(learn_app, name="learn")
 app.add_typer(profile_app, name="profile")
 app.add_typer(vllm_app, name="vllm")
 app.command(epilog=EXAMPLES["train"])(train)

@@ -11,6 +11,7 @@ import typer
 
 from whylike.evaluate_text_cli import EXAMPLES, reasons, summaries
 from whylike.evaluation.ablation import Ablation
+from whylike.learn_cli import LOOP, learning
 from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
 from whylike.tables import told
 from whylike.terminal import log, messages, plain
@@ -32,6 +33,9 @@ evaluate_app = typer.Typer(
 )
 evaluate_app.command(epilog=EXAMPLES["summaries"])(summaries)
 evaluate_app.command(epilog=EXAMPLES["reasons"])(reasons)
+
+
+evaluate_app.command(epilog=LOOP)(learning)
 
 
 @evaluate_app.command(epilog=examples("whylike evaluate routing", "whylike evaluate routing --utterances own.yaml"))

@@ -288,7 +288,7 @@ class Provenance(Record):
     """The cards of that version and of those that it went on from, the parent's last, each without its own."""
     made_with: dict[str, JsonValue] = {}
     """What pairs that it learned from were asked about with: other experts' versions, limits, `learned_until` (seconds
-    since 1970, of the latest of them)."""
+    since 1970, of the latest of them); `arrivals` (the number of what had last come into the store)."""
     settings: dict[str, JsonValue] = {}
     """Every setting of its training."""
     environment: dict[str, str] = {}

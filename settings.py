@@ -88,6 +88,21 @@ class Settings(BaseSettings):
     item_profile: ItemProfile = ItemProfile.ALL
     """Which reviews of the item it rests on: the newest of all, the most helpful, those by the user's neighbours."""
 
+    learn_new: int = Field(default=300, ge=1)
+    """Most new examples that one run of `whylike learn` learns from, the newest ones."""
+    learn_replay: float = Field(default=0.5, ge=0, le=10)
+    """Old examples that are mixed in for each new one."""
+    learn_of_user: int = Field(default=10, ge=1)
+    """Most new examples of one user in a run."""
+    learn_of_text: int = Field(default=3, ge=1)
+    """Most new examples with one and the same text in a run."""
+    learn_frozen: int = Field(default=150, ge=20)
+    """Examples that every run is judged by and none learns from, chosen by the first run of an expert."""
+    learn_margin: float = Field(default=0.02, ge=0, le=1)
+    """How much worse a new adapter may be with 95% certainty, in shares of the rating scale or of the highest F1."""
+    learn_poll: float = Field(default=30, gt=0)
+    """Seconds between two looks of `whylike learn --watch` at what has come in."""
+
     @field_validator("store", "cache", "vllm_env", "teacher_key_file")
     @classmethod
     def _at_home(cls, path: Path | None) -> Path | None:

@@ -138,8 +138,10 @@ def train(
                     told=lambda done, total: watch.event(Event(node="giving reasons", done=done, total=total)),
                 )
         with Opened.open(settings) as opened:
-            if expert not in RATINGS and not (learned := examples_for(who, opened)):
-                raise UsageError(WITHOUT[expert])
+            if expert not in RATINGS:
+                made_with = {"arrivals": opened.arrivals()}
+                if not (learned := examples_for(who, opened)):
+                    raise UsageError(WITHOUT[expert])
             lesson = teach(
                 who,
                 settings,

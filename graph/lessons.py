@@ -89,6 +89,7 @@ def made_with(
     """
     settings = services.settings
     told: dict[str, JsonValue] = {"limit": limit, "history": settings.history, "item_profile": settings.item_profile}
+    told["arrivals"] = services.store.arrivals()
     if expert is Expert.PREDICTOR:
         told |= {"reasons": reasons, "reasoner": services.reasoner.mark, "summarizer": services.summarizer.mark}
     times = [pair.timestamp for pair in training_pairs(services.store, HELD_OUT, None, 0)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterable
 from typing import TypeVar
 
 from sqlalchemy import Connection, insert, or_, select
 
+from whylike.memory.arrivals import number
 from whylike.memory.database import Database, chunks
 from whylike.memory.forgotten import rest_on
+from whylike.memory.schema import Row
 from whylike.memory.schema import teacher_annotations as table
 from whylike.memory.spending import Purpose
 from whylike.records import ReasonAnnotation, ReasonDecision, Record, SummaryAnnotation
@@ -80,7 +83,9 @@ class Annotations:
                 for key in connection.execute(there).scalars():
                     del rows[key]
             if rows:
-                connection.execute(insert(table), list(rows.values()))
+                first = number(self.database, connection, len(rows))
+                numbered = [{**each, "position": first + n} for n, each in enumerate(rows.values())]
+                connection.execute(insert(table), numbered)
         return len(rows), count - len(rows)
 
     def keep_summary(
@@ -173,8 +178,14 @@ class Annotations:
         occasion: str | None = None,
         anew: bool = True,
     ) -> None:
-        """Write a row as of now; `anew`: in the place of the one with this key, if that differs."""
-        values = {"body": body, "source": source, "created_at": int(time.time()), "occasion": occasion}
+        """Write a row as of now; `anew`: in the place of the one with this key, if that differs.
+
+        What says something new is a new arrival.
+        """
+        values: Row = {"body": body, "source": source, "created_at": int(time.time()), "occasion": occasion}
+        before = connection.execute(select(table.c.body).where(table.c.annotation_id == key)).scalar_one_or_none()
+        if before is None or (anew and _said(before) != _said(body)):
+            values["position"] = number(self.database, connection, 1)
         new = self.database.insert(table).values(annotation_id=key, kind=kind, **values)
         if anew:
             differs = or_(table.c.body != body, table.c.source != source)
@@ -186,6 +197,11 @@ class Annotations:
 def summary_key(review_id: str) -> str:
     """What a teacher's summary of a review of the store is kept under."""
     return _hash(f"summary of {review_id}")
+
+
+def _said(body: str) -> dict[str, object]:
+    """What a row says, whenever it was written."""
+    return {name: value for name, value in json.loads(body).items() if name != "decided_at"}
 
 
 def _hash(text: str) -> str:

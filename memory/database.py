@@ -27,7 +27,14 @@ IN_CHUNK = 500
 LOCK_SECONDS = 600
 """How long to wait for another process that holds one of the store's locks, such as one that migrates it."""
 
+AT_ONCE = 0.001
+"""Seconds that PostgreSQL waits for a lock that is not to be waited for: none at all would mean for ever."""
+
 V = TypeVar("V", str, int)
+
+
+class HeldError(StoreError):
+    """Another process holds one of the store's locks."""
 
 
 class Database:
@@ -138,43 +145,45 @@ class Database:
             )
 
     @contextmanager
-    def exclusive(self, purpose: str) -> Generator[None]:
+    def exclusive(self, purpose: str, *, waiting: bool = True) -> Generator[None]:
         """Keep out every other process (and thread) that asks for the same purpose; a killed holder lets go.
 
+        Args:
+            purpose: What it is for.
+            waiting: Whether to wait for one that holds it, for `LOCK_SECONDS` at most.
+
         Raises:
-            StoreError: Another process held it for longer than `LOCK_SECONDS`.
+            HeldError: Another process holds it, or has held it for that long.
         """
+        seconds = LOCK_SECONDS if waiting else 0
         if self.dialect == "sqlite":
-            with lock(self.folder / f"{purpose}.lock"):
+            with lock(self.folder / f"{purpose}.lock", seconds):
                 yield
             return
         # Threads wait without a connection each: the one that holds the lock needs more of them.
-        with self._gate(purpose), self.read() as connection:
+        with self._gate(purpose, seconds), self.read() as connection:
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             try:
-                take_turn(connection, purpose, LOCK_SECONDS)
+                take_turn(connection, purpose, max(seconds, AT_ONCE))
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != STILL_LOCKED:
                     raise
-                raise self._held(purpose) from None
+                raise self._held(purpose, seconds) from None
             yield
 
     @contextmanager
-    def _gate(self, purpose: str) -> Generator[None]:
+    def _gate(self, purpose: str, seconds: float) -> Generator[None]:
         """Let in one thread of this process."""
         gate = self._gates.setdefault(purpose, threading.Lock())
-        if not gate.acquire(timeout=LOCK_SECONDS):
-            raise self._held(purpose)
+        if not gate.acquire(timeout=seconds):
+            raise self._held(purpose, seconds)
         try:
             yield
         finally:
             gate.release()
 
-    def _held(self, purpose: str) -> StoreError:
-        return StoreError(
-            f"another whylike has held the lock for {purpose} of {self.name} for {LOCK_SECONDS // 60} minutes; "
-            "wait until it is done or end it"
-        )
+    def _held(self, purpose: str, seconds: float) -> HeldError:
+        return HeldError(f"another whylike {_holds(f'the lock for {purpose} of {self.name}', seconds)}")
 
     def insert(self, table: Table) -> Any:  # noqa: ANN401 - the two dialects' inserts share no type that has on_conflict_*
         """An insert into the table that can say what happens on conflict."""
@@ -217,19 +226,23 @@ class Database:
 
 
 @contextmanager
-def lock(path: Path) -> Generator[None]:
+def lock(path: Path, seconds: float | None = None) -> Generator[None]:
     """Hold a file lock, made for this one use so that threads shut each other out too.
 
+    Args:
+        path: Its file.
+        seconds: How long to wait for another that holds it; without it `LOCK_SECONDS`.
+
     Raises:
-        StoreError: It could not be taken, or another held it for longer than `LOCK_SECONDS`.
+        HeldError: Another has held it for longer.
+        StoreError: It could not be taken.
     """
-    held = FileLock(path, timeout=LOCK_SECONDS)
+    seconds = LOCK_SECONDS if seconds is None else seconds
+    held = FileLock(path, timeout=seconds)
     try:
         held.acquire(poll_interval=0.01)
     except Timeout:
-        raise StoreError(
-            f"another whylike has held {path} for {LOCK_SECONDS // 60} minutes; wait until it is done or end it"
-        ) from None
+        raise HeldError(f"another whylike {_holds(str(path), seconds)}") from None
     except OSError as error:
         raise StoreError(
             f"the store {path.parent} cannot be written, which reading it needs as well: {error.strerror}; "
@@ -239,6 +252,12 @@ def lock(path: Path) -> Generator[None]:
         yield
     finally:
         held.release()
+
+
+def _holds(what: str, seconds: float) -> str:
+    """That another holds a lock, and has for so long as was waited."""
+    held = f"has held {what} for {seconds // 60:.0f} minutes" if seconds else f"holds {what}"
+    return f"{held}; wait until it is done or end it"
 
 
 def chunks(values: Iterable[V]) -> Iterator[tuple[V, ...]]:

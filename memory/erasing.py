@@ -37,7 +37,7 @@ from whylike.memory.schema import (
 )
 from whylike.records import ReasonAnnotation, ReasonDecision, Review, Side, SummaryAnnotation
 
-NAMES = {"review_summaries": "summaries", "answers": "kept answers"}
+NAMES = {"review_summaries": "summaries", "answers": "kept answers", "frozen_examples": "examples to judge by"}
 """What tables are called to the user, where it is not their own name."""
 ANNOTATIONS = "annotations"
 

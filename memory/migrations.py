@@ -195,6 +195,30 @@ CREATE INDEX teacher_calls_of_day ON teacher_calls (day, tokens_in, tokens_out)
 """
 
 
+LEARNING_TABLES = """
+CREATE INDEX reviews_in_order ON reviews (position);
+CREATE TABLE learning_runs (
+  run_id {serial},
+  expert TEXT NOT NULL,
+  began_at BIGINT NOT NULL,
+  ended_at BIGINT,
+  since BIGINT NOT NULL,
+  until BIGINT NOT NULL,
+  parent TEXT,
+  version TEXT,
+  outcome TEXT NOT NULL,
+  report TEXT NOT NULL
+);
+CREATE TABLE frozen_examples (
+  expert TEXT NOT NULL,
+  key TEXT NOT NULL,
+  user_id TEXT NOT NULL,
+  PRIMARY KEY (expert, key)
+);
+CREATE INDEX frozen_examples_of_user ON frozen_examples (user_id)
+"""
+
+
 def first_tables(connection: Connection) -> None:
     """All tables of the first version."""
     _create(connection, TABLES)
@@ -237,6 +261,13 @@ def calls_of_teachers(connection: Connection) -> None:
     connection.execute(text(f"ALTER TABLE teacher_annotations ADD COLUMN occasion {TEXT[connection.dialect.name]}"))
 
 
+def learning_tables(connection: Connection) -> None:
+    """The order in which reviews and annotations came in, the runs of `whylike learn`, and what none learns from."""
+    for table in ("reviews", "teacher_annotations"):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN position BIGINT"))
+    _create(connection, LEARNING_TABLES)
+
+
 def _create(connection: Connection, tables: str) -> None:
     dialect = connection.dialect.name
     for statement in tables.replace("TEXT", TEXT[dialect]).replace("{serial}", SERIAL[dialect]).split(";"):
@@ -252,6 +283,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     conversation_tables,
     forgetting_tables,
     calls_of_teachers,
+    learning_tables,
 )
 """The migrations, oldest first; the version of a store is how many of them it has had."""
 

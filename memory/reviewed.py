@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, literal, select
 
+from whylike.memory.arrivals import number
 from whylike.memory.database import Database, chunks
 from whylike.memory.forgotten import admitted
 from whylike.memory.notice import notify
@@ -99,7 +100,8 @@ class Reviewed:
                 add_missing(
                     self.database, connection, (each["user_id"] for each in added), (each["item_id"] for each in added)
                 )
-                connection.execute(insert(reviews), added)
+                first = number(self.database, connection, len(added))
+                connection.execute(insert(reviews), [{**each, "position": first + n} for n, each in enumerate(added)])
                 _add_totals(self.database, connection, added)
             if taken is not None:
                 _tell_taken(firsts, again, known, taken)
@@ -249,7 +251,7 @@ def _tell_taken(
     for review in (*(firsts[review_id] for review_id in known), *again):
         there = known.get(review.review_id) or row(firsts[review.review_id])
         if _said(row(review)) != _said(there):
-            taken(review, Review.model_validate(dict(there)))
+            taken(review, record(Review, there))
 
 
 _said = itemgetter("user_id", "item_id", "timestamp", "rating", "text")

@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from whylike.records import Attitude, Record, Side
+from whylike.records import Attitude, Expert, Record, Side
 
 R = TypeVar("R", bound=Record)
 
@@ -99,6 +99,7 @@ reviews = Table(
     Column("text", Text, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("helpful", BigInteger, nullable=False),
+    Column("position", BigInteger),
 )
 # Each covers its side of a history: the newest reviews in order, and the averages without touching the table.
 # The review id is not in them: it would make each a quarter larger only to order reviews of one second.
@@ -106,6 +107,8 @@ Index("reviews_of_user", reviews.c.user_id, reviews.c.timestamp.desc(), reviews.
 Index("reviews_of_item", reviews.c.item_id, reviews.c.timestamp.desc(), reviews.c.user_id, reviews.c.rating)
 # Covers the rest of a day in the mean of all ratings.
 Index("reviews_in_time", reviews.c.timestamp, reviews.c.rating)
+# In the order in which they came in, whenever they were written.
+Index("reviews_in_order", reviews.c.position)
 
 NEWEST = (reviews.c.timestamp.desc(), reviews.c.review_id)
 """The order of reviews everywhere: newest first, ties in order of review id."""
@@ -235,6 +238,7 @@ teacher_annotations = Table(
     Column("source", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("occasion", Text),
+    Column("position", BigInteger),
 )
 Index("teacher_annotations_of_kind", teacher_annotations.c.kind, teacher_annotations.c.annotation_id)
 
@@ -272,6 +276,34 @@ teacher_calls = Table(
 )
 Index("teacher_calls_of_day", teacher_calls.c.day, teacher_calls.c.tokens_in, teacher_calls.c.tokens_out)
 
+ARRIVALS = "arrivals"
+"""Name of the number of the latest arrival in the table of single values: it never goes back."""
+
+learning_runs = Table(
+    "learning_runs",
+    metadata,
+    Column("run_id", Serial, primary_key=True),
+    Column("expert", Word(Expert), nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("parent", Text),
+    Column("version", Text),
+    Column("outcome", Text, nullable=False),
+    Column("report", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+frozen_examples = Table(
+    "frozen_examples",
+    metadata,
+    Column("expert", Word(Expert), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+)
+Index("frozen_examples_of_user", frozen_examples.c.user_id)
+
 
 class Collection(StrEnum):
     """What the index holds vectors of."""
@@ -291,7 +323,7 @@ def row(record: Record) -> Row:
     return dict(vars(record))
 
 
-def record(kind: type[R], mapping: RowMapping) -> R:
+def record(kind: type[R], mapping: RowMapping | Row) -> R:
     """The row as a record of the given kind, whose fields are columns of it."""
     return kind(**{name: mapping[name] for name in kind.model_fields})
 

@@ -14,6 +14,7 @@ from whylike.memory.database import Database
 from whylike.memory.distilled import Distilled
 from whylike.memory.erasing import Erasing
 from whylike.memory.forgotten import Forgotten
+from whylike.memory.learned import Learned
 from whylike.memory.reviewed import Reviewed
 from whylike.memory.scales import check, settled
 from whylike.memory.schema import items, profiles, record, review_summaries, reviews, users
@@ -33,7 +34,7 @@ class Counts(Record):
     profiles: int
 
 
-class Store(Reviewed, Distilled, Taught, Annotations, Spending, Conversed, Forgotten, Erasing):
+class Store(Reviewed, Distilled, Taught, Annotations, Spending, Learned, Conversed, Forgotten, Erasing):
     """An open store; use it as a context manager, from as many threads as you like.
 
     Every method raises `StoreError` where the database fails (locked for 30 seconds, disk full, read-only, damaged).

@@ -64,6 +64,7 @@ NOBODYS = {
     "forgotten",
     "learned_from",
     "teacher_calls",
+    "learning_runs",
 }
 """Tables without rows of users: what they may have of one is taken out by other means, or is a keyed hash."""
 

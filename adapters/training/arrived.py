@@ -1,0 +1,114 @@
+"""Which of what came in is learned from, which is held back to judge by, and what is left out so that nobody floods it.
+
+All is chosen by what arrived and nothing else, so that a run that was killed chooses the same again. One user, and one
+text, however often it is written, fills no more than a few places. Judging comes after: what is wrong in another way
+than by its number has to show there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from whylike.adapters.training.examples import place
+from whylike.adapters.training.teach import HELD_OUT
+from whylike.memory.learned import Arrived
+from whylike.settings import Settings
+
+NEWEST = 0.2
+"""Share of what came in, the newest, that a run is judged by and does not learn from."""
+FEWEST, MOST = 20, 100
+"""How many these are at least and at most."""
+AMONG = 4
+"""Times as many as a run may learn from, among which it chooses: of millions it reads no more texts than these."""
+_WORD = re.compile(r"[^\W\d_]+")
+
+Texts = Callable[[Sequence[str]], Mapping[str, str]]
+"""Gives the texts of examples by their keys."""
+
+
+class Chosen(NamedTuple):
+    """What a run learns from, by key."""
+
+    new: list[str]
+    newest: list[str]
+    """Held back to judge by."""
+    left_out: dict[str, int]
+    """How many are in neither, by why."""
+
+
+def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, settings: Settings) -> Chosen:
+    """Share out what came in.
+
+    Args:
+        arrived: In the order in which it came in.
+        frozen: Keys that no run learns from.
+        texts: Looks up what was written.
+        settings: How many of what, at most.
+    """
+    left_out: Counter[str] = Counter()
+    others = [each for each in reversed(arrived) if each.key not in frozen]
+    left_out["to judge every run by"] = len(arrived) - len(others)
+    of_few = _capped(others, lambda each: each.user_id, settings.learn_of_user)
+    left_out["more of one user"] = len(others) - len(of_few)
+    read = of_few[: AMONG * settings.learn_new]
+    written = texts([each.key for each in read])
+    told = _capped(read, lambda each: said(written.get(each.key, "")), settings.learn_of_text)
+    left_out["more of one text"] = len(read) - len(told)
+    held = min(max(int(len(told) * NEWEST), FEWEST), MOST)
+    rest = [each for each in told[held:] if learnable(each)]
+    left_out["of items that nothing learns from"] = len(told[held:]) - len(rest)
+    new = rest[: settings.learn_new]
+    left_out["older than so many that a run takes"] = len(of_few) - len(read) + len(rest) - len(new)
+    return Chosen(
+        [each.key for each in new],
+        [each.key for each in told[:held]],
+        {why: count for why, count in left_out.items() if count},
+    )
+
+
+def replayed(
+    old: Sequence[Arrived], frozen: Collection[str], texts: Texts, settings: Settings, *, count: int, seed: int
+) -> list[str]:
+    """The keys of a sample of what came in before, another one for each seed, capped in the same way."""
+    drawn = sorted(
+        (each for each in old if learnable(each) and each.key not in frozen), key=lambda each: place(each.key, seed)
+    )
+    of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)[: AMONG * count]
+    written = texts([each.key for each in of_few])
+    told = _capped(of_few, lambda each: said(written.get(each.key, "")), settings.learn_of_text)
+    return [each.key for each in told[:count]]
+
+
+def to_freeze(there: Sequence[Arrived], settings: Settings) -> dict[str, str]:
+    """What an expert is to be judged by for good, by key, each with whose it is.
+
+    Only of items that no training learns from (`teach.HELD_OUT`), so that no command ever does.
+    """
+    drawn = sorted((each for each in there if not learnable(each)), key=lambda each: place(each.key, 0))
+    of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)
+    return {each.key: each.user_id for each in of_few[: settings.learn_frozen]}
+
+
+def learnable(each: Arrived) -> bool:
+    """Whether anything of its item may be learned."""
+    return place(each.item_id, 0) >= HELD_OUT
+
+
+def said(text: str) -> str:
+    """What copies of a text have in common: its words without figures and signs; empty where there are none."""
+    return " ".join(_WORD.findall(text.casefold()))
+
+
+def _capped(some: Sequence[Arrived], what: Callable[[Arrived], str], most: int) -> list[Arrived]:
+    """The first few of each kind; of no kind, all."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for each in some:
+        kind = what(each)
+        seen[kind] += 1
+        if not kind or seen[kind] <= most:
+            kept.append(each)
+    return kept

@@ -1,0 +1,152 @@
+"""The part of the store about `whylike learn`: its runs, what came in since the last, and what none learns from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, exists, func, insert, select, update
+
+from whylike.memory.annotations import KINDS
+from whylike.memory.arrivals import latest
+from whylike.memory.database import Database
+from whylike.memory.schema import frozen_examples, learned_from, learning_runs, records, reviews, teacher_annotations
+from whylike.records import Expert, Record, SummaryAnnotation
+
+BEGINNING = -1
+"""Before all arrivals: those of before they were numbered stand at 0."""
+Outcome = Literal["under way", "promoting", "promoted", "kept", "failed"]
+"""Of a run. `promoting`: it was decided to, and the pointer may have moved; `kept`: what was live before stays."""
+
+
+class LearningRun(Record):
+    """A run of `whylike learn` for one expert."""
+
+    run_id: int
+    expert: Expert
+    began_at: int
+    ended_at: int | None = None
+    since: int
+    """The number of the latest arrival that was no news to it."""
+    until: int
+    """The number of the latest one that was."""
+    parent: str | None = None
+    """What was live when it began."""
+    version: str | None = None
+    """What it trained, from when that is in the registry."""
+    outcome: Outcome = "under way"
+    report: str = ""
+    """What came of it, as JSON (`graph.learning.Outcome`)."""
+
+
+class Arrived(NamedTuple):
+    """A review, or an annotation, in the order in which it came in."""
+
+    key: str
+    user_id: str
+    """Empty where it is not known."""
+    item_id: str
+    position: int
+    """Its number; 0 of all that came before they were numbered."""
+
+
+class Learned:
+    """The runs of `whylike learn`, and what they learn from; a part of `Store`."""
+
+    database: Database
+
+    def arrivals(self) -> int:
+        """The number of the latest arrival."""
+        with self.database.read() as connection:
+            return latest(connection)
+
+    def arrived_reviews(self, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
+        """The reviews that came in after one arrival, up to another one or to the latest, in that order."""
+        number = func.coalesce(reviews.c.position, 0)
+        columns = (reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number)
+        query = select(*columns).where(_after(reviews.c.position, since)).order_by(number, reviews.c.review_id)
+        if until is not None:
+            query = query.where(number <= until)
+        with self.database.read() as connection:
+            return [Arrived(*row) for row in connection.execute(query)]
+
+    def arrived_summaries(self, since: int = BEGINNING, until: int | None = None) -> dict[str, SummaryAnnotation]:
+        """The teachers' summaries of the same arrivals by key, in the order in which they came in."""
+        return {key: body for key, (_, body) in self.numbered_summaries(since, until).items()}
+
+    def numbered_summaries(
+        self, since: int = BEGINNING, until: int | None = None
+    ) -> dict[str, tuple[int, SummaryAnnotation]]:
+        """The same with their numbers."""
+        table = teacher_annotations
+        number = func.coalesce(table.c.position, 0)
+        query = select(table.c.annotation_id, number, table.c.body).order_by(number, table.c.annotation_id)
+        query = query.where(table.c.kind == KINDS[SummaryAnnotation], _after(table.c.position, since))
+        if until is not None:
+            query = query.where(number <= until)
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return {key: (place, SummaryAnnotation.model_validate_json(body)) for key, place, body in rows}
+
+    def learned_here(self, version: str) -> bool:
+        """Whether an adapter version was trained in this store."""
+        with self.database.read() as connection:
+            return bool(connection.execute(select(exists().where(learned_from.c.version == version))).scalar_one())
+
+    def learning_runs(self, expert: Expert | None = None) -> list[LearningRun]:
+        """The runs of one expert, or of all, oldest first."""
+        query = select(learning_runs).order_by(learning_runs.c.run_id)
+        if expert is not None:
+            query = query.where(learning_runs.c.expert == expert)
+        with self.database.read() as connection:
+            return records(LearningRun, connection.execute(query).mappings())
+
+    def begin_learning(self, expert: Expert, *, since: int, until: int, parent: str | None) -> LearningRun:
+        """Note that a run begins."""
+        values = {"since": since, "until": until, "parent": parent, "outcome": "under way", "report": ""}
+        values |= {"expert": expert, "began_at": int(time.time())}
+        with self.database.write() as connection:
+            run_id = connection.execute(
+                insert(learning_runs).values(values).returning(learning_runs.c.run_id)
+            ).scalar_one()
+            return LearningRun.model_validate({"run_id": run_id, **values})
+
+    def go_on_learning(
+        self, run: LearningRun, outcome: Outcome, *, version: str | None = None, report: str = ""
+    ) -> LearningRun:
+        """Note how far a run is; any outcome but those that leave something to do ends it."""
+        ended = None if outcome in {"under way", "promoting"} else int(time.time())
+        values = {"outcome": outcome, "version": version, "report": report, "ended_at": ended}
+        with self.database.write() as connection:
+            connection.execute(update(learning_runs).where(learning_runs.c.run_id == run.run_id).values(values))
+        return run.model_copy(update=values)
+
+    def frozen(self, expert: Expert) -> list[str]:
+        """What an expert is judged by and never learns from, by key; of users who were forgotten nothing is left."""
+        query = select(frozen_examples.c.key).where(frozen_examples.c.expert == expert)
+        with self.database.read() as connection:
+            return list(connection.execute(query.order_by(frozen_examples.c.key)).scalars())
+
+    def freeze(self, expert: Expert, chosen: Mapping[str, str]) -> None:
+        """Settle for good what an expert is judged by: keys, each with whose it is; a second time changes nothing."""
+        rows = [{"expert": expert, "key": key, "user_id": user_id} for key, user_id in chosen.items()]
+        with self.database.write() as connection:
+            settled = select(exists().where(frozen_examples.c.expert == expert))
+            if rows and not connection.execute(settled).scalar_one():
+                connection.execute(insert(frozen_examples), rows)
+
+
+def learned_ranges(runs: Iterable[LearningRun]) -> list[tuple[int, int]]:
+    """Between which arrivals (after the first, up to the second) later runs may find old examples.
+
+    Those of before the first run, and those of runs that were promoted: what did harm once is not learned again.
+    """
+    ended = [run for run in runs if run.outcome in {"promoted", "kept"}]
+    before = [(BEGINNING, ended[0].since)] if ended else []
+    return [*before, *((run.since, run.until) for run in ended if run.outcome == "promoted")]
+
+
+def _after(position: ColumnElement[int], since: int) -> ColumnElement[bool]:
+    """Whether something came in after an arrival; told so that the index on the numbers is used."""
+    return position > since if since >= 0 else func.coalesce(position, 0) > since

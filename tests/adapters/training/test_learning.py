@@ -1,0 +1,320 @@
+"""From what came in to what answers: real trainings of a tiny model; the judging is given where it is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import learner
+import pytest
+from learner import KILLS, LEAST, judged, reviews, settings_of
+from lettered import Letters
+from typer.testing import CliRunner, Result
+
+from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training import teach as teaching
+from whylike.cli import app
+from whylike.evaluation.courses import Ratings
+from whylike.graph import learning
+from whylike.graph.forgetting import forget
+from whylike.graph.learning import Outcome, Watching
+from whylike.memory.database import HeldError
+from whylike.memory.store import Store
+from whylike.records import Expert, Review
+from whylike.settings import Settings
+
+PREDICTOR = [Expert.PREDICTOR]
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
+    monkeypatch.setattr("whylike.graph.forgetting.Embedder", Letters)
+    monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", Path("none"))
+
+
+@pytest.fixture
+def settings(tiny: Path, tmp_path: Path) -> Iterator[Settings]:
+    made = settings_of(tmp_path / "store", tiny)
+    with Store.open(made) as store:
+        store.add_reviews(reviews(0, 250))
+    yield made
+
+
+def add(settings: Settings, new: list[Review]) -> None:
+    with Store.open(settings) as store:
+        store.add_reviews(new)
+
+
+def learn(settings: Settings, **how: Any) -> Outcome:
+    [done] = learning.learn(settings, PREDICTOR, least=LEAST, **how).runs
+    return done
+
+
+def live(settings: Settings) -> str | None:
+    with Store.open(settings) as store:
+        return Registry(settings, store).live_versions().get(Expert.PREDICTOR)
+
+
+def everything(settings: Settings) -> dict[str, Any]:
+    """All rows of the store, and its folder's files but for the database's own."""
+    with Store.open(settings) as store, store.database.read() as connection:
+        names = [row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {name: sorted(map(repr, connection.exec_driver_sql(f"SELECT * FROM {name}"))) for name in names}
+    return rows | {"folders": sorted(str(path) for path in (settings.store / "adapters").glob("*"))}
+
+
+def test_a_dry_run_says_what_a_run_does_and_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    learn(settings, dry_run=True)  # makes the index
+    before = everything(settings)
+    said = learn(settings, dry_run=True)
+    assert said.outcome == "would learn"
+    assert everything(settings) == before
+    done = learn(settings)
+    counts = ("arrived", "new", "replayed", "left_out", "newest", "frozen", "parent")
+    assert {name: getattr(said, name) for name in counts} == {name: getattr(done, name) for name in counts}
+
+
+def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[set[str]] = []
+    made = Ratings.examples
+
+    def examples(self: Ratings, services: Any, keys: list[str]) -> Any:
+        taught.append(set(keys))
+        return made(self, services, keys)
+
+    monkeypatch.setattr(Ratings, "examples", examples)
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    first = learn(settings)
+    assert (first.outcome, first.parent, first.arrived) == ("promoted", None, 250)
+    assert live(settings) == first.version
+    assert learn(settings).outcome == "waiting"
+    add(settings, reviews(250, 100))
+    with Store.open(settings) as store:
+        frozen = store.frozen(Expert.PREDICTOR)
+    monkeypatch.setattr(Ratings, "read", judged(-0.2))
+    second = learn(settings)
+    assert (second.outcome, second.parent, second.arrived) == ("kept", first.version, 100)
+    assert "on the" in second.why
+    assert live(settings) == first.version
+    add(settings, reviews(350, 100))
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    third = learn(settings)
+    assert (third.outcome, third.parent) == ("promoted", first.version)
+    numbers = [{int(key[1:]) for key in keys} for keys in taught]
+    old = [{each for each in some if each < since} for some, since in zip(numbers, (0, 250, 350), strict=True)]
+    assert [len(each) for each in old] == [0, second.replayed, third.replayed]
+    assert second.replayed > 10
+    assert max(old[2]) < 250, "what was not promoted is not replayed"
+    with Store.open(settings) as store:
+        assert store.frozen(Expert.PREDICTOR) == frozen, "new reviews do not move it"
+        assert not set(frozen) & set.union(*taught)
+        runs = learning.history(store).runs
+        card = Registry(settings, store).card(str(third.version))
+    assert [run.outcome for run in runs] == ["promoted", "kept", "promoted"]
+    assert runs == [first, second, third]
+    assert card.parent == first.version
+    assert card.command == "whylike learn predictor"
+
+
+def test_a_training_of_the_store_is_where_learning_begins(settings: Settings) -> None:
+    with Store.open(settings) as store:
+        registry = Registry(settings, store)
+        from whylike.graph import lessons  # noqa: PLC0415 - with the cheap embedder only
+        from whylike.graph.services import Services  # noqa: PLC0415
+
+        with Services.open(settings) as services:
+            chosen = {"limit": 40, "reasons": 0}
+            told = lessons.made_with(services, Expert.PREDICTOR, **chosen)
+            examples = lessons.examples(services, Expert.PREDICTOR, **chosen, seed=0)
+        recipe = teaching.RECIPES[Expert.PREDICTOR]
+        version = teaching.teach(
+            Expert.PREDICTOR, settings, store, examples, recipe, command="whylike train predictor", made_with=told
+        ).version
+        registry.promote(version, "test")
+    assert learn(settings, dry_run=True).arrived == 0
+    add(settings, reviews(250, 90))
+    said = learn(settings, dry_run=True)
+    assert (said.arrived, said.parent) == (90, version)
+
+
+def test_a_flood_is_left_out_and_too_few_are_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    learn(settings)
+    flood = [each.model_copy(update={"user_id": "one"}) for each in reviews(900, 300, kind="f")]
+    add(settings, flood)
+    done = learn(settings)
+    assert done.outcome == "waiting"
+    assert done.left_out["more of one user"] == 280
+    assert "a run takes 20" in done.why
+
+
+def test_two_at_once_are_refused_at_once_and_a_dry_run_is_not(settings: Settings) -> None:
+    with Store.open(settings) as store, store.database.exclusive("learning"):
+        with pytest.raises(HeldError, match=r"another whylike holds .*; wait until it is done or end it"):
+            learn(settings)
+        assert learn(settings, dry_run=True).outcome == "would learn"
+
+
+def test_watching_waits_for_enough_and_for_another_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    steps: list[Callable[[], None]] = []
+    with Store.open(settings) as store:
+        held = store.database.exclusive("learning")
+        held.__enter__()
+        steps += [
+            lambda: held.__exit__(None, None, None),  # the first look found another one at it
+            lambda: add(settings, reviews(250, 5)),  # after the first run
+            lambda: add(settings, reviews(255, 90)),  # five were not enough
+        ]
+        waits: list[float] = []
+
+        def pause(seconds: float) -> None:
+            waits.append(seconds)
+            steps.pop(0)()
+
+        found = learning.watch(settings, PREDICTOR, least=LEAST, pause=pause)
+        first, second = next(found), next(found)
+    assert (first.arrived, second.arrived) == (250, 95)
+    assert waits == [settings.learn_poll] * 3
+    assert not steps
+
+
+def test_reviews_that_come_in_while_it_learns_are_for_the_next_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    came = reviews(250, 60)
+
+    def news(_: object) -> None:
+        if came:
+            add(settings, [came.pop()])
+
+    first = learn(settings, watching=Watching(training=news))
+    assert first.outcome == "promoted"
+    added = 60 - len(came)
+    assert added
+    add(settings, came)
+    assert learn(settings, dry_run=True).arrived == 60
+
+
+def test_what_learned_from_somebody_forgotten_meanwhile_is_not_promoted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    better = judged(0.2)
+
+    def read(self: Ratings, services: Any, *rest: Any) -> Any:
+        if services.store.has_user("u3"):
+            forget(settings, services.store, "u3")
+        return better(self, services, *rest)
+
+    monkeypatch.setattr(Ratings, "read", read)
+    done = learn(settings)
+    assert (done.outcome, done.why) == ("kept", "a user that it learned from has been forgotten since")
+    assert live(settings) is None
+
+
+def test_what_another_promoted_meanwhile_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    first = learn(settings)
+    add(settings, reviews(250, 100))
+    better = judged(0.2)
+
+    def read(self: Ratings, services: Any, *rest: Any) -> Any:
+        if live(settings) == first.version:
+            services.registry.roll_back(Expert.PREDICTOR, "somebody")
+        return better(self, services, *rest)
+
+    monkeypatch.setattr(Ratings, "read", read)
+    done = learn(settings)
+    assert (done.outcome, done.why) == ("kept", "another version was promoted while it learned")
+    assert live(settings) is None
+
+
+@pytest.fixture
+def killing(tiny: Path, tmp_path: Path) -> Iterator[Callable[[Path, str | None], int]]:
+    """Learns in a child that kills itself at a place, or nowhere; how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, learner.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+    def run(store: Path, kill: str | None) -> int:
+        process.stdin.write(json.dumps({"store": str(store), "model": str(tiny), "kill": kill}) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield run
+    process.stdin.close()
+    assert process.wait() == 0
+    process.stdout.close()
+
+
+def test_a_kill_at_any_moment_leaves_what_answers_and_the_next_run_goes_on(
+    settings: Settings, killing: Callable[[Path, str | None], int], tmp_path: Path
+) -> None:
+    undisturbed = settings.model_copy(update={"store": tmp_path / "undisturbed"})
+    shutil.copytree(settings.store, undisturbed.store)
+    assert killing(undisturbed.store, None) == 0
+    wanted = live(undisturbed)
+    assert wanted is not None
+    for kill in KILLS:
+        own = settings.model_copy(update={"store": tmp_path / kill})
+        shutil.copytree(settings.store, own.store)
+        assert killing(own.store, kill) == -signal.SIGKILL
+        assert live(own) == (wanted if kill == "moved" else None)
+        with Store.open(own) as store:
+            assert learning.history(store).runs == []
+            store.add_reviews([each.model_copy(update={"timestamp": 1_600_000_000}) for each in reviews(900, 30)])
+        if kill == "checkpoint":
+            assert list((own.store / "training").glob("*/checkpoints/checkpoint-*"))
+        assert killing(own.store, None) == 0
+        assert live(own) == wanted, "the same examples, the same adapter"
+        with Store.open(own) as store:
+            [done] = learning.history(store).runs
+            assert (done.outcome, done.version, done.arrived) == ("promoted", wanted, 250)
+            assert [each.version for each in store.promotions(Expert.PREDICTOR)] == [wanted]
+            assert len(store.learning_runs()) == 1
+
+
+def test_the_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    for name in ("store", "model", "engine", "device", "history", "learn_new", "learn_frozen", "learn_of_user"):
+        monkeypatch.setenv(f"WHYLIKE_{name.upper()}", str(getattr(settings, name)))
+
+    def run(*given: str) -> Result:
+        return CliRunner().invoke(app, ["learn", *given])
+
+    assert run("history").stdout == "There has been no run yet; `whylike learn` makes one.\n"
+    dry = run("predictor", "--dry-run", "--min", "20")
+    assert dry.exit_code == 0, dry.stderr
+    assert dry.stdout.startswith("predictor: would go on from the base model with 40 new reviews and 0 old ones.")
+    assert run("--min", "1000", "predictor").stdout.startswith("predictor: nothing to do: there are 40 new reviews")
+    refused = run("reasoner")
+    assert refused.exit_code == 2
+    assert "reasoner does not go on learning; give one of summarizer, predictor" in refused.stderr
+    done = run("predictor", "--min", "20", "--json")
+    assert done.exit_code == 0, done.stderr
+    [told] = json.loads(done.stdout)["runs"]
+    assert told["outcome"] == "promoted"
+    assert json.loads(run("history", "--json").stdout)["runs"] == [told]
+    shown = run("history").stdout
+    assert f"{told['version']} was promoted" in shown
+    assert "`whylike adapters rollback predictor` goes back" in shown
+    assert run("--watch", "--dry-run").exit_code == 2
