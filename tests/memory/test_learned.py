@@ -56,17 +56,19 @@ def test_reviews_from_before_they_were_numbered_are_no_news_but_to_the_first_run
 def test_an_annotation_that_says_something_new_is_news_and_one_that_says_the_same_is_not(store: Store) -> None:
     store.add_reviews([review("a"), review("b")])
 
+    def said(name: str, *likes: str) -> SummaryAnnotation:
+        return SummaryAnnotation(item_id="i", text=f"{name} is good", rating=4, likes=likes)
+
     def keep(name: str, *likes: str) -> None:
-        said = SummaryAnnotation(item_id="i", text=f"{name} is good", rating=4, likes=likes)
         occasion = Occasion(teacher="t", purpose=Purpose.SUMMARIES, user_id="u", item_id="i", reviews=(name,))
-        store.keep_summary(name, said, "teacher", occasion)
+        store.keep_summary(name, said(name, *likes), "teacher", occasion)
 
     keep("a", "sound")
-    store.add_annotations(said("x", "tone").values(), "file")
+    store.add_annotations([said("x", "tone")], "file")
     seen = store.arrivals()
     assert len(store.arrived_summaries()) == 2
     keep("a", "sound")
-    store.add_annotations(said("x", "tone").values(), "file")
+    store.add_annotations([said("x", "tone")], "file")
     assert store.arrived_summaries(seen) == {}
     keep("a", "voice")
     assert [each.likes for each in store.arrived_summaries(seen).values()] == [("voice",)]
