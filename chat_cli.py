@@ -129,7 +129,7 @@ def _turns(talks: bool) -> Iterator[str]:
                 return
             if not turn.strip():
                 continue
-            print(f"> {plain(turn)}", flush=True)
+            print(f"> {plain(turn).strip()}", flush=True)
         yield plain(turn[:LINE]).strip()
 
 

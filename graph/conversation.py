@@ -93,6 +93,7 @@ class Conversation:
         self._kept = kept
         self._talking = talking
         self._forget = forget
+        self._over = False
         self.session = session
         self.user_id = user_id
         self._config: RunnableConfig = {"configurable": {"thread_id": session}}
@@ -158,7 +159,7 @@ class Conversation:
     @property
     def ended(self) -> bool:
         """Whether the user had all deleted."""
-        return bool(self.state.get("ended"))
+        return self._over or bool(self.state.get("ended"))
 
     def say(self, text: str) -> Iterator[Json]:
         """Say something, an answer where a question is open; what comes back streams.
@@ -191,6 +192,8 @@ class Conversation:
             latest = self._graph.get_state(self._config).config["configurable"]["checkpoint_id"]
             threads.prune(self._kept, self.session, latest)
         if self.ended:
-            yield {"kind": "said", "text": self._forget(self.user_id), "marks": [], "line": True}
+            told = self._forget(self.user_id)
+            self._over = True  # the thread does not know it any more
+            yield {"kind": "said", "text": told, "marks": [], "line": True}
         elif self.question:
             yield {"kind": "asked", **self.question}
