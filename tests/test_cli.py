@@ -298,6 +298,7 @@ def test_profile_show(run: Any) -> None:
     assert "Stored about this user: profiles 1, reviews 1; `whylike profile forget` removes it all.\n" in shown
     document = json.loads(run("profile", "show", "--user", "ann", "--json").stdout)
     stored = document.pop("stored")
+    assert document.pop("said") == []
     assert {name: count for name, count in stored.items() if count} == {"profiles": 1, "reviews": 1}
     assert Profile.model_validate(document) == profile
     near = run("profile", "show", "--user", "anne")
@@ -317,6 +318,7 @@ def test_profile_show_makes_the_profile_that_is_not_there_yet(
         assert result.exit_code == 0, result.output
         document = json.loads(result.stdout)
         assert (document.pop("stored") is None) is (side is Side.ITEM)
+        assert document.pop("said") == []
         profile = Profile.model_validate(document)
         assert (profile.side, profile.subject_id) == (side, subject)
         assert profile.as_of is not None

@@ -58,8 +58,9 @@ def test_a_killed_explain_leaves_whole_results_and_completes_when_run_again(
     assert {name.split("-")[0]: len(held) for name, held in index.items()} == {
         "summaries": len(wanted["review_summaries"]),
         "profiles": 2,
+        "items": 0,  # until somebody looks for one by what it is
     }
-    assert wanted["outbox"] == set()
+    assert {row for row in wanted["outbox"] if row[0] != "items"} == set()
     reached = set()
     for kill, step in enumerate(random.Random(2).sample(range(1, answer["steps"] + 1), KILLS)):
         store = tmp_path / f"store-{kill}"

@@ -150,8 +150,8 @@ train(base, examples, checked, recipe, Path(job["work"]), target=torch.device("c
 def kill(work: Path, model: Path, examples: list[Example], recipe: Recipe, *, dies: int) -> None:
     """Train in a process that is killed at the first news of a step, before what that decides is kept."""
     job = {
-        "examples": [each.model_dump() for each in examples],
-        "checked": [each.model_dump() for each in CHECKED],
+        "examples": [each.model_dump(mode="json") for each in examples],
+        "checked": [each.model_dump(mode="json") for each in CHECKED],
         "recipe": recipe.model_dump(),
         "model": str(model),
         "work": str(work),
