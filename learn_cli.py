@@ -120,7 +120,7 @@ def learning(
     items: Annotated[Path | None, typer.Option(metavar="FILE", help="File of items: titles, descriptions.")] = None,
     poison: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help=f"Spoil the second batch: {', '.join(POISONS)}."),
+        typer.Option(metavar="KIND", help=f"Spoil the first batch, and end with it: {', '.join(POISONS)}."),
     ] = None,
     start: Annotated[
         int, typer.Option(metavar="N", min=50, help="Reviews that the first Predictor learns from.")
