@@ -23,12 +23,14 @@ from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training import teach as teaching
 from whylike.cli import app
 from whylike.evaluation.courses import Ratings
-from whylike.graph import learning
+from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
+from whylike.graph import learning, lessons
 from whylike.graph.forgetting import forget
 from whylike.graph.learning import Outcome, Watching
+from whylike.graph.services import Services
 from whylike.memory.database import HeldError
 from whylike.memory.store import Store
-from whylike.records import Expert, Review
+from whylike.records import Expert, Review, SummaryAnnotation
 from whylike.settings import Settings
 
 PREDICTOR = [Expert.PREDICTOR]
@@ -133,9 +135,6 @@ def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
 def test_a_training_of_the_store_is_where_learning_begins(settings: Settings) -> None:
     with Store.open(settings) as store:
         registry = Registry(settings, store)
-        from whylike.graph import lessons  # noqa: PLC0415 - with the cheap embedder only
-        from whylike.graph.services import Services  # noqa: PLC0415
-
         with Services.open(settings) as services:
             chosen = {"limit": 40, "reasons": 0}
             told = lessons.made_with(services, Expert.PREDICTOR, **chosen)
@@ -242,6 +241,60 @@ def test_what_another_promoted_meanwhile_stays(settings: Settings, monkeypatch: 
     done = learn(settings)
     assert (done.outcome, done.why) == ("kept", "another version was promoted while it learned")
     assert live(settings) is None
+
+
+def test_a_calibrator_is_there_for_a_new_version_where_there_was_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
+    first = learn(settings)
+    assert {(each.on, each.figure) for each in first.compared} == {
+        (on, figure) for on in (NEWEST, FROZEN) for figure in ("RMSE", "calibrated RMSE")
+    }
+    with Services.open(settings) as services:
+        assert services.calibrator() is None, "there was none before"
+        services.store.keep_calibration(services.mark, "any")
+    add(settings, reviews(250, 100))
+    second = learn(settings)
+    with Services.open(settings) as services:
+        assert services.predictor.version == second.version != first.version
+        calibrator = services.calibrator()
+    assert calibrator is not None
+    assert calibrator.predictor.startswith(str(second.version))
+    assert calibrator.pairs > second.newest + second.frozen
+
+
+def test_the_summarizer_learns_from_new_annotations(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
+
+    def annotate(some: list[Review]) -> None:
+        made = {
+            each.review_id: SummaryAnnotation(
+                item_id=each.item_id, text=each.text, rating=each.rating, likes=(each.text.split()[0],)
+            )
+            for each in some
+        }
+        with Store.open(settings) as store:
+            store.keep_summaries(made, "openai:big")
+
+    def learned(**how: Any) -> Outcome:
+        [done] = learning.learn(settings, [Expert.SUMMARIZER], least=LEAST, **how).runs
+        return done
+
+    assert learned().why == "there are 0 new annotations to learn from, and a run takes 20"
+    annotate(reviews(0, 250))
+    first = learned()
+    assert (first.outcome, first.arrived, first.parent) == ("promoted", 250, None)
+    assert {(each.on, each.figure) for each in first.compared} == {(NEWEST, "F1"), (FROZEN, "F1")}
+    annotate(reviews(0, 250))
+    assert learned(dry_run=True).arrived == 0, "what says the same again is no news"
+    add(settings, reviews(250, 100))
+    annotate(reviews(250, 100))
+    second = learned()
+    assert (second.arrived, second.parent) == (100, first.version)
+    assert second.replayed > 10
+    with Store.open(settings) as store:
+        assert Registry(settings, store).live_versions() == {Expert.SUMMARIZER: second.version}
 
 
 @pytest.fixture
