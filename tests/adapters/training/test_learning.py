@@ -22,6 +22,8 @@ from typer.testing import CliRunner, Result
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training import teach as teaching
 from whylike.cli import app
+from whylike.evaluation.asking import unexplained
+from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses import Ratings
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
 from whylike.graph import learning, lessons
@@ -29,6 +31,7 @@ from whylike.graph.forgetting import forget
 from whylike.graph.learning import Outcome, Watching
 from whylike.graph.services import Services
 from whylike.memory.database import HeldError
+from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import Expert, Review, SummaryAnnotation
 from whylike.settings import Settings
@@ -253,7 +256,10 @@ def test_a_calibrator_is_there_for_a_new_version_where_there_was_one(
     }
     with Services.open(settings) as services:
         assert services.calibrator() is None, "there was none before"
-        services.store.keep_calibration(services.mark, "any")
+        pairs = split(services.store).training[:60]
+        known = [unexplained(services, pair).known for pair in pairs]
+        fitted = fit(known, [pair.rating for pair in pairs], [1] * 5, predictor=services.mark)
+        services.store.keep_calibration(services.mark, fitted.model_dump_json())
     add(settings, reviews(250, 100))
     second = learn(settings)
     with Services.open(settings) as services:
