@@ -18,7 +18,7 @@ from whylike.evaluation import writing
 from whylike.evaluation.asking import Asked, at_once, expectations, model_alone, unexplained
 from whylike.evaluation.calibrating import fit
 from whylike.evaluation.figures import counted
-from whylike.evaluation.judging import Compared, Floats, compare, f1, root_mean_square
+from whylike.evaluation.judging import FROZEN, Compared, Floats, compare, f1, root_mean_square
 from whylike.evaluation.ratings import TRAINED
 from whylike.evaluation.summaries import agreeing
 from whylike.graph.lessons import reasoner_of
@@ -26,13 +26,13 @@ from whylike.graph.pair import explain_fully
 from whylike.graph.services import Services
 from whylike.memory.learned import BEGINNING, Arrived
 from whylike.memory.quoting import same_text
-from whylike.memory.splits import Pair, sample, split
+from whylike.memory.splits import Pair, folds, sample, split
 from whylike.memory.store import Store
 from whylike.preparing import Told
 from whylike.records import Expert, SummaryAnnotation
 
 Sets = Mapping[str, Sequence[str]]
-"""The keys of the examples of each of the two sets to judge by."""
+"""The keys of the examples of each set to judge by, the frozen one among them."""
 
 
 class Reading(NamedTuple):
@@ -86,8 +86,9 @@ class Course(Protocol):
 class Ratings:
     """The Predictor learns from new reviews, each as of just before it was written.
 
-    It is judged as `whylike explain --no-reason` answers: by its own expectation, and by the calibrated one, whose
-    calibrator is fitted on the other set. A reason is learned with where the store has one.
+    It is judged as `whylike explain --no-reason` answers: by its own expectation and by the calibrated one. Calibrators
+    are fitted on the frozen set alone, for its own pairs on those of other users: what comes in does not move them. A
+    reason is learned with where the store has one.
     """
 
     expert = Expert.PREDICTOR
@@ -131,14 +132,14 @@ class Ratings:
             on: at_once(partial(_unreasoned, services), _pairs(services.store, keys), f"rating the {on} pairs", told)
             for on, keys in sets.items()
         }
-        others = {on: next(other for other in sets if other != on) for on in sets}
-        calibrators = {on: _calibrator(asked[others[on]]) for on in sets}
+        by_frozen = _calibrator(asked[FROZEN])
         off: dict[str, dict[str, Floats]] = {}
         for on, some in asked.items():
             given = np.array([each.pair.rating for each in some])
             known = [each.known for each in some]
             off.setdefault("RMSE", {})[on] = np.array(model_alone(known)) - given
-            off.setdefault("calibrated RMSE", {})[on] = np.array(expectations(known, calibrators[on])) - given
+            foretold = _crossed(some) if on == FROZEN else expectations(known, by_frozen)
+            off.setdefault("calibrated RMSE", {})[on] = np.array(foretold) - given
         owners = {on: [each.pair.user_id for each in some] for on, some in asked.items()}
         return Reading(owners, off, _by_time(chain.from_iterable(asked.values())), services.mark)
 
@@ -245,8 +246,20 @@ def _unreasoned(services: Services, pair: Pair) -> Asked:
     return Asked(pair, known, None)
 
 
+def _crossed(asked: Sequence[Asked]) -> list[float]:
+    """What calibrators that were fitted on the pairs of other users make of each pair."""
+    found = [0.0] * len(asked)
+    for fold in folds([each.pair.user_id for each in asked], 2, seed=0):
+        others = [each for row, each in enumerate(asked) if row not in fold]
+        if fold and others:
+            made = expectations([asked[row].known for row in fold], _calibrator(others))
+            for row, value in zip(fold, made, strict=True):
+                found[row] = value
+    return found
+
+
 def _calibrator(asked: Sequence[Asked]) -> Calibrator:
-    """One that is fitted on the pairs of the other set."""
+    """One that is fitted on these pairs."""
     ordered = _by_time(asked)
     given = [each.pair.rating for each in ordered]
     known = [each.known for each in ordered]

@@ -301,7 +301,7 @@ def readings(
         services: The store and the experts; the other experts are the live ones.
         course: Whose they are.
         versions: The one to compare with, None for the base model alone, and the new one.
-        sets: Two sets of examples to ask both about.
+        sets: Sets of examples to ask both about.
         told: Told of progress.
 
     Raises:

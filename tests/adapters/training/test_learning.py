@@ -270,6 +270,21 @@ def test_a_calibrator_is_there_for_a_new_version_where_there_was_one(
     assert calibrator.pairs > second.newest + second.frozen
 
 
+def test_what_comes_in_does_not_move_the_figures_of_the_frozen_set(settings: Settings) -> None:
+    with Services.open(settings) as services:
+        keys = [each.key for each in services.store.arrived_reviews()]
+        services.store.add_reviews(
+            [each.model_copy(update={"rating": 1.0, "timestamp": 1_700_000_000}) for each in reviews(900, 60)]
+        )
+        wrong = [each.key for each in services.store.arrived_reviews()[-40:]]
+        sets = [{NEWEST: newest, FROZEN: keys[:60]} for newest in (keys[-40:], wrong)]
+        first, second = (Ratings().read(services, each, lambda *_: None) for each in sets)
+    assert first.off.keys() == {"RMSE", "calibrated RMSE"}
+    for figure, off in first.off.items():
+        assert off[FROZEN].tolist() == second.off[figure][FROZEN].tolist()
+        assert off[NEWEST].tolist() != second.off[figure][NEWEST].tolist()
+
+
 def test_the_summarizer_learns_from_new_annotations(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
 
