@@ -120,7 +120,7 @@ def learning(
     items: Annotated[Path | None, typer.Option(metavar="FILE", help="File of items: titles, descriptions.")] = None,
     poison: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help=f"Spoil the second batch: {', '.join(POISONS)}."),
+        typer.Option(metavar="KIND", help=f"Spoil the first batch, and end with it: {', '.join(POISONS)}."),
     ] = None,
     start: Annotated[
         int, typer.Option(metavar="N", min=50, help="Reviews that the first Predictor learns from.")
@@ -191,7 +191,7 @@ def outcome_card(done: Outcome) -> RenderableType:
     text = Text(plain("\n".join(lines), lines=True))
     if not done.compared:
         return text
-    table = figures("examples", "figure", "n", "before", "after", "worse by", "95%", "allowed")
+    table = figures("set", "figure", "n", "before", "after", "worse by (95%)", "allowed")
     for each in done.compared:
         table.add_row(
             each.on,
@@ -199,7 +199,6 @@ def outcome_card(done: Outcome) -> RenderableType:
             f"{each.examples:,}",
             f"{each.before:.3f}",
             f"{each.after:.3f}",
-            f"{each.worse:+.3f}",
             f"{each.low:+.3f} to {each.high:+.3f}",
             f"{each.margin:.3f}",
         )
@@ -211,9 +210,9 @@ def loop_card(found: LoopEvaluation) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = figures("batch", "set", "pairs", "before", "after", "calibrated before", "after", "came of it")
+    table = figures("batch", "set", "pairs", "before", "after", "calibrated before", "after", "outcome")
     for batch in found.batches:
-        name = f"{batch.number}{' (spoilt)' if batch.poison else ''}"
+        name = f"{batch.number}{' spoilt' if batch.poison else ''}"
         for each in (*batch.following, *(each for each in batch.outcome.compared)):
             if each.figure.startswith("calibrated"):
                 continue

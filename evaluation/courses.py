@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,23 +15,24 @@ from whylike.adapters.training.ratings import EVER, rating_examples
 from whylike.adapters.training.summaries import summary_examples
 from whylike.agents.calibration import Calibrator
 from whylike.evaluation import writing
-from whylike.evaluation.asking import Asked, at_once, expectations, model_alone
+from whylike.evaluation.asking import Asked, at_once, expectations, model_alone, unexplained
 from whylike.evaluation.calibrating import fit
 from whylike.evaluation.figures import counted
-from whylike.evaluation.judging import Compared, Floats, compare, f1, root_mean_square
+from whylike.evaluation.judging import FROZEN, Compared, Floats, compare, f1, root_mean_square
+from whylike.evaluation.ratings import TRAINED
 from whylike.evaluation.summaries import agreeing
 from whylike.graph.lessons import reasoner_of
 from whylike.graph.pair import explain_fully
 from whylike.graph.services import Services
 from whylike.memory.learned import BEGINNING, Arrived
 from whylike.memory.quoting import same_text
-from whylike.memory.splits import Pair
+from whylike.memory.splits import Pair, folds, sample, split
 from whylike.memory.store import Store
 from whylike.preparing import Told
 from whylike.records import Expert, SummaryAnnotation
 
 Sets = Mapping[str, Sequence[str]]
-"""The keys of the examples of each of the two sets to judge by."""
+"""The keys of the examples of each set to judge by, the frozen one among them."""
 
 
 class Reading(NamedTuple):
@@ -39,6 +41,10 @@ class Reading(NamedTuple):
     owners: dict[str, list[str]]
     off: dict[str, dict[str, Floats]]
     """By figure and set, a row for each example."""
+    seen: Sequence[Asked] = ()
+    """Pairs that were asked about, oldest first."""
+    mark: str = ""
+    """What a calibrator of these answers is kept for (`Services.mark`)."""
 
 
 class Course(Protocol):
@@ -68,16 +74,21 @@ class Course(Protocol):
         """Have the adapters that answer now say what they make of the sets. Raises `EngineError`."""
         ...
 
-    def compared(self, before: Reading, after: Reading, margin: float, services: Services) -> list[Compared]:
+    def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """The figures of the live adapter beside those of the new one."""
+        ...
+
+    def settle(self, services: Services, before: Reading, after: Reading) -> None:
+        """Make sure before a promotion that what belongs to the live version is there for the new one."""
         ...
 
 
 class Ratings:
     """The Predictor learns from new reviews, each as of just before it was written.
 
-    It is judged as `whylike explain --no-reason` answers: by its own expectation, and by the calibrated one, whose
-    calibrator is fitted on the other set. A reason is learned with where the store has one.
+    It is judged as `whylike explain --no-reason` answers: by its own expectation and by the calibrated one. Calibrators
+    are fitted on the frozen set alone, for its own pairs on those of other users: what comes in does not move them. A
+    reason is learned with where the store has one.
     """
 
     expert = Expert.PREDICTOR
@@ -121,25 +132,43 @@ class Ratings:
             on: at_once(partial(_unreasoned, services), _pairs(services.store, keys), f"rating the {on} pairs", told)
             for on, keys in sets.items()
         }
-        others = {on: next(other for other in sets if other != on) for on in sets}
-        calibrators = {on: _calibrator(asked[others[on]]) for on in sets}
+        by_frozen = _calibrator(asked[FROZEN])
         off: dict[str, dict[str, Floats]] = {}
         for on, some in asked.items():
             given = np.array([each.pair.rating for each in some])
             known = [each.known for each in some]
             off.setdefault("RMSE", {})[on] = np.array(model_alone(known)) - given
-            off.setdefault("calibrated RMSE", {})[on] = np.array(expectations(known, calibrators[on])) - given
-        return Reading({on: [each.pair.user_id for each in some] for on, some in asked.items()}, off)
+            foretold = _crossed(some) if on == FROZEN else expectations(known, by_frozen)
+            off.setdefault("calibrated RMSE", {})[on] = np.array(foretold) - given
+        owners = {on: [each.pair.user_id for each in some] for on, some in asked.items()}
+        return Reading(owners, off, _by_time(chain.from_iterable(asked.values())), services.mark)
 
-    def compared(self, before: Reading, after: Reading, margin: float, services: Services) -> list[Compared]:
+    def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """As of `Course`; the margin is a share of the scale's length."""
         scale = services.store.scale
-        allowed = margin * (scale.maximum - scale.minimum)
+        allowed = services.settings.learn_margin * (scale.maximum - scale.minimum)
         return [
             compare(on, figure, root_mean_square(off), root_mean_square(after.off[figure][on]), owners, allowed)
             for on, owners in before.owners.items()
             for figure, off in ((name, before.off[name][on]) for name in before.off)
         ]
+
+    def settle(self, services: Services, before: Reading, after: Reading) -> None:
+        """Where answers are calibrated, fit a calibrator for the new version too, by what none has learned from."""
+        store = services.store
+        if store.calibration(before.mark) is None:
+            return
+        earlier = split(store).training
+        seen = [*(unexplained(services, pair) for pair in sample(earlier, TRAINED, seed=0)), *after.seen]
+        calibrator = fit(
+            [each.known for each in seen],
+            [each.pair.rating for each in seen],
+            counted([pair.rating for pair in earlier], store.scale),
+            predictor=after.mark,
+            newest=len(after.seen),
+            owners=[each.pair.user_id for each in seen],
+        )
+        store.keep_calibration(after.mark, calibrator.model_dump_json())
 
 
 class Summaries:
@@ -188,12 +217,16 @@ class Summaries:
             )
         return reading
 
-    def compared(self, before: Reading, after: Reading, margin: float, services: Services) -> list[Compared]:
+    def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """As of `Course`."""
+        margin = services.settings.learn_margin
         return [
             compare(on, "F1", f1(counts), f1(after.off["F1"][on]), before.owners[on], margin, higher_is_better=True)
             for on, counts in before.off["F1"].items()
         ]
+
+    def settle(self, services: Services, before: Reading, after: Reading) -> None:
+        """As of `Course`: nothing belongs to it."""
 
 
 COURSES: dict[Expert, Course] = {course.expert: course for course in (Summaries(), Ratings())}
@@ -213,13 +246,30 @@ def _unreasoned(services: Services, pair: Pair) -> Asked:
     return Asked(pair, known, None)
 
 
+def _crossed(asked: Sequence[Asked]) -> list[float]:
+    """What calibrators that were fitted on the pairs of other users make of each pair."""
+    found = [0.0] * len(asked)
+    for fold in folds([each.pair.user_id for each in asked], 2, seed=0):
+        others = [each for row, each in enumerate(asked) if row not in fold]
+        if fold and others:
+            made = expectations([asked[row].known for row in fold], _calibrator(others))
+            for row, value in zip(fold, made, strict=True):
+                found[row] = value
+    return found
+
+
 def _calibrator(asked: Sequence[Asked]) -> Calibrator:
-    """One that is fitted on the pairs of the other set."""
-    ordered = sorted(asked, key=lambda each: (each.pair.timestamp, each.pair.review_id))
+    """One that is fitted on these pairs."""
+    ordered = _by_time(asked)
     given = [each.pair.rating for each in ordered]
     known = [each.known for each in ordered]
     owners = [each.pair.user_id for each in ordered]
     return fit(known, given, counted(given, known[0].scale), owners=owners)
+
+
+def _by_time(asked: Iterable[Asked]) -> list[Asked]:
+    """The oldest first."""
+    return sorted(asked, key=lambda each: (each.pair.timestamp, each.pair.review_id))
 
 
 def _annotations(store: Store, keys: Sequence[str]) -> list[SummaryAnnotation]:

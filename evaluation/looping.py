@@ -2,7 +2,7 @@
 
 A Predictor is trained on the oldest 70% and deployed; the rest comes in as three batches, after each of which it goes
 on learning. What was live and what was trained are both asked about the batch that follows, whether or not the latter
-was promoted. The second batch can be spoilt, to see whether that is noticed.
+was promoted. Or the first batch is spoilt, to see whether that is noticed, and the loop ends with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from whylike.adapters.training.trainer import News
 from whylike.evaluation.courses import Ratings
 from whylike.evaluation.judging import FROZEN, Compared
 from whylike.graph import lessons
-from whylike.graph.learning import Outcome, Watching, compared, learn
+from whylike.graph.learning import Outcome, Watching, learn, readings
 from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
 from whylike.memory.splits import sample
@@ -31,10 +31,8 @@ from whylike.settings import Settings
 OLDEST = 0.7
 """Share of the reviews that are there from the beginning."""
 BATCHES = 3
-SPOILT = 2
-"""The number of the batch that can be."""
 POISON = 500
-"""Reviews that are added to it, or of it that are changed."""
+"""Reviews that are added to a batch that is spoilt, but where its own ratings are turned round."""
 FOLLOWING = "following"
 SEED = 0
 
@@ -77,7 +75,7 @@ def evaluate_loop(
         settings: `store` is the folder to work in.
         reviews: File of reviews.
         items: File of items.
-        poison: What to do to the second batch, if anything.
+        poison: How to spoil the first batch (`poisoned`); None goes through all three as they are.
         start: Reviews that the first Predictor learns from.
         limit: Most pairs of each following batch that are asked about.
         told: Told of progress.
@@ -99,9 +97,8 @@ def evaluate_loop(
     shutil.rmtree(own.store, ignore_errors=True)
     shutil.copytree(deployed.store, own.store)
     made = []
-    for number, batch in enumerate(batches, start=1):
-        spoilt = poison if number == SPOILT else None
-        fed = poisoned(batch, spoilt, scale) if spoilt else batch
+    for number, batch in enumerate(batches[: 1 if poison else BATCHES], start=1):
+        fed = poisoned(batch, poison, scale) if poison else batch
         with Store.open(own) as store:
             store.add_reviews(fed, scale=scale)
         [outcome] = learn(own, [Expert.PREDICTOR], watching=Watching(told, training)).runs
@@ -109,7 +106,7 @@ def evaluate_loop(
         if number < len(batches) and outcome.version:
             asked = sample(batches[number], limit, SEED)
             after = _following(own, outcome, asked, scale, told)
-        made.append(Batch(number=number, reviews=len(fed), poison=spoilt, outcome=outcome, following=after))
+        made.append(Batch(number=number, reviews=len(fed), poison=poison, outcome=outcome, following=after))
     return LoopEvaluation(
         reviews=len(ordered), deployed=version, batches=made, seconds=round(time.monotonic() - began, 1)
     )
@@ -182,6 +179,7 @@ def _following(
     with Services.open(aside) as services:
         services.store.add_reviews(asked, scale=scale)
         sets = {FOLLOWING: [each.review_id for each in asked], FROZEN: services.store.frozen(Expert.PREDICTOR)}
-        found = compared(services, Ratings(), (outcome.parent, outcome.version), sets, told)
+        before, after = readings(services, Ratings(), (outcome.parent, outcome.version), sets, told)
+        found = Ratings().compared(before, after, services)
     shutil.rmtree(aside.store)
     return [each for each in found if each.on == FOLLOWING]

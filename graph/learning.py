@@ -18,7 +18,7 @@ from whylike.adapters.training.arrived import FEWEST, Chosen, choose, replayed, 
 from whylike.adapters.training.teach import RECIPES, going_on, teach
 from whylike.adapters.training.trainer import News
 from whylike.errors import UsageError
-from whylike.evaluation.courses import COURSES, Course, Sets
+from whylike.evaluation.courses import COURSES, Course, Reading, Sets
 from whylike.evaluation.judging import FROZEN, NEWEST, Compared, Verdict, judge
 from whylike.graph.services import Services
 from whylike.memory.database import HeldError
@@ -209,8 +209,9 @@ def _planned(services: Services, course: Course, least: int) -> _Plan:
         newest=len(chosen.newest),
         frozen=len(frozen),
     )
-    if len(chosen.new) < least:
-        why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {least:,}"
+    enough = min(least, settings.learn_new)
+    if len(chosen.new) < enough:
+        why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {enough:,}"
         told = told.model_copy(update={"outcome": "waiting", "why": why})
     elif min(len(chosen.newest), len(frozen)) < FEWEST:
         what, there = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)
@@ -255,12 +256,15 @@ def _learn(services: Services, course: Course, least: int, watching: Watching) -
         raise
     run = store.go_on_learning(run, "under way", version=version)
     sets = {NEWEST: plan.chosen.newest, FROZEN: plan.frozen}
-    figures = compared(services, course, (plan.parent, version), sets, watching.step)
+    before, after = readings(services, course, (plan.parent, version), sets, watching.step)
+    figures = course.compared(before, after, services)
     verdict = judge(figures)
+    if verdict.promoted:
+        course.settle(services, before, after)
     done = plan.told.model_copy(
         update={
             "version": version,
-            "compared": figures,
+            "compared": tuple(figures),
             "outcome": "promoted" if verdict.promoted else "kept",
             "why": verdict.why,
             "seconds": round(time.monotonic() - began, 1),
@@ -288,16 +292,16 @@ def _taught(services: Services, course: Course, keys: Sequence[str], plan: _Plan
     ).version
 
 
-def compared(
+def readings(
     services: Services, course: Course, versions: tuple[str | None, str], sets: Sets, told: Told
-) -> tuple[Compared, ...]:
-    """A new adapter beside the one that it went on from, in this process alone: what answers elsewhere stays as it is.
+) -> tuple[Reading, Reading]:
+    """What a new adapter makes of examples, after what the one does that it went on from, in this process alone.
 
     Args:
         services: The store and the experts; the other experts are the live ones.
         course: Whose they are.
         versions: The one to compare with, None for the base model alone, and the new one.
-        sets: Two sets of examples to compare them on.
+        sets: Sets of examples to ask both about.
         told: Told of progress.
 
     Raises:
@@ -307,15 +311,15 @@ def compared(
     with services.query():
         live = registry.live()
         others = {each: adapter for each, adapter in live.items() if each is not expert}
-        readings = []
+        found = []
         try:
             for each in versions:
                 services.engine.adopt(others | (registry.adapters({expert: each}) if each else {}))
-                readings.append(course.read(services, sets, told))
+                found.append(course.read(services, sets, told))
         finally:
             services.engine.adopt(live)
-    before, after = readings
-    return tuple(course.compared(before, after, services.settings.learn_margin, services))
+    before, after = found
+    return before, after
 
 
 def _promote(services: Services, run: LearningRun, done: Outcome) -> Outcome:

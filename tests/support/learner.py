@@ -93,7 +93,7 @@ def child(job: dict[str, Any]) -> None:
     point = job["kill"]
     Ratings.read = judged(0.2)  # type: ignore[method-assign]
     if point == "trained":
-        learning.compared = _die  # type: ignore[assignment]
+        learning.readings = _die  # type: ignore[assignment]
     if point == "judged":
         learning.judge = _die  # type: ignore[assignment]
     if point == "decided":

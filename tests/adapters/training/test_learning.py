@@ -16,18 +16,26 @@ import learner
 import pytest
 from learner import KILLS, LEAST, judged, reviews, settings_of
 from lettered import Letters
+from readme import commands
 from typer.testing import CliRunner, Result
 
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training import teach as teaching
 from whylike.cli import app
+from whylike.evaluation.asking import unexplained
+from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses import Ratings
-from whylike.graph import learning
+from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
+from whylike.graph import learning, lessons
 from whylike.graph.forgetting import forget
 from whylike.graph.learning import Outcome, Watching
+from whylike.graph.services import Services
+from whylike.memory.annotations import Occasion
 from whylike.memory.database import HeldError
+from whylike.memory.spending import Purpose
+from whylike.memory.splits import split
 from whylike.memory.store import Store
-from whylike.records import Expert, Review
+from whylike.records import Expert, Review, SummaryAnnotation
 from whylike.settings import Settings
 
 PREDICTOR = [Expert.PREDICTOR]
@@ -132,9 +140,6 @@ def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
 def test_a_training_of_the_store_is_where_learning_begins(settings: Settings) -> None:
     with Store.open(settings) as store:
         registry = Registry(settings, store)
-        from whylike.graph import lessons  # noqa: PLC0415 - with the cheap embedder only
-        from whylike.graph.services import Services  # noqa: PLC0415
-
         with Services.open(settings) as services:
             chosen = {"limit": 40, "reasons": 0}
             told = lessons.made_with(services, Expert.PREDICTOR, **chosen)
@@ -243,6 +248,83 @@ def test_what_another_promoted_meanwhile_stays(settings: Settings, monkeypatch: 
     assert live(settings) is None
 
 
+def test_a_calibrator_is_there_for_a_new_version_where_there_was_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
+    first = learn(settings)
+    assert {(each.on, each.figure) for each in first.compared} == {
+        (on, figure) for on in (NEWEST, FROZEN) for figure in ("RMSE", "calibrated RMSE")
+    }
+    with Services.open(settings) as services:
+        assert services.calibrator() is None, "there was none before"
+        pairs = split(services.store).training[:60]
+        known = [unexplained(services, pair).known for pair in pairs]
+        fitted = fit(known, [pair.rating for pair in pairs], [1] * 5, predictor=services.mark)
+        services.store.keep_calibration(services.mark, fitted.model_dump_json())
+    add(settings, reviews(250, 100))
+    second = learn(settings)
+    with Services.open(settings) as services:
+        assert services.predictor.version == second.version != first.version
+        calibrator = services.calibrator()
+    assert calibrator is not None
+    assert calibrator.predictor.startswith(str(second.version))
+    assert calibrator.pairs > second.newest + second.frozen
+
+
+def test_what_comes_in_does_not_move_the_figures_of_the_frozen_set(settings: Settings) -> None:
+    with Services.open(settings) as services:
+        keys = [each.key for each in services.store.arrived_reviews()]
+        services.store.add_reviews(
+            [each.model_copy(update={"rating": 1.0, "timestamp": 1_700_000_000}) for each in reviews(900, 60)]
+        )
+        wrong = [each.key for each in services.store.arrived_reviews()[-40:]]
+        sets = [{NEWEST: newest, FROZEN: keys[:60]} for newest in (keys[-40:], wrong)]
+        first, second = (Ratings().read(services, each, lambda *_: None) for each in sets)
+    assert first.off.keys() == {"RMSE", "calibrated RMSE"}
+    for figure, off in first.off.items():
+        assert off[FROZEN].tolist() == second.off[figure][FROZEN].tolist()
+        assert off[NEWEST].tolist() != second.off[figure][NEWEST].tolist()
+
+
+def test_the_summarizer_learns_from_new_annotations(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
+
+    def annotate(some: list[Review]) -> None:
+        with Store.open(settings) as store:
+            for each in some:
+                made = SummaryAnnotation(
+                    item_id=each.item_id, text=each.text, rating=each.rating, likes=(each.text.split()[0],)
+                )
+                occasion = Occasion(
+                    teacher="openai:big",
+                    purpose=Purpose.SUMMARIES,
+                    user_id=each.user_id,
+                    item_id=each.item_id,
+                    reviews=(each.review_id,),
+                )
+                store.keep_summary(each.review_id, made, "openai:big", occasion)
+
+    def learned(**how: Any) -> Outcome:
+        [done] = learning.learn(settings, [Expert.SUMMARIZER], least=LEAST, **how).runs
+        return done
+
+    assert learned().why == "there are 0 new annotations to learn from, and a run takes 20"
+    annotate(reviews(0, 250))
+    first = learned()
+    assert (first.outcome, first.arrived, first.parent) == ("promoted", 250, None)
+    assert {(each.on, each.figure) for each in first.compared} == {(NEWEST, "F1"), (FROZEN, "F1")}
+    annotate(reviews(0, 250))
+    assert learned(dry_run=True).arrived == 0, "what says the same again is no news"
+    add(settings, reviews(250, 100))
+    annotate(reviews(250, 100))
+    second = learned()
+    assert (second.arrived, second.parent) == (100, first.version)
+    assert second.replayed > 10
+    with Store.open(settings) as store:
+        assert Registry(settings, store).live_versions() == {Expert.SUMMARIZER: second.version}
+
+
 @pytest.fixture
 def killing(tiny: Path, tmp_path: Path) -> Iterator[Callable[[Path, str | None], int]]:
     """Learns in a child that kills itself at a place, or nowhere; how it ended."""
@@ -305,7 +387,7 @@ def test_the_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     dry = run("predictor", "--dry-run", "--min", "20")
     assert dry.exit_code == 0, dry.stderr
     assert dry.stdout.startswith("predictor: would go on from the base model with 40 new reviews and 0 old ones.")
-    assert run("--min", "1000", "predictor").stdout.startswith("predictor: nothing to do: there are 40 new reviews")
+    assert run("--min", "40", "predictor", "--dry-run").exit_code == 0
     refused = run("reasoner")
     assert refused.exit_code == 2
     assert "reasoner does not go on learning; give one of summarizer, predictor" in refused.stderr
@@ -314,7 +396,31 @@ def test_the_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     [told] = json.loads(done.stdout)["runs"]
     assert told["outcome"] == "promoted"
     assert json.loads(run("history", "--json").stdout)["runs"] == [told]
-    shown = run("history").stdout
+    shown = " ".join(run("history").stdout.split())
     assert f"{told['version']} was promoted" in shown
     assert "`whylike adapters rollback predictor` goes back" in shown
     assert run("--watch", "--dry-run").exit_code == 2
+
+
+def test_the_readmes_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    for name in ("store", "model", "engine", "device", "history", "learn_new", "learn_frozen", "learn_of_user"):
+        monkeypatch.setenv(f"WHYLIKE_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setattr(learning, "LEAST", LEAST)
+
+    def no_more(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    watch = learning.watch
+    monkeypatch.setattr(learning, "watch", lambda *given, **how: watch(*given, **how, pause=no_more))
+    lines = [line for line in commands() if line[0] == "learn"]
+    assert ["learn", "predictor"] in lines
+    assert ["learn", "history"] in lines
+    for line in lines:
+        done = CliRunner().invoke(app, line)
+        wanted = 130 if "--watch" in line else 0  # ended by Ctrl-C
+        assert done.exit_code == wanted, (line, done.stderr)
+    assert live(settings) is not None
+    back = CliRunner().invoke(app, ["adapters", "rollback", "predictor"])
+    assert back.exit_code == 0, back.stderr
+    assert live(settings) is None
