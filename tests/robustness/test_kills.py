@@ -40,7 +40,7 @@ def test_a_killed_ingest_leaves_whole_batches_and_completes_when_run_again(
         reached.add(len(left["reviews"]))
         assert len(left["reviews"]) % GOOD == 0
         assert sum(number for _, number, _ in left["rating_totals"]) == len(left["reviews"])
-        assert all(left[table] <= wanted[table] for table in wanted if table != "rating_totals")
+        assert all(left[table] <= wanted[table] for table in wanted if table not in {"rating_totals", "meta"})
         nursery.run(**corpus, store=store)
         assert state(store) == wanted
         assert list(rejects(store).values()) == list(rejects(undisturbed).values())
