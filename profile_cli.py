@@ -234,12 +234,9 @@ def _about(text: str) -> str:
 
 def _stated(said: Preference) -> str:
     """What a user said, with its id."""
-    from whylike.agents.attitudes import Statement, told
+    from whylike.agents.attitudes import told_of
 
-    what = told(Statement(said.attitude, said.about)).removeprefix("you ")
-    verb, _, about = what.partition(" ")
-    they = f"does not mind {about.removeprefix('not mind ')}" if verb == "do" else f"{verb}s {about}"
-    return f"Said on {datetime.fromtimestamp(said.stated_at, UTC):%Y-%m-%d}: {they} ({said.preference_id})."
+    return f"Said on {datetime.fromtimestamp(said.stated_at, UTC):%Y-%m-%d}: {told_of(said)} ({said.preference_id})."
 
 
 def _confirm(yes: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from whylike.agents.prompting import one_line
 from whylike.records import Attitude
@@ -86,6 +86,33 @@ _LEAD = re.compile(
 _MEAN = re.compile(r"^(?:it|that|this|them|him|her|me|you|one|something|anything|everything|nothing)\b")
 
 
+class _Verb(NamedTuple):
+    now: str
+    supposed: str
+    of_them: str
+
+
+_VERBS = {
+    Attitude.LIKE: _Verb("like", "liked", "likes"),
+    Attitude.DISLIKE: _Verb("dislike", "disliked", "dislikes"),
+    Attitude.INDIFFERENT: _Verb("do not mind", "did not mind", "does not mind"),
+}
+
+
+class Taken(Protocol):
+    """How somebody takes something: a statement, a preference, what it does to a rating."""
+
+    @property
+    def attitude(self) -> Attitude:
+        """How."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What."""
+        ...
+
+
 class Statement(NamedTuple):
     """How somebody takes something."""
 
@@ -107,24 +134,19 @@ def read(text: str) -> Statement | None:
     return None
 
 
-def told(statement: Statement) -> str:
-    """A statement as it is shown back: “you like long films”."""
-    verb = {
-        Attitude.LIKE: "you like",
-        Attitude.DISLIKE: "you dislike",
-        Attitude.INDIFFERENT: "you do not mind",
-    }[statement.attitude]
-    return f"{verb} {statement.about}"
+def told(said: Taken) -> str:
+    """What somebody said as it is shown back to them: “you like long films”."""
+    return f"you {_VERBS[said.attitude].now} {said.about}"
 
 
-def supposed(statement: Statement) -> str:
-    """A statement as it is only supposed: “you liked long films”."""
-    verb = {
-        Attitude.LIKE: "you liked",
-        Attitude.DISLIKE: "you disliked",
-        Attitude.INDIFFERENT: "you did not mind",
-    }[statement.attitude]
-    return f"{verb} {statement.about}"
+def supposed(said: Taken) -> str:
+    """The same where it is only supposed: “you liked long films”."""
+    return f"you {_VERBS[said.attitude].supposed} {said.about}"
+
+
+def told_of(said: Taken) -> str:
+    """The same as it is told of them: “likes long films”."""
+    return f"{_VERBS[said.attitude].of_them} {said.about}"
 
 
 @cache

@@ -71,10 +71,10 @@ def named(store: Store, text: str) -> list[Mention]:
     the text points to an item already (“is it bad?”).
     """
     text = text[:LONGEST]
-    words = [(found[0], found.start(), found.end()) for found in _WORD.finditer(text)]
-    if not words:
+    places = [found.span() for found in _WORD.finditer(text)]
+    if not places:
         return []
-    plain, places = _joined(words)
+    plain = " ".join(_words(text))
     found = [
         mention
         for page in titles(store)
@@ -130,15 +130,6 @@ def _words(text: str) -> list[str]:
     return [found[0].lower() for found in _WORD.finditer(text)]
 
 
-def _joined(words: Sequence[tuple[str, int, int]]) -> tuple[str, list[tuple[int, int, int]]]:
-    """The words in small letters with single spaces, and of each its place there and where it ends in the text."""
-    plain, places = "", []
-    for word, start, end in words:
-        places.append((len(plain), start, end))
-        plain += f"{word.lower()} "
-    return plain.rstrip(), places
-
-
 def _names(title: str) -> set[str]:
     """What an item may go by: its title, without what is in brackets, without its subtitle, without its article."""
     bare = _ASIDE.sub("", title)
@@ -158,7 +149,7 @@ def _near(page: Sequence[tuple[str, str]], plain: str) -> Iterator[tuple[str, st
             yield page[number]
 
 
-def _match(item_id: str, name: str, text: str, plain: str, places: Sequence[tuple[int, int, int]]) -> Mention | None:
+def _match(item_id: str, name: str, text: str, plain: str, places: Sequence[tuple[int, int]]) -> Mention | None:
     """Where a name stands in the text, whole words of it, if it does."""
     size = len(name.split())
     words = plain.split(" ")
@@ -174,7 +165,7 @@ def _match(item_id: str, name: str, text: str, plain: str, places: Sequence[tupl
     if best is None:
         return None
     likeness, first, last = best
-    start, end = places[first][1], places[last - 1][2]
+    start, end = places[first][0], places[last - 1][1]
     typed = text[start:end]
     begins = first == 0 and len(words) > last
     named_ = typed[:1].isupper() and not begins

@@ -14,7 +14,7 @@ import numpy as np
 
 from whylike.agents.closeness import cosines
 from whylike.agents.phrases import phrases
-from whylike.agents.stems import telling
+from whylike.agents.stems import names
 from whylike.memory.embeddings import Embedder
 from whylike.records import Review
 
@@ -43,15 +43,14 @@ def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Sp
         about: A few words (“happy ending”).
         embedder: Tells what is near.
     """
-    wanted = telling(about) or set(about.lower().split())
     cut = [(review, phrase) for review in reviews for phrase in phrases(review.title, review.text)]
     cut = [(review, phrase) for review, phrase in cut if len(phrase.split()) <= LONGEST]
-    if not cut or not wanted:
+    if not cut or not about.strip():
         return []
     asked = embedder.embed([about, f"it is {about}"])
     close = cosines(embedder.embed([phrase for _, phrase in cut]), asked).max(axis=1)
-    named = np.array([len(wanted & telling(phrase)) / len(wanted) for _, phrase in cut])
-    score = np.where(named == 1, NAMED + close, np.where(close >= np.float32(NEAR), close, 0.0))
+    named = np.array([names(phrase, about) for _, phrase in cut])
+    score = np.where(named, NAMED + close, np.where(close >= np.float32(NEAR), close, 0.0))
     best: dict[str, tuple[float, Spoken]] = {}
     for (review, phrase), value in zip(cut, score, strict=True):
         if value > 0 and value > best.get(review.review_id, (0.0,))[0]:
@@ -62,5 +61,4 @@ def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Sp
 
 def described(description: str, about: str) -> str:
     """The sentence of a description that names something; empty where none does."""
-    wanted = telling(about)
-    return next((one for one in _SENTENCE.split(description) if wanted and wanted <= telling(one)), "")
+    return next((one for one in _SENTENCE.split(description) if names(one, about)), "")

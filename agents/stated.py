@@ -17,7 +17,7 @@ from whylike.agents.closeness import cosines
 from whylike.agents.comparing import missed
 from whylike.agents.matching import MIDDLING
 from whylike.agents.phrases import phrases
-from whylike.agents.stems import telling
+from whylike.agents.stems import names, telling
 from whylike.explanation import Effect
 from whylike.memory.embeddings import Embedder
 from whylike.records import Attitude, Preference, RatingScale, Review, ReviewSummary
@@ -150,12 +150,6 @@ def speaks_of(said: Sequence[str], about: str, embedder: Embedder | None) -> NDA
         return named
     close: NDArray[np.bool_] = cosines(embedder.embed(said), embedder.embed([about]))[:, 0] >= np.float32(CLOSE)
     return named | close
-
-
-def names(phrase: str, about: str) -> bool:
-    """Whether all telling words of something stand in a phrase."""
-    wanted = telling(about)
-    return bool(wanted) and wanted <= telling(phrase)
 
 
 def replacing(old: Sequence[Preference], new: Sequence[Preference], embedder: Embedder) -> list[Preference]:

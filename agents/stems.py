@@ -37,6 +37,12 @@ def telling(text: str) -> set[str]:
     return set(stems(content(text)))
 
 
+def names(text: str, about: str) -> bool:
+    """Whether all telling words of something stand in a text."""
+    wanted = telling(about)
+    return bool(wanted) and wanted <= telling(text)
+
+
 @lru_cache(KEPT)
 def _stem(word: str) -> str:
     # A stemmer holds the word that it works on, so threads must not share one; a new one costs little.

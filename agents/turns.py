@@ -202,10 +202,10 @@ def bracketed(listed: dict[str, list[str]]) -> list[list[str]]:
     return [_NAMED.findall(text) for texts in listed.values() for text in texts]
 
 
-def masked(text: str, places: Sequence[tuple[int, int]]) -> str:
-    """The text with `MASK` at each of the places, which are in order and apart."""
+def masked(text: str, places: Sequence[Sequence[int]], mask: str = MASK) -> str:
+    """The text with `mask` at each of the places (starts and ends), which are in order and apart."""
     for start, end in reversed(places):
-        text = f"{text[:start]}{MASK}{text[end:]}"
+        text = f"{text[:start]}{mask}{text[end:]}"
     return text
 
 

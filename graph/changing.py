@@ -15,12 +15,12 @@ from langgraph.types import Command
 
 from whylike.agents import attitudes, slots
 from whylike.agents.attitudes import Statement
-from whylike.agents.finding import named
 from whylike.agents.recipe import digest
-from whylike.agents.stated import names, replacing
+from whylike.agents.stated import replacing
+from whylike.agents.stems import names
 from whylike.agents.turns import Turn
-from whylike.graph.hearing import called, focused, resolved
-from whylike.graph.saying import explained
+from whylike.graph.hearing import called, focused, resolved, without_names
+from whylike.graph.saying import SHOWS, explained
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking, Voice, ask, traced
 from whylike.records import Attitude, Preference, Review
@@ -66,7 +66,7 @@ def correct(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     earlier = services.store.preferences(state["user_id"])
     kept = replacing(earlier, [new], services.embedder)
     gone = [each for each in earlier if each not in kept]
-    instead = "".join(f", in place of “{attitudes.told(Statement(each.attitude, each.about))}”" for each in gone)
+    instead = "".join(f", in place of “{attitudes.told(each)}”" for each in gone)
     question = ask(
         f"I would note that {attitudes.told(statement)}{instead}; it counts for more than what your reviews suggest. "
         "Shall I? (yes or no)",
@@ -90,11 +90,11 @@ def note(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     focus = state.get("focus", [])[:1]
     before = [explained(voice, runtime, new.user_id, item_id) for item_id in focus]
     services.store.state_preference(new, replaced)
-    voice.say(f"Noted: {attitudes.told(Statement(new.attitude, new.about))}.")
+    voice.say(f"Noted: {attitudes.told(new)}.")
     for old in before:
         now = explained(voice, runtime, new.user_id, old.item_id).rating.expectation
         was, name = old.rating.expectation, called(runtime, old.item_id)
-        if abs(now - was) >= 0.05:  # noqa: PLR2004 - what shows with one decimal
+        if abs(now - was) >= SHOWS:
             voice.say(f"For {name} I now expect {now:.1f} in place of {was:.1f}.")
     return Command(update=voice.done(), goto="close")
 
@@ -106,13 +106,13 @@ def forget(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     earlier = store.preferences(user_id)
     meant = [each for each in earlier if names(state["said"], each.about)]
     if meant:
-        told = " and ".join(attitudes.told(Statement(each.attitude, each.about)) for each in meant)
+        told = " and ".join(attitudes.told(each) for each in meant)
         question = ask(f"Shall I forget that you said {told}? (yes or no)", "unsay")
         ids = [each.preference_id for each in meant]
         return Command(update={"question": question, "draft": {"ids": ids}}, goto="ask")
     if attitudes.read(state["said"]):
         voice = Voice(state, runtime)
-        said = ", ".join(attitudes.told(Statement(each.attitude, each.about)) for each in earlier)
+        said = ", ".join(attitudes.told(each) for each in earlier)
         voice.say(f"You have not told me that, but: {said}." if said else "You have told me nothing of your taste.")
         return Command(update=voice.done(), goto="close")
     question = ask(
@@ -148,11 +148,7 @@ def erase(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Read a review from a turn."""
     store = runtime.context.services.store
-    said = state["said"]
-    mentions = named(store, said)
-    bare = said
-    for each in reversed(mentions):
-        bare = f"{bare[: each.start]} {bare[each.end :]}"
+    said, bare = state["said"], without_names(state)
     words = slots.written(said, store.scale) if len(slots.aspect(bare).split()) > 1 else ""
     draft = {"rating": slots.rating(bare, store.scale), "text": words} | state.get("draft", {})
     found = resolved(state, runtime, 1, describing=False, recalling=False)

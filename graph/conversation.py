@@ -7,13 +7,11 @@ instead of an answer is a turn of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Self, cast
 
-from filelock import FileLock, Timeout
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
@@ -26,6 +24,7 @@ from whylike.graph import changing, hearing, talking, threads
 from whylike.graph.services import Services
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking
+from whylike.memory.database import HeldError, lock
 
 LONGEST = 100
 """Characters of a session's name."""
@@ -117,15 +116,15 @@ class Conversation:
         if not session.strip() or len(session) > LONGEST or not session.isprintable():
             raise UsageError(f"--session {session!r} is no name; give one of 1 to {LONGEST} visible characters")
         folder = services.store.folder
-        lock = FileLock(folder / "sessions" / f"{sha256(session.encode()).hexdigest()[:16]}.lock", timeout=0)
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UsageError(
-                f"the session {session!r} is open elsewhere; end it there, or give another --session"
-            ) from None
-        try:
+        place = folder / "sessions" / f"{sha256(session.encode()).hexdigest()[:16]}.lock"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock(place, 0))
+            except HeldError:
+                raise UsageError(
+                    f"the session {session!r} is open elsewhere; end it there, or give another --session"
+                ) from None
             whose = services.store.conversation_of(session)
             if whose is None and user_id is None:
                 raise UsageError(f"there is no session {session!r}; give --user too to begin it")
@@ -135,10 +134,8 @@ class Conversation:
                 )
             user = services.store.begin_conversation(session, whose or user_id or "")
             router = TurnRouter(services.embedder, services.settings.cache)
-            with threads.opened(folder) as saver:
-                yield cls(saver, Talking(services, router), session, user, forget)
-        finally:
-            lock.release()
+            saver = stack.enter_context(threads.opened(folder))
+            yield cls(saver, Talking(services, router), session, user, forget)
 
     @property
     def state(self) -> Talk:

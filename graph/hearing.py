@@ -13,7 +13,7 @@ from whylike.agents import slots
 from whylike.agents.finding import described as fitting
 from whylike.agents.finding import named, settled
 from whylike.agents.reasoner import quoted
-from whylike.agents.turns import Turn
+from whylike.agents.turns import Turn, masked
 from whylike.graph.state import Json
 from whylike.graph.talk import FOCUS, Talk, Talking, Voice, ask, traced
 
@@ -59,7 +59,8 @@ def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     places = sorted({(each.start, each.end) for each in mentions})
     routed = talking.router.route(said, places)
     groups = [[each.item_id for each in mentions if (each.start, each.end) == place] for place in places]
-    update = {**anew, "items": groups, "way": routed.turn.value, "met": True, "turn": state.get("turn", 0) + 1}
+    heard: Json = {"said": said, "places": [[*place] for place in places], "items": groups, "way": routed.turn.value}
+    update = {**anew, **heard, "met": True, "turn": state.get("turn", 0) + 1}
     if routed.sure:
         return Command(update=update, goto=routed.turn.value)
     options = [WAYS[routed.turn], WAYS[routed.second]]
@@ -163,8 +164,6 @@ def _which(runtime: Runtime[Talking], ids: Sequence[str], group: int, begin: str
     return Command(update={"question": {**question, "ids": list(ids), "group": group}}, goto="ask")
 
 
-def without_names(said: str, runtime: Runtime[Talking]) -> str:
+def without_names(state: Talk) -> str:
     """What was said without the names of items."""
-    for each in reversed(named(runtime.context.services.store, said)):
-        said = f"{said[: each.start]} {said[each.end :]}"
-    return said
+    return masked(state["said"], state.get("places", []), " ")

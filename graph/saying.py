@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from langgraph.runtime import Runtime
 
+from whylike.agents import attitudes
 from whylike.agents.distributions import COVERED
 from whylike.agents.reasoner import quoted
 from whylike.agents.voice import to_you
@@ -20,6 +21,9 @@ from whylike.records import Attitude, Preference
 
 QUOTED = 3
 """Reviews that are quoted of those that speak of one thing."""
+
+SHOWS = 0.05
+"""Difference of two ratings that shows with one decimal."""
 
 _LEAD = re.compile(r"^[^“:]+: (?=\S)")
 
@@ -101,11 +105,7 @@ def tell_effects(voice: Voice, explanation: Explanation) -> None:
 
 def tell_effect(voice: Voice, effect: Effect, explanation: Explanation) -> None:
     """Say what something that the user said does to the rating, and why."""
-    told = {
-        Attitude.LIKE: f"you like {effect.about}",
-        Attitude.DISLIKE: f"you dislike {effect.about}",
-        Attitude.INDIFFERENT: f"you do not mind {effect.about}",
-    }[effect.attitude]
+    told = attitudes.told(effect)
     theirs = [each for each in effect.reviews if any(known.id == each for known in explanation.evidence)]
     who = f"{len(theirs)} of the {effect.of} reviews that I read speak{'s' if len(theirs) == 1 else ''} of it"
     if effect.described:

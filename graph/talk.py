@@ -34,21 +34,24 @@ class Talk(TypedDict, total=False):
     turn: int
     """How many turns the user has had; with the session it names what a turn writes."""
     said: str
+    places: list[list[int]]
+    """Where in what was said items are named, as starts and ends in characters."""
     asked: str
-    """What the user said first in this turn, where a question came between."""
+    """What a newcomer said first, before being asked about their taste."""
     way: str
     items: list[list[str]]
     """What this turn names: for each name the items that go by it."""
     focus: list[str]
     """What was spoken of lately, the latest first."""
     statement: Json
+    """The preference that the user is asked about."""
     draft: Json
     """What is being put together by questions: a review, or a newcomer's answers."""
     question: Json
-    """What the user was asked (`Question`)."""
+    """What the user was asked last (`ask`)."""
     answer: str
     reply: list[Json]
-    """What was said in this turn (`Part`)."""
+    """What was said in this turn: sentences, each with its marks and the reviews that it rests on (`Voice.say`)."""
     cited: list[str]
     """Reviews by the numbers of the last answer that names any."""
     traced: list[Json]

@@ -16,6 +16,7 @@ from whylike.graph.hearing import called, focused, resolved, without_names
 from whylike.graph.profiles import profile_now
 from whylike.graph.saying import (
     QUOTED,
+    SHOWS,
     enumerated,
     explained,
     tell_effect,
@@ -62,7 +63,7 @@ def follow_up(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services, voice = runtime.context.services, Voice(state, runtime)
     store, item_id = services.store, found[0]
     name = called(runtime, item_id)
-    about = slots.aspect(without_names(state["said"], runtime))
+    about = slots.aspect(without_names(state))
     reviews = history(store, state["user_id"], item_id, services.now() + 1, READ).item_reviews
     best = store.scale.maximum
     if not reviews:
@@ -146,7 +147,7 @@ def what_if(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     name = called(runtime, item_id)
     told = attitudes.supposed(statement)
     old, new = before.rating.expectation, after.rating.expectation
-    if abs(new - old) >= 0.05:  # noqa: PLR2004 - what shows with one decimal
+    if abs(new - old) >= SHOWS:
         way = "up" if new > old else "down"
         voice.say(f"If {told}, the rating that I expect for {name} would go {way}, from {old:.1f} to {new:.1f}.")
     else:
@@ -157,7 +158,7 @@ def what_if(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         for each in (after.reason.sentences if after.reason else [])
         if before.reason is None or each.text not in {other.text for other in before.reason.sentences}
     ]
-    if changed and abs(new - old) >= 0.05:  # noqa: PLR2004 - as above
+    if changed and abs(new - old) >= SHOWS:
         voice.say("I would then say:", line=True)
         for sentence in changed:
             tell_sentence(voice, sentence)
@@ -186,7 +187,7 @@ def profile(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
             voice.say(f"It seems that you dislike {enumerated(found.dislikes)}.")
     for each in said:
         when = datetime.fromtimestamp(each.stated_at, UTC)
-        told = attitudes.told(attitudes.Statement(each.attitude, each.about))
+        told = attitudes.told(each)
         voice.say(f"On {when.day} {when:%B %Y} you said that {told}.", line=True)
     voice.say(
         "Correct me (“no, I love long films”) or have me forget it (“forget that I like …”, “forget me”).", line=True

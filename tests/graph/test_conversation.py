@@ -288,6 +288,13 @@ def test_it_asks_which_item_where_two_fit(talk: Talk, services: Services) -> Non
         assert conversation.state["focus"] == ["ice2"]
 
 
+def test_a_name_that_two_items_share_is_taken_out_of_a_question_once(talk: Talk, services: Services) -> None:
+    services.store.add_items([Item(item_id="ice2", title="The Long Ice", description="A skating film.")])
+    with talk("dee") as conversation:
+        say(conversation, "what do the reviewers of The Long Ice say about the ending?")
+        assert "speak of “ending”" in say(conversation, "1")
+
+
 def test_it_asks_which_item_where_none_is_known(talk: Talk) -> None:
     with talk("dee") as conversation:
         assert "Which item do you mean?" in say(conversation, "would I like it?")
