@@ -292,7 +292,7 @@ def test_a_name_that_two_items_share_is_taken_out_of_a_question_once(talk: Talk,
     services.store.add_items([Item(item_id="ice2", title="The Long Ice", description="A skating film.")])
     with talk("dee") as conversation:
         say(conversation, "what do the reviewers of The Long Ice say about the ending?")
-        assert "speak of “ending”" in say(conversation, "1")
+        assert "speaks of “ending”" in say(conversation, "1")
 
 
 def test_it_asks_which_item_where_none_is_known(talk: Talk) -> None:
