@@ -93,7 +93,7 @@ def summaries(
     from whylike.agents.budget import Budget
     from whylike.agents.endpoint import Endpoint
     from whylike.agents.teacher import Teacher
-    from whylike.graph.annotating import annotate_summaries
+    from whylike.graph.annotating import annotate_summaries, older
     from whylike.graph.state import Event
     from whylike.memory.connection import existing
     from whylike.memory.store import Store as Opened
@@ -113,8 +113,7 @@ def summaries(
         found = annotate_summaries(
             opened,
             Teacher(endpoint, budget),
-            limit=limit,
-            seed=seed,
+            older(opened, limit, seed),
             workers=settings.teacher_concurrency,
             told=told,
         )
@@ -157,7 +156,7 @@ def reasons(
     from whylike.agents.budget import Budget
     from whylike.agents.endpoint import Endpoint
     from whylike.agents.teacher import Student, Teacher
-    from whylike.graph.filtering import filter_reasons
+    from whylike.graph.filtering import chosen_pairs, filter_reasons
     from whylike.graph.services import Services
     from whylike.graph.state import Event
     from whylike.memory.connection import existing
@@ -180,10 +179,9 @@ def reasons(
         found = filter_reasons(
             services,
             Teacher(endpoint, budget) if endpoint else Student(services.engine),
-            limit=limit,
+            chosen_pairs(services, limit, seed),
             tau=tau,
             tries=tries,
-            seed=seed,
             workers=settings.teacher_concurrency,
             told=told,
         )

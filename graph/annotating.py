@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Protocol
 
@@ -75,45 +75,29 @@ class Annotated(Record):
 def annotate_summaries(
     store: Store,
     teacher: Reads,
+    reviews: Iterable[Review],
     *,
-    limit: int,
-    seed: int = 0,
     workers: int = AT_ONCE,
     told: Told = lambda *_: None,
 ) -> Annotated:
-    """Have a teacher summarize reviews of the oldest eight tenths; each answer is kept as soon as it is there.
-
-    Reviews of items that no training learns from are among them: `whylike evaluate summaries` measures by these.
+    """Have a teacher summarize reviews; each answer is kept as soon as it is there.
 
     Args:
         store: Has the reviews, and keeps the summaries.
         teacher: Who reads.
-        limit: Most reviews, by chance; a larger one adds to those of a smaller one.
-        seed: Which reviews come first.
+        reviews: Of the store, each worth a teacher's time (`readable`).
         workers: Reviews that it is asked about at once.
         told: Told of progress.
 
     Raises:
-        UsageError: There are too few reviews, or none says anything.
         EngineError: The teacher failed several times in a row, or no answer can be read.
     """
-    keys = {key_of(review, teacher.summary_mark): review for review in _chosen(store, limit, seed)}
-    if not keys:
-        raise UsageError(
-            f"none of the older reviews in {store.database.name} has {FEWEST} words for a teacher to read; ingest "
-            "reviews with texts, or name another store with --store"
-        )
+    keys = {key_of(review, teacher.summary_mark): review for review in reviews}
 
     def keep(key: str, body: str) -> None:
         review = keys[key]
         if body:
-            occasion = Occasion(
-                teacher=teacher.summary_mark,
-                purpose=Purpose.SUMMARIES,
-                user_id=review.user_id,
-                item_id=review.item_id,
-                reviews=(review.review_id,),
-            )
+            occasion = Occasion.of(review, teacher.summary_mark, Purpose.SUMMARIES)
             store.keep_summary(review.review_id, SummaryAnnotation.model_validate_json(body), teacher.name, occasion)
         kept[key] = body
 
@@ -180,16 +164,37 @@ def key_of(review: Review, mark: str) -> str:
     return digest([KIND, review.review_id, review.title, review.text, review.rating, mark])
 
 
-def _chosen(store: Store, limit: int, seed: int) -> list[Review]:
-    """The first reviews of the training part that say anything."""
+def older(store: Store, limit: int, seed: int) -> list[Review]:
+    """Readable reviews of the oldest eight tenths, by chance; a larger limit adds to those of a smaller one.
+
+    Reviews of items that no training learns from are among them: `whylike evaluate summaries` measures by these.
+
+    Args:
+        store: Has the reviews.
+        limit: Most reviews.
+        seed: Which come first.
+
+    Raises:
+        UsageError: There are too few reviews, or none says anything.
+    """
     ordered = sorted(split(store).training, key=lambda pair: place(pair.review_id, seed))
     found: list[Review] = []
     for begin in range(0, len(ordered), limit):
         ids = [pair.review_id for pair in ordered[begin : begin + limit]]
-        found += [review for review in store.reviews(ids) if len(review.text.split()) >= FEWEST]
+        found += filter(readable, store.reviews(ids))
         if len(found) >= limit:
             break
+    if not found:
+        raise UsageError(
+            f"none of the older reviews in {store.database.name} has {FEWEST} words for a teacher to read; ingest "
+            "reviews with texts, or name another store with --store"
+        )
     return found[:limit]
+
+
+def readable(review: Review) -> bool:
+    """Whether a review says enough to be worth a teacher's time."""
+    return len(review.text.split()) >= FEWEST
 
 
 def _annotation(teacher: Reads, review: Review, scale: RatingScale) -> SummaryAnnotation | None:

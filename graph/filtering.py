@@ -7,9 +7,10 @@ where nothing was found, so that a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -75,28 +76,26 @@ class _Known(NamedTuple):
 def filter_reasons(
     services: Services,
     sampler: Sampler,
+    pairs: Sequence[Pair],
     *,
-    limit: int,
     tau: float = 0.1,
     tries: int = 10,
-    seed: int = 0,
     workers: int = AT_ONCE,
     told: Told = lambda *_: None,
 ) -> Filtered:
-    """Find reasons for pairs of the training part that have reviews on both sides, for `whylike train reasoner`.
+    """Find reasons for pairs whose rating is known, for the Reasoner to learn from.
 
     Args:
         services: The store, and the experts: the reward expert must have been taught.
         sampler: Who writes candidates.
-        limit: Most pairs, by chance; a larger one adds to those of a smaller one.
+        pairs: With reviews on both sides (`with_reviews`).
         tau: How much farther from the true rating a reason may lead, in units of the scale.
         tries: Most candidates with a hint.
-        seed: Which pairs come first.
         workers: Pairs that are worked on at once.
         told: Told of progress.
 
     Raises:
-        UsageError: There are too few reviews, or no adapter is live for the reward expert.
+        UsageError: No adapter is live for the reward expert.
         EngineError: The sampler failed several times in a row, or the model did.
     """
     with services.query():
@@ -106,7 +105,6 @@ def filter_reasons(
                 "no adapter is live for the reward expert, which judges the reasons; run `whylike train reward` and "
                 "promote what it makes"
             )
-        pairs = _pairs(services, limit, seed)
         asked = [
             sampler.mark,
             reward,
@@ -176,16 +174,23 @@ def filter_reasons(
     )
 
 
-def _pairs(services: Services, limit: int, seed: int) -> list[Pair]:
-    """The first training pairs of which both sides have reviews."""
-    found: list[Pair] = []
-    for pair in training_pairs(services.store, HELD_OUT, None, seed):
-        if len(found) == limit:
-            break
-        known = history(services.store, pair.user_id, pair.item_id, pair.timestamp, 1)
-        if known.user_reviews and known.item_reviews:
-            found.append(pair)
-    return found
+def chosen_pairs(services: Services, limit: int, seed: int) -> list[Pair]:
+    """Pairs of the training part with reviews on both sides, by chance; a larger limit adds to those of a smaller one.
+
+    Raises `UsageError` where there are too few reviews to be split.
+    """
+    return with_reviews(services, training_pairs(services.store, HELD_OUT, None, seed), limit)
+
+
+def with_reviews(services: Services, pairs: Iterable[Pair], limit: int | None = None) -> list[Pair]:
+    """The first pairs of which both the user and the item had reviews before."""
+    having = (
+        pair
+        for pair in pairs
+        if (known := history(services.store, pair.user_id, pair.item_id, pair.timestamp, 1)).user_reviews
+        and known.item_reviews
+    )
+    return list(islice(having, limit))
 
 
 def _decision(
@@ -202,7 +207,7 @@ def _decision(
     known = _known(services, pair)
     case = _case(services, pair, known)
     names = {quoted(case.given.title), *case.names.values()}
-    without = _rewarded(services, known.history, None)
+    without = rewarded(services, known.history, None)
     gaps: list[float] = []
     kept, why = "", ""
     candidates = leaked = 0
@@ -219,7 +224,7 @@ def _decision(
             continue
         if not text:
             continue
-        with_it = _rewarded(services, known.history, text)
+        with_it = rewarded(services, known.history, text)
         gaps.append(round(abs(pair.rating - with_it) - abs(pair.rating - without), 6))
         if gaps[-1] < tau:
             outcome, kept = "hinted" if number else "kept", text
@@ -282,8 +287,8 @@ def _case(services: Services, pair: Pair, known: _Known) -> Case:
     )
 
 
-def _rewarded(services: Services, known: History, reason: str | None) -> float:
-    """What the reward expert expects the user to give."""
+def rewarded(services: Services, known: History, reason: str | None) -> float:
+    """What the reward expert expects the user to give, who is told of the reason, if any."""
     scale = services.store.scale
     asked = dossier.request(Expert.REWARD, dossier.dossier(services.store, known, ""), scale, reason)
     [answer] = services.engine.weigh([asked])

@@ -83,14 +83,7 @@ def _summarize(reviews: Sequence[Review], runtime: Runtime[Services]) -> Json:
         [summary] = services.summarizer.checked([review], [_lists(annotation)], services.store.scale, by.summary_mark)
         if not (summary.likes or summary.dislikes):
             return ""
-        occasion = Occasion(
-            teacher=by.summary_mark,
-            purpose=Purpose.LIVE_SUMMARY,
-            user_id=review.user_id,
-            item_id=review.item_id,
-            reviews=(review.review_id,),
-            why=Doubt.EMPTY,
-        )
+        occasion = Occasion.of(review, by.summary_mark, Purpose.LIVE_SUMMARY, Doubt.EMPTY)
         services.store.keep_summary(review.review_id, annotation, by.name, occasion)
         made[review.review_id] = summary.model_dump(mode="json")
         return f"A review was summarized by the teacher {by.name}, since {Doubt.EMPTY}."

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection, insert, or_, select
 
@@ -16,7 +16,7 @@ from whylike.memory.forgotten import rest_on
 from whylike.memory.schema import Row
 from whylike.memory.schema import teacher_annotations as table
 from whylike.memory.spending import Purpose
-from whylike.records import ReasonAnnotation, ReasonDecision, Record, SummaryAnnotation
+from whylike.records import ReasonAnnotation, ReasonDecision, Record, Review, SummaryAnnotation
 
 Annotation = SummaryAnnotation | ReasonAnnotation
 KINDS: dict[type[Annotation], str] = {SummaryAnnotation: "summary", ReasonAnnotation: "reason"}
@@ -42,6 +42,18 @@ class Occasion(Record):
     """What was doubtful of the student's answer; empty where it was not asked for a user who waits."""
     instead: str = ""
     """What the student had written."""
+
+    @classmethod
+    def of(cls, review: Review, teacher: str, purpose: Purpose, why: str = "") -> Self:
+        """That of the summary of a review."""
+        return cls(
+            teacher=teacher,
+            purpose=purpose,
+            user_id=review.user_id,
+            item_id=review.item_id,
+            reviews=(review.review_id,),
+            why=why,
+        )
 
 
 class Written(Record):

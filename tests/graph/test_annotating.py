@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,6 @@ from whylike.memory.store import Store
 from whylike.records import Expert, RatingScale, Review, SummaryAnnotation
 from whylike.settings import Settings
 
-annotate_summaries = partial(annotating.annotate_summaries, workers=1)
 REVIEWS = 100
 LISTS = Lists(("bright strings",), ("cheap covers",), ("sound",))
 
@@ -43,6 +42,12 @@ class Reader:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def annotate_summaries(store: Store, reader: Any, *, limit: int, seed: int = 0, **how: Any) -> annotating.Annotated:
+    """Of a sample of the older reviews, as the command has it."""
+    reviews = annotating.older(store, limit, seed)
+    return annotating.annotate_summaries(store, reader, reviews, **{"workers": 1, **how})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lettered import Letters
@@ -13,10 +14,10 @@ from whylike.adapters.engines.base import Adapter, Weighing
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.adapters.training.examples import place
 from whylike.adapters.training.teach import HELD_OUT, examples_for
-from whylike.agents.teacher import Case
+from whylike.agents.teacher import Case, Sampler
 from whylike.errors import BudgetError, EngineError, UsageError
 from whylike.graph import filtering
-from whylike.graph.filtering import filter_reasons
+from whylike.graph.filtering import Filtered
 from whylike.graph.pair import Services
 from whylike.memory.splits import split
 from whylike.records import Expert, Item, ReasonDecision, Review
@@ -78,6 +79,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Abst
 
 
 Opened = Callable[..., AbstractContextManager[Services]]
+
+
+def filter_reasons(services: Services, sampler: Sampler, *, limit: int, **how: Any) -> Filtered:
+    """For a sample of the training part, as the command has it."""
+    return filtering.filter_reasons(services, sampler, filtering.chosen_pairs(services, limit, seed=0), **how)
 
 
 def decisions(services: Services) -> list[ReasonDecision]:

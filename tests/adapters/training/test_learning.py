@@ -296,13 +296,7 @@ def test_the_summarizer_learns_from_new_annotations(settings: Settings, monkeypa
                 made = SummaryAnnotation(
                     item_id=each.item_id, text=each.text, rating=each.rating, likes=(each.text.split()[0],)
                 )
-                occasion = Occasion(
-                    teacher="openai:big",
-                    purpose=Purpose.SUMMARIES,
-                    user_id=each.user_id,
-                    item_id=each.item_id,
-                    reviews=(each.review_id,),
-                )
+                occasion = Occasion.of(each, "openai:big", Purpose.SUMMARIES)
                 store.keep_summary(each.review_id, made, "openai:big", occasion)
 
     def learned(**how: Any) -> Outcome:

@@ -62,13 +62,7 @@ def fill(store: Store) -> None:
     store.add_reviews(reviews)
     for each in reviews[:120]:
         summary = SummaryAnnotation(item_id=each.item_id, text=each.text, rating=each.rating, likes=("warm sound",))
-        occasion = Occasion(
-            teacher="openai:big",
-            purpose=Purpose.SUMMARIES,
-            user_id=each.user_id,
-            item_id=each.item_id,
-            reviews=(each.review_id,),
-        )
+        occasion = Occasion.of(each, "openai:big", Purpose.SUMMARIES)
         store.keep_summary(each.review_id, summary, "openai:big", occasion)
 
 
