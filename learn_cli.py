@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from whylike.evaluation.looping import LoopEvaluation
-    from whylike.graph.learning import Learning, Outcome
+    from whylike.graph.choosing import Outcome
+    from whylike.graph.learning import Learning
     from whylike.records import Expert
 
 LEARN = "whylike learn"
 HISTORY = f"{LEARN} history"
-LEARNERS = ("summarizer", "predictor")
+LEARNERS = ("summarizer", "reasoner", "predictor")
 """The experts that go on learning."""
 POISONS = ("wrong-ratings", "flood", "instructions", "copies")
 
@@ -49,7 +50,8 @@ learn_app = typer.Typer(
 @learn_app.command("now", epilog=examples(f"{LEARN} now --dry-run", f"{LEARN} predictor", f"{LEARN} --watch --min 200"))
 def now(
     experts: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERT", help="summarizer, predictor; all where none is named.")
+        list[str] | None,
+        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned from, and change nothing.")
@@ -60,16 +62,30 @@ def now(
     least: Annotated[
         int | None, typer.Option("--min", metavar="N", min=1, help="Learn where so much is new. Default: 100.")
     ] = None,
+    teacher: Annotated[
+        Literal["openai", "student", "nobody"] | None,
+        typer.Option(
+            metavar="WHO",
+            help="Who makes examples of what came in: openai, the settings' teacher; student; nobody. "
+            "Default: the teacher where one is set, else the student.",
+        ),
+    ] = None,
     as_json: Json = False,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Learn from what came in since the last run, and promote what is not worse (`now` need not be said).
 
-    The Predictor learns from new reviews, the Summarizer from new annotations (`whylike annotate`), each going on from
-    the adapter that is live, with some old examples mixed in. The new adapter is promoted only if it is not worse, on
-    the newest of what came in and on what no run ever learns from; else the old one stays, and it is said why. What
-    answers elsewhere follows at its next query. `whylike adapters rollback EXPERT` goes back.
+    The Summarizer learns from new annotations, the Reasoner from reasons for new reviews, the Predictor from the new
+    reviews, each going on from the adapter that is live, with some old examples mixed in. Where a teacher is set
+    (WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL), it summarizes new reviews first, and writes the reasons, within
+    the day's budget; else the Reasoner samples reasons itself, and none for what the Summarizer learns. Either way only
+    reasons are learned that lead the reward expert to the rating that was given. Where no expert is named, the Reasoner
+    learns only if an adapter of it is live.
+
+    The new adapter is promoted only if it is not worse, on the newest of what came in and on what no run ever learns
+    from; else the old one stays, and it is said why. What answers elsewhere follows at its next query. `whylike
+    adapters rollback EXPERT` goes back.
 
     A run that was killed goes on when the command is given again. Only one runs at a time. `whylike learn history`
     shows all runs.
@@ -77,22 +93,25 @@ def now(
     if watch and dry_run:
         raise typer.BadParameter("--watch learns and --dry-run does not; give one of them")
     from whylike.graph import learning as flow
+    from whylike.graph.tutor import Who
     from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
     settings = existing(load({"store": store}))
-    who = _experts(experts or LEARNERS)
+    named, who = _experts(experts or ()), Who(teacher) if teacher else None
     enough = flow.LEAST if least is None else least
     with Watch(messages(), "looking at what came in") as display:
         watching = flow.Watching(step=told(display), training=display.training)
         if watch:
-            for outcome in flow.watch(settings, who, least=enough, watching=watching):
+            for outcome in flow.watch(settings, named, least=enough, who=who, watching=watching):
                 show(outcome, None if as_json else outcome_card(outcome))
             return
-        done = flow.learn(settings, who, least=enough, dry_run=dry_run, watching=watching)
+        done = flow.learn(settings, named, least=enough, who=who, dry_run=dry_run, watching=watching)
     show(done, None if as_json else learning_card(done))
+    if any(each.outcome == "failed" for each in done.runs):
+        raise typer.Exit(1)
 
 
 @learn_app.command(epilog=examples(HISTORY, f"{HISTORY} --json"))
@@ -180,7 +199,7 @@ def outcome_card(done: Outcome) -> RenderableType:
         "waiting": f"nothing to do: {done.why}",
         "would learn": f"would go on from {done.parent or 'the base model'} with {done.why}",
     }[done.outcome]
-    lines = [f"{done.expert}: {when}{said}."]
+    lines = [f"{done.expert}: {when}{said}.", *(f"  {note}" for note in done.notes)]
     if done.outcome != "failed":
         left = "; ".join(f"{count:,} {why}" for why, count in done.left_out.items())
         lines.append(

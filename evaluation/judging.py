@@ -123,3 +123,13 @@ def f1(counts: Floats) -> Callable[[Rows], float]:
         return float(2 * both / max(found + wanted, 1))
 
     return figure
+
+
+def share(counts: Floats) -> Callable[[Rows], float]:
+    """The share of some rows `[n, 2]` of how many there are of a kind, and how many in all; 1 of none."""
+
+    def figure(rows: Rows) -> float:
+        of_kind, everything = counts[rows].sum(axis=0)
+        return float(of_kind / everything) if everything else 1.0
+
+    return figure

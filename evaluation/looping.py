@@ -16,10 +16,11 @@ from pathlib import Path
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.teach import RECIPES, teach
 from whylike.adapters.training.trainer import News
-from whylike.evaluation.courses import Ratings
+from whylike.evaluation.courses.ratings import Ratings
 from whylike.evaluation.judging import FROZEN, Compared
 from whylike.graph import lessons
-from whylike.graph.learning import Outcome, Watching, learn, readings
+from whylike.graph.choosing import Outcome
+from whylike.graph.learning import Watching, learn, readings
 from whylike.graph.services import Services
 from whylike.memory.ingest import ingest
 from whylike.memory.splits import sample

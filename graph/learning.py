@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Literal, NamedTuple
 
-from pydantic import Field
-
 from whylike.adapters.registry.registry import Registry
-from whylike.adapters.training.arrived import FEWEST, Chosen, choose, replayed, to_freeze
 from whylike.adapters.training.teach import RECIPES, going_on, teach
 from whylike.adapters.training.trainer import News
 from whylike.errors import UsageError
-from whylike.evaluation.courses import COURSES, Course, Reading, Sets
-from whylike.evaluation.judging import FROZEN, NEWEST, Compared, Verdict, judge
+from whylike.evaluation.courses import COURSES
+from whylike.evaluation.courses.base import Course, Reading, Sets
+from whylike.evaluation.judging import FROZEN, NEWEST, Verdict, judge
+from whylike.graph.choosing import Outcome, Plan, due, planned, since_last, to_freeze_of
 from whylike.graph.services import Services
+from whylike.graph.tutor import Tutor, Who
 from whylike.memory.database import HeldError
-from whylike.memory.learned import BEGINNING, LearningRun, learned_ranges
+from whylike.memory.learned import LearningRun
 from whylike.memory.store import Store
 from whylike.preparing import Told
 from whylike.records import Expert, Record
@@ -34,26 +36,6 @@ GENTLER = 3.0
 """Times smaller than that of a training from nothing is the learning rate of one that goes on."""
 BY = "whylike learn"
 """Who promotes."""
-
-
-class Outcome(Record):
-    """What came of a run for one expert, or why there was none."""
-
-    run_id: int | None = None
-    expert: Expert
-    outcome: Literal["promoted", "kept", "failed", "waiting", "would learn"]
-    why: str
-    parent: str | None = Field(default=None, description="What was live before; null is the base model alone")
-    version: str | None = Field(default=None, description="What was trained")
-    arrived: int = Field(default=0, description="What came in since the last run")
-    new: int = Field(default=0, description="Learned from, of what came in")
-    replayed: int = Field(default=0, description="Old examples that were mixed in")
-    left_out: dict[str, int] = Field(default={}, description="Of what came in, by why")
-    newest: int = Field(default=0, description="Held back of what came in, to judge by")
-    frozen: int = Field(default=0, description="What every run is judged by and none learns from")
-    compared: tuple[Compared, ...] = ()
-    began_at: int | None = None
-    seconds: float = 0.0
 
 
 class Learning(Record):
@@ -72,23 +54,12 @@ class Watching(NamedTuple):
 QUIET = Watching()
 
 
-class _Plan(NamedTuple):
-    """What a run is to do."""
-
-    since: int
-    until: int
-    parent: str | None
-    frozen: list[str]
-    chosen: Chosen
-    replay: list[str]
-    told: Outcome
-
-
 def learn(
     settings: Settings,
-    experts: Sequence[Expert],
+    experts: Sequence[Expert] = (),
     *,
     least: int = LEAST,
+    who: Who | None = None,
     dry_run: bool = False,
     watching: Watching = QUIET,
 ) -> Learning:
@@ -96,37 +67,46 @@ def learn(
 
     Args:
         settings: Where the store is, and how a run learns (`learn_new` and the like).
-        experts: Who.
+        experts: Which; those of `learners` where none is named.
         least: New examples from which one learns.
-        dry_run: Say what would be learned from, and change nothing.
+        who: Makes examples of what came in (`Tutor`); None for the settings' teacher, or the student where there is
+            none.
+        dry_run: Say what would be learned from, have nothing made, and change nothing.
         watching: Told of progress.
 
     Raises:
         HeldError: Another process learns at the same store.
-        UsageError: The training was refused, or the live adapter is none that training goes on from.
+        UsageError: There is no teacher.
         EngineError: The model failed; the next run goes on where this one was.
     """
     with Services.open(settings) as services:
-        if dry_run:
-            return Learning(runs=[_planned(services, COURSES[each], least).told for each in experts])
-        with services.store.database.exclusive("learning", waiting=False):
-            return Learning(runs=[_learn(services, COURSES[each], least, watching) for each in experts])
+        courses = [COURSES[each] for each in experts or learners(services.registry)]
+        tutors = [Tutor(services, who or Who.of(settings), watching.step, dry=dry_run) for _ in courses]
+        with nullcontext() if dry_run else services.store.database.exclusive("learning", waiting=False):
+            work = _looked_at if dry_run else partial(_learn, watching=watching)
+            return Learning(
+                runs=[work(services, course, least, tutor) for course, tutor in zip(courses, tutors, strict=True)]
+            )
 
 
 def watch(
     settings: Settings,
-    experts: Sequence[Expert],
+    experts: Sequence[Expert] = (),
     *,
     least: int = LEAST,
+    who: Who | None = None,
     watching: Watching = QUIET,
     pause: Callable[[float], None] = time.sleep,
 ) -> Generator[Outcome]:
     """Learn whenever enough has come in, and tell what came of each run, until nobody asks for more.
 
+    An expert for which what came in was not enough, or nothing to learn from, is looked at again when more has.
+
     Args:
         settings: As of `learn`, and how often to look.
-        experts: Who.
+        experts: As of `learn`.
         least: New examples from which one learns.
+        who: As of `learn`.
         watching: Told of progress.
         pause: Waits for so many seconds.
 
@@ -134,17 +114,33 @@ def watch(
         UsageError: As of `learn`.
         EngineError: As of `learn`.
     """
+    tutored = (who or Who.of(settings)) is Who.OPENAI
+    seen: dict[Expert, int] = {}
     while True:
         with Store.open(settings) as store:
-            due = [each for each in experts if _due(store, settings, COURSES[each], least)]
-        if due:
+            arrivals = store.arrivals()
+            wanted = [
+                each
+                for each in experts or learners(Registry(settings, store))
+                if seen.get(each) != arrivals and due(store, settings, COURSES[each], least, tutored=tutored)
+            ]
+        if wanted:
             try:
-                done = learn(settings, due, least=least, watching=watching)
+                done = learn(settings, wanted, least=least, who=who, watching=watching)
             except HeldError:  # another one learns now; what it leaves is looked at next time
                 pass
             else:
+                with Store.open(settings) as store:
+                    vain = [each.expert for each in done.runs if each.outcome in {"waiting", "failed"}]
+                    seen |= dict.fromkeys(vain, store.arrivals())
                 yield from (each for each in done.runs if each.outcome != "waiting")
         pause(settings.learn_poll)
+
+
+def learners(registry: Registry) -> list[Expert]:
+    """Who goes on learning where nobody is named: an untaught Reasoner, which says what reviewers say, stays so."""
+    live = registry.live_versions()
+    return [each for each in COURSES if each is not Expert.REASONER or each in live]
 
 
 def history(store: Store) -> Learning:
@@ -154,79 +150,19 @@ def history(store: Store) -> Learning:
     )
 
 
-def _due(store: Store, settings: Settings, course: Course, least: int) -> bool:
-    """Whether a run was broken off, or so much has come in that one is worth a look."""
-    runs = store.learning_runs(course.expert)
-    if runs and runs[-1].ended_at is None:
-        return True
-    return len(course.arrived(store, _since(Registry(settings, store), store, course.expert))) >= least
+def _looked_at(services: Services, course: Course, least: int, tutor: Tutor) -> Outcome:
+    """What a run would do."""
+    if not _under_way(services.store, course.expert):
+        course.gather(services, tutor, since_last(services.registry, services.store, course.expert))
+    return planned(services, course, least).told.model_copy(update={"notes": tuple(tutor.notes)})
 
 
-def _since(registry: Registry, store: Store, expert: Expert) -> int:
-    """The latest arrival that is no news: what the last run, or the training of what is live, had to learn from."""
-    ended = [run for run in store.learning_runs(expert) if run.outcome in {"promoted", "kept"}]
-    if ended:
-        return ended[-1].until
-    live = registry.live_versions().get(expert)
-    if live and store.learned_here(live):
-        known = registry.card(live).made_with.get("arrivals")
-        return known if isinstance(known, int) else BEGINNING
-    return BEGINNING
-
-
-def _planned(services: Services, course: Course, least: int) -> _Plan:
-    """What a run would do, or why it would do nothing."""
-    store, settings, expert = services.store, services.settings, course.expert
+def _under_way(store: Store, expert: Expert) -> bool:
     runs = store.learning_runs(expert)
-    begun = runs[-1] if runs and runs[-1].outcome == "under way" else None
-    since = begun.since if begun else _since(services.registry, store, expert)
-    until = begun.until if begun else store.arrivals()
-    parent = services.registry.live_versions().get(expert)
-    frozen = store.frozen(expert) or [*_to_freeze(store, course, settings, since, until)]
-
-    def texts(keys: Sequence[str]) -> dict[str, str]:
-        return course.texts(store, keys)
-
-    arrived = course.arrived(store, since, until)
-    chosen = choose(arrived, set(frozen), texts, settings)
-    ranges = learned_ranges(runs) or [(BEGINNING, since)]
-    old = [
-        each
-        for each in course.arrived(store, BEGINNING, since)
-        if any(first < each.position <= last for first, last in ranges)
-    ]
-    count = round(len(chosen.new) * settings.learn_replay)
-    replay = replayed(old, set(frozen), texts, settings, count=count, seed=max(since, 0))
-    told = Outcome(
-        expert=expert,
-        outcome="would learn",
-        why=f"{len(chosen.new):,} new {course.what} and {len(replay):,} old ones",
-        parent=parent,
-        arrived=len(arrived),
-        new=len(chosen.new),
-        replayed=len(replay),
-        left_out=chosen.left_out,
-        newest=len(chosen.newest),
-        frozen=len(frozen),
-    )
-    enough = min(least, settings.learn_new)
-    if len(chosen.new) < enough:
-        why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {enough:,}"
-        told = told.model_copy(update={"outcome": "waiting", "why": why})
-    elif min(len(chosen.newest), len(frozen)) < FEWEST:
-        what, there = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)
-        why = f"there are {len(there):,} {what} {course.what} to judge by, and {FEWEST} are needed"
-        told = told.model_copy(update={"outcome": "waiting", "why": why})
-    return _Plan(since, until, parent, frozen, chosen, replay, told)
+    return bool(runs) and runs[-1].ended_at is None
 
 
-def _to_freeze(store: Store, course: Course, settings: Settings, since: int, until: int) -> dict[str, str]:
-    """What the expert is to be judged by for good: of what is no news, unless that is too little."""
-    before = to_freeze(course.arrived(store, BEGINNING, since), settings)
-    return before if len(before) >= FEWEST else to_freeze(course.arrived(store, BEGINNING, until), settings)
-
-
-def _learn(services: Services, course: Course, least: int, watching: Watching) -> Outcome:
+def _learn(services: Services, course: Course, least: int, tutor: Tutor, watching: Watching) -> Outcome:
     """One expert's run, or the rest of one that was broken off."""
     store, expert = services.store, course.expert
     began = time.monotonic()
@@ -237,23 +173,24 @@ def _learn(services: Services, course: Course, least: int, watching: Watching) -
             return _promote(services, runs[-1], Outcome.model_validate_json(runs[-1].report))
         if live != runs[-1].parent:  # its examples may be other ones now, and what it goes on from is not live
             _end(store, runs[-1], Outcome(expert=expert, outcome="failed", why="another version was promoted since"))
-    plan = _planned(services, course, least)
+    if not _under_way(store, expert):
+        course.gather(services, tutor, since_last(services.registry, store, expert))
+    plan = planned(services, course, least)
     if plan.told.outcome == "waiting":
-        return plan.told
+        return plan.told.model_copy(update={"notes": tuple(tutor.notes)})
     if not store.frozen(expert):
-        store.freeze(expert, _to_freeze(store, course, services.settings, plan.since, plan.until))
+        store.freeze(expert, to_freeze_of(store, course, services.settings, plan.since, plan.until))
     runs = store.learning_runs(expert)
     run = (
         runs[-1]
         if runs and runs[-1].outcome == "under way"
         else store.begin_learning(expert, since=plan.since, until=plan.until, parent=plan.parent)
     )
-    keys = [*plan.chosen.new, *plan.replay]
     try:
-        version = _taught(services, course, keys, plan, watching)
+        version = _taught(services, course, plan, tutor, watching)
     except UsageError as error:
-        _end(store, run, plan.told.model_copy(update={"outcome": "failed", "why": str(error)}))
-        raise
+        failed = {"outcome": "failed", "why": str(error), "notes": tuple(tutor.notes)}
+        return _end(store, run, plan.told.model_copy(update=failed))
     run = store.go_on_learning(run, "under way", version=version)
     sets = {NEWEST: plan.chosen.newest, FROZEN: plan.frozen}
     before, after = readings(services, course, (plan.parent, version), sets, watching.step)
@@ -267,14 +204,16 @@ def _learn(services: Services, course: Course, least: int, watching: Watching) -
             "compared": tuple(figures),
             "outcome": "promoted" if verdict.promoted else "kept",
             "why": verdict.why,
+            "notes": tuple(tutor.notes),
             "seconds": round(time.monotonic() - began, 1),
         }
     )
     return _promote(services, run, done) if verdict.promoted else _end(store, run, done)
 
 
-def _taught(services: Services, course: Course, keys: Sequence[str], plan: _Plan, watching: Watching) -> str:
-    """The version that learned from the examples with these keys, going on from the live one."""
+def _taught(services: Services, course: Course, plan: Plan, tutor: Tutor, watching: Watching) -> str:
+    """The version that learned what the run is to learn from, going on from the live one."""
+    keys = [*plan.chosen.new, *plan.replay]
     recipe = RECIPES[course.expert]
     if plan.parent:
         gentle = recipe.model_copy(update={"rate": recipe.rate / GENTLER, "epochs": 1})
@@ -283,7 +222,7 @@ def _taught(services: Services, course: Course, keys: Sequence[str], plan: _Plan
         course.expert,
         services.settings,
         services.store,
-        course.examples(services, keys),
+        course.examples(services, keys, tutor),
         recipe,
         command=f"whylike learn {course.expert}",
         parent=plan.parent,

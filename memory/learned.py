@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, exists, func, insert, select, update
 
-from whylike.memory.annotations import KINDS
+from whylike.memory.annotations import KINDS, Occasion
 from whylike.memory.arrivals import latest
 from whylike.memory.database import Database
+from whylike.memory.quoting import same_text
 from whylike.memory.schema import frozen_examples, learned_from, learning_runs, records, reviews, teacher_annotations
-from whylike.records import Expert, Record, SummaryAnnotation
+from whylike.records import Expert, ReasonAnnotation, Record, SummaryAnnotation
 
 BEGINNING = -1
 """Before all arrivals: those of before they were numbered stand at 0."""
@@ -49,6 +50,8 @@ class Arrived(NamedTuple):
     item_id: str
     position: int
     """Its number; 0 of all that came before they were numbered."""
+    judges: bool = True
+    """Whether an adapter can be judged by it; else it is only learned from."""
 
 
 class Learned:
@@ -71,6 +74,27 @@ class Learned:
         with self.database.read() as connection:
             return [Arrived(*row) for row in connection.execute(query)]
 
+    def unread_reviews(self, since: int = BEGINNING) -> list[Arrived]:
+        """Those of the same arrivals whose text no teacher has summarized."""
+        read = {same_text(each.text) for each in self.arrived_summaries().values()}
+        number = func.coalesce(reviews.c.position, 0)
+        columns = (reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number, reviews.c.text)
+        query = select(*columns).where(_after(reviews.c.position, since)).order_by(number, reviews.c.review_id)
+        with self.database.read() as connection:
+            rows = connection.execute(query.execution_options(yield_per=1000))
+            return [Arrived(*row) for *row, text in rows if same_text(text) not in read]
+
+    def arrived_reasons(self, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
+        """The teachers' reasons of the same arrivals, for whom they were written and about what, as far as is known."""
+        return [
+            Arrived(key, occasion.user_id if occasion else "", occasion.item_id if occasion else made.title, place)
+            for key, place, made, occasion in self._reasons(since, until)
+        ]
+
+    def told_reasons(self, keys: Collection[str] | None = None) -> list[tuple[ReasonAnnotation, Occasion | None]]:
+        """Teachers' reasons, all or those with these keys, each with its occasion: none where it came in a file."""
+        return [(made, occasion) for key, _, made, occasion in self._reasons() if keys is None or key in keys]
+
     def arrived_summaries(self, since: int = BEGINNING, until: int | None = None) -> dict[str, SummaryAnnotation]:
         """The teachers' summaries of the same arrivals by key, in the order in which they came in."""
         return {key: body for key, (_, body) in self.numbered_summaries(since, until).items()}
@@ -88,6 +112,27 @@ class Learned:
         with self.database.read() as connection:
             rows = connection.execute(query).all()
         return {key: (place, SummaryAnnotation.model_validate_json(body)) for key, place, body in rows}
+
+    def _reasons(
+        self, since: int = BEGINNING, until: int | None = None
+    ) -> list[tuple[str, int, ReasonAnnotation, Occasion | None]]:
+        """Teachers' reasons with their keys, numbers and occasions."""
+        table = teacher_annotations
+        number = func.coalesce(table.c.position, 0)
+        query = select(table.c.annotation_id, number, table.c.body, table.c.occasion)
+        query = query.where(table.c.kind == KINDS[ReasonAnnotation], _after(table.c.position, since))
+        if until is not None:
+            query = query.where(number <= until)
+        with self.database.read() as connection:
+            return [
+                (
+                    key,
+                    place,
+                    ReasonAnnotation.model_validate_json(body),
+                    Occasion.model_validate_json(occasion) if occasion else None,
+                )
+                for key, place, body, occasion in connection.execute(query.order_by(number, table.c.annotation_id))
+            ]
 
     def learned_here(self, version: str) -> bool:
         """Whether an adapter version was trained in this store."""

@@ -209,6 +209,15 @@ class Reviewed:
                         found[same].add(user_id)
         return found
 
+    def authors_of(self, ids: Iterable[str]) -> dict[str, str]:
+        """Who wrote the reviews with these ids; those not in the store are left out."""
+        found: dict[str, str] = {}
+        with self.database.read() as connection:
+            for chunk in chunks(list(ids)):
+                query = select(reviews.c.review_id, reviews.c.user_id).where(reviews.c.review_id.in_(chunk))
+                found |= dict(connection.execute(query).tuples().all())
+        return found
+
     def mean_rating(self, before: int) -> Rated:
         """Count and mean of all ratings strictly earlier than `before` (seconds since 1970)."""
         day = before // DAY

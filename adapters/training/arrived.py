@@ -49,22 +49,25 @@ def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, se
         settings: How many of what, at most.
     """
     left_out: Counter[str] = Counter()
-    others = [each for each in reversed(arrived) if each.key not in frozen]
-    left_out["to judge every run by"] = len(arrived) - len(others)
-    of_few = _capped(others, lambda each: each.user_id, settings.learn_of_user)
-    left_out["more of one user"] = len(others) - len(of_few)
+    free = [each for each in reversed(arrived) if each.key not in frozen]
+    left_out["to judge every run by"] = len(arrived) - len(free)
+    of_few = _capped(free, lambda each: each.user_id, settings.learn_of_user)
+    left_out["more of one user"] = len(free) - len(of_few)
     read = of_few[: AMONG * settings.learn_new]
     written = texts([each.key for each in read])
     told = _capped(read, lambda each: said(written.get(each.key, "")), settings.learn_of_text)
     left_out["more of one text"] = len(read) - len(told)
     held = min(max(int(len(told) * NEWEST), FEWEST), MOST)
-    rest = [each for each in told[held:] if learnable(each)]
-    left_out["of items that nothing learns from"] = len(told[held:]) - len(rest)
+    newest = [each for each in told if each.judges][:held]
+    judging = {each.key for each in newest}
+    others = [each for each in told if each.key not in judging]
+    rest = [each for each in others if learnable(each)]
+    left_out["of items that nothing learns from"] = len(others) - len(rest)
     new = rest[: settings.learn_new]
     left_out["older than so many that a run takes"] = len(of_few) - len(read) + len(rest) - len(new)
     return Chosen(
         [each.key for each in new],
-        [each.key for each in told[:held]],
+        [each.key for each in newest],
         {why: count for why, count in left_out.items() if count},
     )
 
@@ -87,7 +90,7 @@ def to_freeze(there: Sequence[Arrived], settings: Settings) -> dict[str, str]:
 
     Only of items that no training learns from (`teach.HELD_OUT`), so that no command ever does.
     """
-    drawn = sorted((each for each in there if not learnable(each)), key=lambda each: place(each.key, 0))
+    drawn = sorted((each for each in there if each.judges and not learnable(each)), key=lambda each: place(each.key, 0))
     of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)
     return {each.key: each.user_id for each in of_few[: settings.learn_frozen]}
 

@@ -17,6 +17,7 @@ from whylike.agents import plans
 from whylike.agents.grounding import split_sentences
 from whylike.agents.plans import Plan, Stance, claims
 from whylike.agents.ratings import states_rating
+from whylike.memory.annotations import Occasion
 from whylike.records import Aspects, ReasonAnnotation, ReasonDecision
 
 TOLD = 0.75
@@ -48,9 +49,23 @@ _REWORDED = (
 """What ties a teacher's words to one catalogue, and what stands there instead."""
 
 
-def reason_examples(annotations: Iterable[ReasonAnnotation]) -> list[Example]:
-    """What a teacher's reasons teach; those about items of one title form a group."""
-    return [example for annotation in annotations if (example := _example(annotation)) is not None]
+def reason_examples(
+    written: Iterable[tuple[ReasonAnnotation, Occasion | None]], authors: Mapping[str, str] | None = None
+) -> list[Example]:
+    """What a teacher's reasons teach; those about items of one title form a group.
+
+    Args:
+        written: Each with its occasion, if that is known.
+        authors: Who wrote the reviews that the teacher was given to read, by id.
+    """
+    made = ((occasion, _example(annotation)) for annotation, occasion in written)
+    return [
+        example
+        if occasion is None
+        else example.model_copy(update={"users": _users(occasion.user_id, occasion.reviews, authors)})
+        for occasion, example in made
+        if example
+    ]
 
 
 def decided_examples(decisions: Iterable[ReasonDecision], authors: Mapping[str, str] | None = None) -> list[Example]:
@@ -65,17 +80,17 @@ def decided_examples(decisions: Iterable[ReasonDecision], authors: Mapping[str, 
     """
     latest = {(each.review_id, each.sampler): each for each in decisions if each.outcome != "failed"}
     made = ((each, _example(each.annotation)) for _, each in sorted(latest.items()) if each.annotation)
-    known = authors or {}
     return [
-        example.model_copy(
-            update={
-                "group": each.item_id,
-                "users": frozenset({each.user_id, *(known[review] for review in each.read if review in known)}),
-            }
-        )
+        example.model_copy(update={"group": each.item_id, "users": _users(each.user_id, each.read, authors)})
         for each, example in made
         if example
     ]
+
+
+def _users(user_id: str, read: Iterable[str], authors: Mapping[str, str] | None) -> frozenset[str]:
+    """Of whom an example tells something: for whom it was written, and who wrote what was read for it."""
+    known = authors or {}
+    return frozenset({user_id, *(known[review] for review in read if review in known)})
 
 
 def _example(annotation: ReasonAnnotation) -> Example | None:

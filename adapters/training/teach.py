@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,9 +22,18 @@ from whylike.adapters.training.summaries import summary_examples
 from whylike.adapters.training.trainer import PROJECTIONS, News, Recipe, environment, processes, train
 from whylike.agents.recipe import digest
 from whylike.errors import UsageError
+from whylike.memory.annotations import Occasion
 from whylike.memory.forgotten import forgotten_meanwhile
 from whylike.memory.store import Store
-from whylike.records import AdapterCard, Expert, Provenance, ReasonAnnotation, Record, SummaryAnnotation
+from whylike.records import (
+    AdapterCard,
+    Expert,
+    Provenance,
+    ReasonAnnotation,
+    ReasonDecision,
+    Record,
+    SummaryAnnotation,
+)
 from whylike.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -83,10 +92,23 @@ def examples_for(expert: Expert, store: Store) -> list[Example]:
     if expert is Expert.SUMMARIZER:
         written = store.annotations(SummaryAnnotation)
         return summary_examples(written, store.authors(each.text for each in written))
-    decisions = store.decisions().values()
-    read = store.reviews({review_id for each in decisions for review_id in each.read})
-    authors = {review.review_id: review.user_id for review in read}
-    return [*reason_examples(store.annotations(ReasonAnnotation)), *decided_examples(decisions, authors)]
+    return reasons_to_learn(store, store.told_reasons(), store.decisions().values())
+
+
+def reasons_to_learn(
+    store: Store, told: Iterable[tuple[ReasonAnnotation, Occasion | None]], decisions: Iterable[ReasonDecision]
+) -> list[Example]:
+    """What reasons teach the Reasoner: those that teachers told, and those that the reward expert let pass.
+
+    Args:
+        store: Knows who wrote what they rest on.
+        told: `Store.told_reasons`.
+        decisions: Of the store, the oldest first.
+    """
+    told, decisions = list(told), list(decisions)
+    read = {review for _, occasion in told if occasion for review in occasion.reviews}
+    authors = store.authors_of(read | {review for each in decisions for review in each.read})
+    return [*reason_examples(told, authors), *decided_examples(decisions, authors)]
 
 
 def teach(

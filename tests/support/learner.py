@@ -20,7 +20,8 @@ from lettered import Letters
 
 from whylike.adapters.registry import registry
 from whylike.adapters.training import teach, trainer  # noqa: F401 - imported before the children are forked
-from whylike.evaluation.courses import Ratings, Reading
+from whylike.evaluation.courses.base import Reading
+from whylike.evaluation.courses.ratings import Ratings
 from whylike.graph import learning, services
 from whylike.records import Expert, Review
 from whylike.settings import Settings

@@ -24,11 +24,12 @@ from whylike.adapters.training import teach as teaching
 from whylike.cli import app
 from whylike.evaluation.asking import unexplained
 from whylike.evaluation.calibrating import fit
-from whylike.evaluation.courses import Ratings
+from whylike.evaluation.courses.ratings import Ratings
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
 from whylike.graph import learning, lessons
+from whylike.graph.choosing import Outcome
 from whylike.graph.forgetting import forget
-from whylike.graph.learning import Outcome, Watching
+from whylike.graph.learning import Watching
 from whylike.graph.services import Services
 from whylike.memory.annotations import Occasion
 from whylike.memory.database import HeldError
@@ -99,9 +100,9 @@ def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
     taught: list[set[str]] = []
     made = Ratings.examples
 
-    def examples(self: Ratings, services: Any, keys: list[str]) -> Any:
+    def examples(self: Ratings, services: Any, keys: list[str], tutor: Any) -> Any:
         taught.append(set(keys))
-        return made(self, services, keys)
+        return made(self, services, keys, tutor)
 
     monkeypatch.setattr(Ratings, "examples", examples)
     monkeypatch.setattr(Ratings, "read", judged(0.2))
@@ -382,9 +383,13 @@ def test_the_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     assert dry.exit_code == 0, dry.stderr
     assert dry.stdout.startswith("predictor: would go on from the base model with 40 new reviews and 0 old ones.")
     assert run("--min", "40", "predictor", "--dry-run").exit_code == 0
-    refused = run("reasoner")
+    refused = run("reward")
     assert refused.exit_code == 2
-    assert "reasoner does not go on learning; give one of summarizer, predictor" in refused.stderr
+    assert "reward does not go on learning; give one of summarizer, reasoner, predictor" in refused.stderr
+    refused = run("summarizer", "--teacher", "openai")
+    assert refused.exit_code == 2
+    assert "teacher_base_url" in refused.stderr
+    assert "reasoner: nothing to do: no adapter is live for the reward expert" in run("reasoner").stdout
     done = run("predictor", "--min", "20", "--json")
     assert done.exit_code == 0, done.stderr
     [told] = json.loads(done.stdout)["runs"]

@@ -29,7 +29,7 @@ TOLD = ReasonAnnotation(
 
 
 def taught(**changes: object) -> tuple[str, str] | None:
-    examples = reason_examples([TOLD.model_copy(update=changes)])
+    examples = reason_examples([(TOLD.model_copy(update=changes), None)])
     return (examples[0].prompt.messages[-1].content, examples[0].answer) if examples else None
 
 
@@ -101,7 +101,7 @@ def test_no_reason_begins_in_the_middle_and_one_sentence_is_none():
 @given(st.text(max_size=200), st.lists(st.text(max_size=20), max_size=4))
 def test_no_example_leaks_or_says_what_it_was_not_told(text: str, aspects: list[str]):
     annotation = TOLD.model_copy(update={"text": f"{text} {TOLD.text}", "user_likes": tuple(aspects)})
-    for example in reason_examples([annotation]):
+    for example in reason_examples([(annotation, None)]):
         assert not states_rating(example.answer)
         assert example.group == "Harvest"
 

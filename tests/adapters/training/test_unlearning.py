@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from whylike.adapters.training import teach as teaching
 from whylike.adapters.training.examples import Example, hash_of
-from whylike.adapters.training.reasons import decided_examples
+from whylike.adapters.training.reasons import decided_examples, reason_examples
 from whylike.adapters.training.runs import FOLDER
 from whylike.adapters.training.teach import examples_for, teach
 from whylike.adapters.training.trainer import Recipe, train
@@ -211,7 +211,13 @@ def test_who_is_in_an_example_is_no_part_of_what_it_teaches() -> None:
         tau=0.1,
         tries=0,
     )
-    (example,) = decided_examples([decision], {"a": "bob", "b": "cy"})
+    authors = {"a": "bob", "b": "cy"}
+    (example,) = decided_examples([decision], authors)
     assert example.users == {"ann", "bob", "cy"}
+    live = Occasion(teacher="t", purpose=Purpose.LIVE_REASON, user_id="ann", item_id="i", reviews=("a", "b", "gone"))
+    assert [each.users for each in reason_examples([(annotation, live), (annotation, None)], authors)] == [
+        {"ann", "bob", "cy"},
+        frozenset(),
+    ]
     assert hash_of([example]) == hash_of([example.model_copy(update={"users": frozenset()})])
     assert Example(prompt=example.prompt, answer="", group="").users == frozenset()

@@ -1,0 +1,283 @@
+"""What a run of `whylike learn` has made for it: summaries by a teacher, reasons by a teacher or the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import endpoint
+import numpy as np
+import pytest
+from endpoint import Server, said
+from lettered import Letters
+
+from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training.teach import RECIPES, teach
+from whylike.agents import teacher
+from whylike.evaluation.courses import reasons
+from whylike.evaluation.courses.base import Reading
+from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
+from whylike.graph import learning, lessons, tutor
+from whylike.graph.choosing import Outcome
+from whylike.graph.forgetting import forget
+from whylike.graph.services import Services
+from whylike.graph.tutor import Who
+from whylike.memory.annotations import Occasion
+from whylike.memory.spending import Purpose
+from whylike.memory.store import Store
+from whylike.records import Expert, ReasonAnnotation, Review, SummaryAnnotation
+from whylike.settings import Settings
+
+LEAST = 20
+LISTS = "Positive Aspects: warm sound\nNegative Aspects: None\nUser Preference Elements: sound"
+REASON = "The user likes a warm sound. Others praise the warm sound."
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
+    monkeypatch.setattr("whylike.graph.forgetting.Embedder", Letters)
+    monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", Path("none"))
+    monkeypatch.setattr(teacher, "PAUSE", 0.0)
+
+
+def reviews(first: int, count: int) -> list[Review]:
+    kinds = "abcdefghijklmnop"
+    return [
+        Review(
+            review_id=f"r{number}",
+            user_id=f"u{number // 7 % 30}",
+            item_id=f"i{number * 7 % 120}",
+            rating=1 + number % 5,
+            text=f"Warm sound. Cheap covers tear. Heard it {kinds[number % 16]}{kinds[number // 16 % 16]}.",
+            timestamp=1_500_000_000 + number,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def settings(tiny: Path, tmp_path: Path) -> Settings:
+    made = Settings(
+        store=tmp_path / "store",
+        model=str(tiny),
+        device="cpu",
+        engine="scripted",
+        history=2,
+        learn_new=40,
+        learn_frozen=30,
+        learn_of_user=20,
+    )
+    with Store.open(made) as store:
+        store.add_reviews(reviews(0, 250))
+    return made
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A teacher that summarizes and gives reasons."""
+
+    def answer(asked: Any) -> endpoint.Answer:
+        return said(LISTS if "Positive Aspects" in str(asked["messages"]) else REASON)
+
+    with endpoint.opened(answer) as made:
+        yield made
+
+
+def taught_by(settings: Settings, server: Server) -> Settings:
+    return settings.model_copy(update={"teacher_base_url": server.url, "teacher_model": "big"})
+
+
+def learned(settings: Settings, expert: Expert, **how: Any) -> Outcome:
+    [done] = learning.learn(settings, [expert], least=LEAST, **how).runs
+    return done
+
+
+@pytest.fixture
+def promoting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "judge", lambda compared: Verdict(promoted=True, why="the test wants it"))
+
+
+@pytest.fixture
+def rewarded(settings: Settings) -> str:
+    """A reward expert is live."""
+    with Services.open(settings) as services:
+        expert, chosen = Expert.REWARD, {"limit": 30, "reasons": 0}
+        examples = lessons.examples(services, expert, **chosen, seed=0)
+        told = lessons.made_with(services, expert, **chosen)
+        lesson = teach(
+            expert, settings, services.store, examples, RECIPES[expert], command="whylike train reward", made_with=told
+        )
+        services.registry.promote(lesson.version, "test")
+        return lesson.version
+
+
+def test_without_anybody_to_summarize_the_summarizer_waits_for_annotations(settings: Settings) -> None:
+    for who in (None, Who.STUDENT, Who.NOBODY):
+        done = learned(settings, Expert.SUMMARIZER, who=who)
+        assert (done.outcome, done.notes) == ("waiting", ())
+        assert done.why == "there are 0 new annotations to learn from, and a run takes 20"
+
+
+@pytest.mark.usefixtures("promoting")
+def test_a_teacher_summarizes_what_came_in_and_nothing_twice(settings: Settings, server: Server) -> None:
+    own = taught_by(settings, server)
+    said = learned(own, Expert.SUMMARIZER, dry_run=True)
+    assert (said.outcome, server.asked) == ("waiting", [])
+    first = learned(own, Expert.SUMMARIZER)
+    read = len(server.asked)
+    assert first.outcome == "promoted", first.why
+    assert said.notes == (f"openai:big would summarize {read} reviews first, and these be new.",)
+    assert first.notes == (f"openai:big summarized {read} of {read} reviews that nobody had read.",)
+    assert first.frozen >= 20
+    assert first.new + first.newest + first.frozen <= read
+    with Store.open(own) as store:
+        assert len(store.annotations(SummaryAnnotation)) == read
+        store.add_reviews(reviews(250, 80))
+        assert {each.occasion.purpose for each in store.written() if each.occasion} == {Purpose.SUMMARIES}
+    second = learned(own, Expert.SUMMARIZER)
+    assert (second.outcome, second.parent) == ("promoted", first.version)
+    with Store.open(own) as store:
+        texts = [each.text for each in store.annotations(SummaryAnnotation)]
+    assert len(texts) == len(set(texts)) == len(server.asked)
+
+
+def test_a_teacher_that_is_not_there_or_has_cost_enough_is_told_of_and_fails_nothing(
+    settings: Settings, server: Server
+) -> None:
+    poor = taught_by(settings, server).model_copy(update={"teacher_calls": 3})
+    done = learned(poor, Expert.SUMMARIZER)
+    assert (done.outcome, len(server.asked)) == ("waiting", 3)
+    assert done.notes[0].startswith("openai:big summarized 3 of ")
+    assert "does not allow another call" in done.notes[1]
+    gone = settings.model_copy(update={"teacher_base_url": "http://127.0.0.1:9/v1", "teacher_model": "big"})
+    done = learned(gone, Expert.SUMMARIZER)
+    assert done.outcome == "waiting"
+    assert done.notes[0].startswith("The teacher could not go on: ")
+
+
+def test_without_a_reward_expert_the_reasoner_waits(settings: Settings) -> None:
+    done = learned(settings, Expert.REASONER)
+    assert done.outcome == "waiting"
+    assert done.why == "no adapter is live for the reward expert, which judges reasons (`whylike train reward`)"
+
+
+@pytest.mark.usefixtures("promoting")
+@pytest.mark.parametrize("who", [Who.STUDENT, Who.OPENAI])
+def test_the_reasoner_learns_from_reasons_that_the_reward_expert_lets_pass(
+    settings: Settings, server: Server, rewarded: str, who: Who, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher.Student, "sample", lambda *_, **__: REASON)
+    own = taught_by(settings, server)
+    done = learned(own, Expert.REASONER, who=who)
+    assert done.outcome == "promoted", done.why
+    assert (done.new, done.parent) == (40, None)
+    with Store.open(own) as store:
+        kept = [each for each in store.decisions().values() if each.annotation]
+        runs = store.learning_runs(Expert.REASONER)
+        card = Registry(own, store).card(str(done.version))
+        frozen = store.frozen(Expert.REASONER)
+    assert kept
+    assert {each.reward for each in kept} == {rewarded}
+    assert all(each.sampler.startswith("openai:" if who is Who.OPENAI else "student:") for each in kept)
+    assert f"{len(kept)} have a reason by" in done.notes[0]
+    assert not {each.review_id for each in kept} & set(frozen)
+    assert card.made_with["reward"] == rewarded
+    assert {(each.on, each.figure) for each in done.compared} == {
+        (on, figure) for on in (NEWEST, FROZEN) for figure in ("reward RMSE", "supported")
+    }
+    assert [run.version for run in runs] == [done.version]
+
+
+def test_a_reasoner_that_convinces_with_what_nobody_bears_out_is_not_promoted(
+    settings: Settings, rewarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(self: reasons.Reasons, services: Services, sets: Any, told: Any) -> Reading:
+        new = services.engine.adapter_version(Expert.REASONER) != "base:scripted"
+        owners = {on: [f"u{number % 30}" for number in range(len(keys))] for on, keys in sets.items()}
+        off = {on: np.full(len(keys), 0.5 if new else 1.0) for on, keys in sets.items()}
+        told_of = {on: np.array([[2.0 if new else 3.0, 3.0]] * len(keys)) for on, keys in sets.items()}
+        return Reading(owners, {reasons.OFF: off, reasons.BORNE_OUT: told_of})
+
+    monkeypatch.setattr(reasons.Reasons, "read", read)
+    monkeypatch.setattr(teacher.Student, "sample", lambda *_, **__: REASON)
+    done = learned(settings, Expert.REASONER)
+    assert done.outcome == "kept", done.why
+    assert "supported" in done.why
+
+
+@pytest.mark.usefixtures("rewarded")
+def test_a_run_that_finds_nothing_to_learn_from_says_so_and_keeps_no_other_from_learning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def pause(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    started: list[str] = []
+    begin = Store.begin_learning
+
+    def begun(self: Store, expert: Expert, **how: Any) -> Any:
+        started.append(expert)
+        return begin(self, expert, **how)
+
+    monkeypatch.setattr(Store, "begin_learning", begun)
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        for each in learning.watch(settings, [Expert.REASONER], least=LEAST, who=Who.NOBODY, pause=pause):
+            done.append(each)
+    assert [each.outcome for each in done] == ["failed"]
+    assert done[0].why.startswith("there are 0 examples to learn from")
+    assert started == [Expert.REASONER], "nothing has come in since, so it is not tried again"
+
+
+@pytest.mark.usefixtures("promoting", "rewarded")
+def test_what_a_teacher_wrote_for_who_waited_is_learned_and_never_judged_by(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(settings) as store:
+        for number in range(30):
+            annotation = ReasonAnnotation(
+                title=f"Item {number}",
+                user_likes=("warm sound",),
+                item_likes=("warm sound",),
+                text=REASON,
+            )
+            occasion = Occasion(
+                teacher="openai:big+0",
+                purpose=Purpose.LIVE_REASON,
+                user_id=f"u{number}",
+                item_id=f"i{number}",
+                reviews=(f"r{number}",),
+            )
+            store.keep_reason(f"{number}", annotation, "openai:big", occasion)
+        keys = {each.key for each in store.arrived_reasons()}
+    seen: list[str] = []
+    examples = reasons.Reasons.examples
+
+    def noted(self: reasons.Reasons, services: Services, keys: list[str], made: tutor.Tutor) -> Any:
+        seen.extend(keys)
+        return examples(self, services, keys, made)
+
+    monkeypatch.setattr(reasons.Reasons, "examples", noted)
+    done = learned(settings, Expert.REASONER, who=Who.NOBODY)
+    assert (done.outcome, done.notes) == ("promoted", ())
+    assert keys & set(seen)
+    with Store.open(settings) as store:
+        assert not keys & set(store.frozen(Expert.REASONER))
+        done_for = {each.version for number in range(30) for each in forget(settings, store, f"u{number}").adapters}
+    assert done.version in done_for
+
+
+def test_who_is_not_named_learns_the_reasoner_only_where_one_is_live(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(settings) as store:
+        registry = Registry(settings, store)
+        assert learning.learners(registry) == [Expert.SUMMARIZER, Expert.PREDICTOR]
+        monkeypatch.setattr(Registry, "live_versions", lambda _: {Expert.REASONER: "reasoner-1"})
+        assert learning.learners(registry) == [Expert.SUMMARIZER, Expert.REASONER, Expert.PREDICTOR]
