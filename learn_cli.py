@@ -137,13 +137,15 @@ LOOP = examples("whylike evaluate learning reviews.jsonl", "whylike evaluate lea
 def learning(
     reviews: Annotated[Path, typer.Argument(metavar="REVIEWS", help="File of reviews, plain or gzip.")],
     items: Annotated[Path | None, typer.Option(metavar="FILE", help="File of items: titles, descriptions.")] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A teacher's summaries of these reviews: a Summarizer learns from them."),
+    ] = None,
     poison: Annotated[
         str | None,
         typer.Option(metavar="KIND", help=f"Spoil the first batch, and end with it: {', '.join(POISONS)}."),
     ] = None,
-    start: Annotated[
-        int, typer.Option(metavar="N", min=50, help="Reviews that the first Predictor learns from.")
-    ] = 300,
+    start: Annotated[int, typer.Option(metavar="N", min=50, help="Examples that the first adapter learns from.")] = 300,
     limit: Annotated[int, typer.Option(metavar="N", min=20, help="Most pairs of the following batch.")] = 100,
     as_json: Json = False,
     store: Annotated[
@@ -153,9 +155,12 @@ def learning(
 ) -> None:
     """Measure the loop: deploy on the oldest 70% of some reviews, feed the rest in three batches, learn after each.
 
-    It shows the error on the following batch and on what no run learns from, with what was live and with what was
-    trained, and whether that was promoted. Some quarters of an hour on a CPU.
+    It is a Predictor that learns, or with --annotations a Summarizer, of those reviews that a teacher has summarized.
+    It shows the error, or the agreement with the teacher, on the following batch and on what no run learns from, with
+    what was live and with what was trained, and whether that was promoted. Some quarters of an hour on a CPU.
     """
+    if poison is not None and annotations is not None:
+        raise typer.BadParameter("--poison spoils reviews that nobody has summarized; leave out --annotations")
     if poison is not None and poison not in POISONS:
         raise UsageError(f"--poison {poison} is not one of {', '.join(POISONS)}; give one of these")
     if store is None:
@@ -170,6 +175,7 @@ def learning(
             load({"store": store}),
             reviews,
             items,
+            annotations,
             poison=poison,
             start=start,
             limit=limit,
@@ -229,27 +235,16 @@ def loop_card(found: LoopEvaluation) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = figures("batch", "set", "pairs", "before", "after", "calibrated before", "after", "outcome")
+    table = figures("batch", "set", "figure", "n", "before", "after", "outcome")
     for batch in found.batches:
         name = f"{batch.number}{' spoilt' if batch.poison else ''}"
-        for each in (*batch.following, *(each for each in batch.outcome.compared)):
-            if each.figure.startswith("calibrated"):
-                continue
-            calibrated = next(
-                other
-                for other in (*batch.following, *batch.outcome.compared)
-                if other.on == each.on and other.figure.startswith("calibrated")
-            )
-            table.add_row(
-                name,
-                each.on,
-                f"{each.examples:,}",
-                *(f"{value:.3f}" for value in (each.before, each.after, calibrated.before, calibrated.after)),
-                batch.outcome.outcome,
-            )
+        for each in (*batch.following, *batch.outcome.compared):
+            values = (f"{value:.3f}" for value in (each.before, each.after))
+            table.add_row(name, each.on, each.figure, f"{each.examples:,}", *values, batch.outcome.outcome)
             name = ""
+    about = f"The {found.expert} that was live before each run, and what the run trained; {found.seconds:,.0f} s in all"
     return Group(
-        Text(f"RMSE of what was live before each run and of what it trained; {found.seconds:,.0f} s in all"),
+        Text(about),
         table,
         *(outcome_card(batch.outcome) for batch in found.batches),
     )
