@@ -439,6 +439,28 @@ def test_the_threads_hold_plain_data_and_nothing_is_warned_of(
         assert conversation.state == expected
 
 
+def test_a_thread_of_before_a_change_of_classes_and_fields_still_opens(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Older(module.Talk, total=False):  # type: ignore[misc, name-defined]
+        """As it may have been: with a field that is gone since, and without one that has come."""
+
+        mood: str
+
+    Older.__annotations__.pop("cited", None)
+    with monkeypatch.context() as older:
+        older.setattr(module, "Talk", Older)
+        module.graph.cache_clear()
+        with talk("dee") as conversation:
+            say(conversation, "would I like Waltz of the Clerks?")
+            assert say(conversation, "no, I love clerks").endswith("->")
+    module.graph.cache_clear()
+    with talk("dee") as conversation:
+        assert conversation.question is not None
+        assert "you like clerks" in say(conversation, "yes")
+        assert "Waltz of the Clerks" in say(conversation, "is it slow?")
+
+
 def test_only_the_latest_checkpoint_of_a_thread_is_kept(talk: Talk, services: Services) -> None:
     sizes = []
     with talk("dee") as conversation:

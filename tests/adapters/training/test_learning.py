@@ -21,22 +21,26 @@ from typer.testing import CliRunner, Result
 
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training import teach as teaching
+from whylike.agents.turns import Routed, Turn
 from whylike.cli import app
 from whylike.evaluation.asking import unexplained
 from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses.ratings import Ratings
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
-from whylike.graph import learning, lessons
+from whylike.explanation import Explanation
+from whylike.graph import learning, lessons, talking
 from whylike.graph.choosing import Outcome
+from whylike.graph.conversation import Conversation
 from whylike.graph.forgetting import forget
 from whylike.graph.learning import Watching
 from whylike.graph.services import Services
 from whylike.memory.annotations import Occasion
 from whylike.memory.database import HeldError
+from whylike.memory.schema import Collection
 from whylike.memory.spending import Purpose
 from whylike.memory.splits import split
 from whylike.memory.store import Store
-from whylike.records import Expert, Review, SummaryAnnotation
+from whylike.records import Expert, Item, Review, SummaryAnnotation
 from whylike.settings import Settings
 
 PREDICTOR = [Expert.PREDICTOR]
@@ -214,6 +218,42 @@ def test_reviews_that_come_in_while_it_learns_are_for_the_next_run(
     assert added
     add(settings, came)
     assert learn(settings, dry_run=True).arrived == 60
+
+
+def test_a_conversation_goes_on_while_it_learns_and_the_answer_in_flight_keeps_its_version(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Comparing:
+        """Sends every turn to the comparison."""
+
+        def route(self, *_: object) -> Routed:
+            return Routed(turn=Turn.COMPARE, probability=1.0, second=Turn.OTHER)
+
+    done: list[Outcome] = []
+    by: list[str] = []
+    explained = talking.explained
+
+    def and_learn(*given: Any, **how: Any) -> Explanation:
+        answer = explained(*given, **how)
+        by.append(answer.adapters["predictor"])
+        if not done:
+            done.append(learn(settings))
+        return answer
+
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    monkeypatch.setattr("whylike.graph.conversation.TurnRouter", lambda *_: Comparing())
+    monkeypatch.setattr(talking, "explained", and_learn)
+    with Services.open(settings) as services:
+        titles = {"i5": "Long Blue Cloud", "i6": "Tiny Iron Gate"}
+        services.store.add_items([Item(item_id=item_id, title=title) for item_id, title in titles.items()])
+        services.index.sync(kinds=tuple(Collection))
+        with Conversation.open(services, "s", "u3", lambda _: "") as conversation:
+            for _ in range(2):
+                said = " ".join(part.get("text", "") for part in conversation.say(" or ".join(titles.values())))
+                assert all(title in said for title in titles.values())
+    assert done[0].outcome == "promoted"
+    old, new = "base:scripted", done[0].version
+    assert by == [old, old, new, new], "what answers changes between turns, and not within one"
 
 
 def test_what_learned_from_somebody_forgotten_meanwhile_is_not_promoted(
