@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from whylike.agents.distributions import Floats, log, moments, softmax, tilted
+from whylike.memory.ranked import DAMPING
 from whylike.records import History, Rated, RatingScale, Record
 
-DAMPING = 5.0
-"""Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 RECENT = 10
 """Newest ratings of an item whose mean is looked at on its own."""
 FARTHEST = 3.0
