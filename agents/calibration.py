@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from whylike.agents.distributions import Floats, log, softmax, tilted
+from whylike.agents.distributions import Floats, log, moments, softmax, tilted
+from whylike.memory.ranked import DAMPING
 from whylike.records import History, Rated, RatingScale, Record
 
-DAMPING = 5.0
-"""Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 RECENT = 10
 """Newest ratings of an item whose mean is looked at on its own."""
 FARTHEST = 3.0
@@ -177,13 +176,13 @@ class Calibrator(Record):
 
     def interval(self, scale: RatingScale, shares: Floats) -> tuple[float, float]:
         """The ends of the interval around a distribution of this calibrator, on the scale and not beyond it."""
-        mean, deviation = _moments(scale, shares)
+        mean, deviation = moments(scale.values, shares)
         low, high = mean - self.lower * deviation, mean + self.upper * deviation
         return max(low, scale.minimum), min(high, scale.maximum)
 
     def distance(self, readout: Readout, rating: float) -> float:
         """How far a rating is from the mean, as a share of the way to the interval's end on that side: 1 is the end."""
-        mean, deviation = _moments(readout.scale, self.distribution(readout))
+        mean, deviation = moments(readout.scale.values, self.distribution(readout))
         off = (rating - mean) / deviation
         return off / self.upper if off > 0 else -off / self.lower
 
@@ -244,13 +243,6 @@ def quantile(distances: ArrayLike, share: float) -> float:
     ordered = np.sort(np.asarray(distances, dtype=np.float64))
     rank = int(np.ceil((len(ordered) + 1) * share - 1e-9))
     return float(ordered[min(max(rank, 1), len(ordered)) - 1])
-
-
-def _moments(scale: RatingScale, shares: Floats) -> tuple[float, float]:
-    """Mean and standard deviation of a distribution over the scale."""
-    values = np.array(scale.values)
-    mean = float(shares @ values)
-    return mean, float(np.sqrt(shares @ (values - mean) ** 2))
 
 
 def _spread(ratings: Sequence[float], scale: RatingScale) -> float | None:

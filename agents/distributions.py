@@ -61,6 +61,13 @@ def tilts(levels: int, places: ArrayLike, base: ArrayLike | None = None) -> Floa
     return shares
 
 
+def moments(values: ArrayLike, shares: ArrayLike) -> tuple[float, float]:
+    """Mean and standard deviation of a distribution."""
+    at, weights = np.asarray(values, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    mean = float(weights @ at)
+    return mean, float(np.sqrt(weights @ (at - mean) ** 2))
+
+
 def mode(values: Floats, shares: Floats) -> float:
     """The likeliest value; of those alike to `ALIKE` the one nearest to the expectation, of two as near the lower."""
     likely = values[shares >= shares.max() - ALIKE]

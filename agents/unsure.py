@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from whylike.agents.distributions import moments
 from whylike.agents.router import Route
 from whylike.explanation import Rating, Reason
 from whylike.records import Review, ReviewSummary
@@ -49,10 +49,8 @@ def spread(rating: Rating) -> float:
     """The standard deviation of a rating's distribution in shares of its scale: 0 is sure, 0.5 all at both ends."""
     low, high = rating.scale[:2]
     places = [(float(value) - low) / (high - low) for value in rating.distribution]
-    shares = list(rating.distribution.values())
-    total = sum(shares)
-    mean = sum(place * share for place, share in zip(places, shares, strict=True)) / total
-    return math.sqrt(sum(share * (place - mean) ** 2 for place, share in zip(places, shares, strict=True)) / total)
+    total = sum(rating.distribution.values())  # the shares are rounded
+    return moments(places, [share / total for share in rating.distribution.values()])[1]
 
 
 def unread(reviews: Iterable[Review], summaries: Mapping[str, ReviewSummary]) -> list[Review]:

@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import select
 
 from whylike.agents.calibration import Readout
+from whylike.memory.ranked import DAMPING
 from whylike.memory.schema import reviews
 from whylike.memory.splits import Pair, Split
 from whylike.memory.store import Store
@@ -33,8 +34,6 @@ REGULARISATIONS = (0.1, 0.3, 1.0)
 EPOCHS = 15
 TRAININGS = 5
 """Times that it is trained in the course of the test, each on all that is earlier."""
-DAMPING = 5.0
-"""Of its bias, as that of the damped bias."""
 
 
 class Factorised(NamedTuple):

@@ -16,9 +16,9 @@ from langgraph.types import Command
 from whylike.agents import attitudes, slots
 from whylike.agents.attitudes import Statement
 from whylike.agents.recipe import digest
-from whylike.agents.stated import replacing
 from whylike.agents.stems import names
 from whylike.agents.turns import Turn
+from whylike.graph import profiles
 from whylike.graph.hearing import called, focused, resolved, without_names
 from whylike.graph.saying import SHOWS, explained
 from whylike.graph.state import Json
@@ -63,9 +63,7 @@ def correct(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say(f"I did not catch what I should note. {HOW}")
         return Command(update=voice.done(), goto="close")
     new = _preference(state, runtime, statement, 0)
-    earlier = services.store.preferences(state["user_id"])
-    kept = replacing(earlier, [new], services.embedder)
-    gone = [each for each in earlier if each not in kept]
+    gone = profiles.replaced(services.store, services.embedder, new)
     instead = "".join(f", in place of “{attitudes.told(each)}”" for each in gone)
     question = ask(
         f"I would note that {attitudes.told(statement)}{instead}; it counts for more than what your reviews suggest. "
@@ -84,12 +82,9 @@ def note(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     if not agreed:
         return _declined(state, voice, agreed, "I have not noted it.")
     new = Preference.model_validate(state["statement"])
-    earlier = services.store.preferences(new.user_id)
-    kept = replacing(earlier, [new], services.embedder)
-    replaced = [each.preference_id for each in earlier if each not in kept and each.preference_id != new.preference_id]
     focus = state.get("focus", [])[:1]
     before = [explained(voice, runtime, new.user_id, item_id) for item_id in focus]
-    services.store.state_preference(new, replaced)
+    profiles.note(services.store, services.embedder, new)
     voice.say(f"Noted: {attitudes.told(new)}.")
     for old in before:
         now = explained(voice, runtime, new.user_id, old.item_id).rating.expectation

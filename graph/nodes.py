@@ -233,7 +233,7 @@ def grounded_in(services: Services, state: PairState, written: str, told: str, *
 
     def nearest(sentences: list[str]) -> list[list[tuple[str, float]]]:
         return services.index.nearest_summaries(
-            services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=3
+            services.embedder.embed(sentences), among=ids, adapter_version=services.summarizer.mark, k=len(ids)
         )
 
     about = services.store.item(known.item_id)

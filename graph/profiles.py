@@ -87,10 +87,20 @@ def edit(
         said = Preference(
             preference_id=uuid4().hex, user_id=user_id, attitude=attitude, about=about, stated_at=int(time.time())
         )
-        earlier = store.preferences(user_id)
-        kept = replacing(earlier, [said], embedder)
-        store.state_preference(said, [each.preference_id for each in earlier if each not in kept])
+        note(store, embedder, said)
     return Edited(user_id=user_id, said=store.preferences(user_id))
+
+
+def note(store: Store, embedder: Embedder, said: Preference) -> None:
+    """Keep what a user said of their own taste, in place of what they said about the same thing before."""
+    store.state_preference(said, [each.preference_id for each in replaced(store, embedder, said)])
+
+
+def replaced(store: Store, embedder: Embedder, said: Preference) -> list[Preference]:
+    """What a user said before about the same thing."""
+    earlier = [each for each in store.preferences(said.user_id) if each.preference_id != said.preference_id]
+    kept = replacing(earlier, [said], embedder)
+    return [each for each in earlier if each not in kept]
 
 
 def profile_now(

@@ -128,21 +128,6 @@ class Distilled:
         with self.database.read() as connection:
             return records(Profile, connection.execute(query).mappings())
 
-    def forget_profiles(self, side: Side, subject_id: str) -> int:
-        """Remove all profiles of this subject and all kept answers about it; its reviews stay.
-
-        Returns:
-            How many profiles there were.
-        """
-        about = answers.c.user_id if side is Side.USER else answers.c.item_id
-        with self.database.write() as connection:
-            connection.execute(delete(answers).where(about == subject_id))
-            forgotten = connection.execute(
-                delete(profiles).where(profiles.c.side == side, profiles.c.subject_id == subject_id)
-            )
-            notify(connection, Collection.PROFILES, [(subject_id, side)])
-            return forgotten.rowcount
-
     def answer(self, key: str) -> str | None:
         """The kept result of an expensive step, by its content's key."""
         with self.database.read() as connection:

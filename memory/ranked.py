@@ -8,7 +8,7 @@ from whylike.memory.schema import reviews
 from whylike.memory.store import Store
 
 DAMPING = 5.0
-"""Ratings at the general mean that stand beside the real ones."""
+"""Ratings at the general mean that stand beside the real ones in a damped mean (lenskit's default is 5)."""
 
 
 def best_rated(store: Store, user_id: str, before: int, n: int) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from whylike.agents.grounding import MOST, QUOTED, Nearest, repeats, split_sentences
+from whylike.agents.evidence import MOST
+from whylike.agents.grounding import QUOTED, Nearest, repeats, split_sentences
 from whylike.agents.grounding import ground as ground_with
 from whylike.agents.matching import Kind, Point
 from whylike.agents.ratings import states_rating

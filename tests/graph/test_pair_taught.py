@@ -15,7 +15,7 @@ from whylike.graph.pair import Event, Services, explain
 from whylike.records import Expert
 
 TEXT = (
-    "The user likes slimy rubber creatures on wires. "
+    "The user dislikes slimy rubber creatures on wires. "
     "It was filmed in Peru with a real whale. "
     "The user would give it 5 stars. "
     "Overall, the user is likely to enjoy this item."
@@ -44,7 +44,7 @@ def test_only_what_reviews_support_is_told(
     well_formed(answer)
     assert answer.reason is not None
     assert [sentence.text for sentence in answer.reason.sentences] == [
-        "The user likes slimy rubber creatures on wires.",
+        "The user dislikes slimy rubber creatures on wires.",
         "Overall, the user is likely to enjoy this item.",
     ]
     assert again.reason == answer.reason
@@ -140,6 +140,6 @@ def test_of_a_text_that_was_cut_off_the_whole_sentences_are_told(
         asked = len(plans(engine))
         again = explain(services, "ann", "ice")
     assert answer.reason is not None
-    assert [each.text for each in answer.reason.sentences] == ["The user likes slimy rubber creatures on wires."]
+    assert [each.text for each in answer.reason.sentences] == ["The user dislikes slimy rubber creatures on wires."]
     assert again.reason == answer.reason
     assert len(plans(engine)) == asked, "it is not asked for again"

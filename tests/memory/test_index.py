@@ -172,7 +172,7 @@ def test_the_newest_state_counts_and_what_is_gone_or_empty_is_taken_out(store: S
     assert similarity("ccc") == []
     profile("s4", "ddd")
     index.sync()
-    store.forget_profiles(Side.USER, "u")
+    store.erase("u")
     index.sync()
     assert similarity("ddd") == []
 

@@ -184,17 +184,6 @@ def test_the_latest_profile_is_the_one_that_brought_something_new(store: Store) 
     assert store.counts().profiles == 2
 
 
-def test_forgetting_takes_the_profiles_and_answers_of_one_side_only(store: Store) -> None:
-    store.add_profiles([Profile(side=side, subject_id="x", adapter_version="v1") for side in Side])
-    store.keep_answer("k1", "reason", "of the user", "x", "i")
-    store.keep_answer("k2", "reason", "of the item", "u", "x")
-    assert store.forget_profiles(Side.USER, "x") == 1
-    assert store.latest_profile(Side.USER, "x") is None
-    assert store.latest_profile(Side.ITEM, "x") is not None
-    assert store.answer("k1") is None
-    assert store.answer("k2") == "of the item"
-
-
 def test_the_first_answer_for_a_key_stays(store: Store) -> None:
     assert store.keep_answer("k", "summary", "first") == "first"
     assert store.keep_answer("k", "summary", "second") == "first"
