@@ -19,6 +19,8 @@ KEPT = 2**14
 """Words whose stems are kept: people use the same ones again and again."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_IDIOMS = re.compile(r"\b(?:end(?:s|ed|ing)? up|turn(?:s|ed)? out)\b", re.IGNORECASE)
+"""Words that do not mean here what they mean alone: who ended up somewhere says nothing of an ending."""
 
 
 def stems(words: Iterable[str]) -> list[str]:
@@ -28,7 +30,7 @@ def stems(words: Iterable[str]) -> list[str]:
 
 def content(text: str) -> list[str]:
     """The words of a text, in small letters, but for function words and those for whatever an item is."""
-    words = (word.lower() for word in _WORD.findall(text))
+    words = (word.lower() for word in _WORD.findall(_IDIOMS.sub(" ", text)))
     return [word for word in words if word not in ENGLISH_STOP_WORDS and word not in ANYTHING]
 
 

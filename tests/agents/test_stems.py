@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import snowballstemmer
 
-from whylike.agents.stems import stems
+from whylike.agents.stems import names, stems
 
 WORDS = ["beautiful", "running", "guitars", "performances", "emotional", "generosity", "nationality"]
 
@@ -37,3 +37,9 @@ def test_a_word_that_comes_again_is_not_worked_on_again(monkeypatch: pytest.Monk
     known = stems(["guitarists"])
     monkeypatch.delattr(snowballstemmer, "stemmer")
     assert stems(["guitarists"]) == known
+
+
+def test_words_of_an_idiom_do_not_tell_what_they_tell_alone() -> None:
+    assert not names("I ended up miserable", "ending")
+    assert not names("As it turned out, it was closed", "turn")
+    assert names("The ending left me miserable", "ending")
