@@ -107,7 +107,11 @@ def test_one_who_was_forgotten_is_refused_until_readmitted(run: Any, known: Path
     assert "no user 'quokka' was forgotten" in result.stderr
 
 
-def test_what_a_user_says_of_their_taste_is_noted_replaced_and_taken_back(run: Any, known: Path) -> None:
+@pytest.mark.usefixtures("known")
+def test_what_a_user_says_of_their_taste_is_noted_replaced_and_taken_back(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
     edit = ("profile", "edit", "--user", "quokka")
     assert run(*edit).stdout == "quokka has said nothing of their own taste.\n"
     said = json.loads(run(*edit, "--like", "long films", "--dont-mind", "subtitles", "--json").stdout)["said"]
