@@ -22,8 +22,8 @@ _FRAME = frozenset(
     listen listening log long look lot lots love loving make maybe me mean means mention mentions might mind money
     more most movie much my new not note onto opinion people perhaps person please point prefer put rate rating
     read reads really reason reasons recommend record review reviewer reviewers reviews right said save saw say
-    saying says see seeing seen short should show smth somebody someone star stars suggest suit suits sure taste
-    tea tell than thanks thing things think thinking thoughts time today told tonight try trying two use user
+    saying says see seeing seen short should show smth somebody someone star starring stars suggest suit suits sure
+    taste tea tell than thanks thing things think thinking thoughts time today told tonight try trying two use user
     versus vs want wanted watch watched watching way whats wonder wondering word work worst worth would write
     writing wrong yes yesterday you""".split()  # noqa: SIM905 - a page of words
 )
@@ -32,7 +32,8 @@ _KINDS = (
     r"|microphones?|pedals?|tuners?|strings?|keyboards?|musicals?|comed(?:y|ies)|dramas?|thrillers?|stories|story)"
 )
 _PHRASE = re.compile(
-    rf"\b(?:that|the|this|those|a|an|some)\s+((?:(?!that\b|the\b|is\b|would\b|for\b)[\w'’-]+\s+){{1,5}}?{_KINDS})\b"
+    rf"\b(?:that|the|this|those|a|an|some)\s+((?:(?!that\b|the\b|is\b|would\b|for\b)[\w'’-]+\s+){{1,5}}?{_KINDS}"
+    rf"(?:\s+(?:by|starring)\s+(?:(?!and\b|or\b|have\b|is\b|as\b)[\w'’-]+\s*){{1,3}})?)(?!\w)"
     rf"|\b(?:the\s+)?(?:one|{_KINDS})\s+((?:about|with|where|by|from|set|starring)\s+[\w'’ -]+)",
     re.IGNORECASE,
 )

@@ -61,6 +61,8 @@ def test_what_a_question_about_an_item_is_about(text: str, aspect: str) -> None:
         ("would that cheap tuner suit me", "cheap tuner", "cheap tuner"),
         ("so would I like it?", "", ""),
         ("why not?", "", ""),
+        ("would I like that hip hop album by 2Pac?", "hip hop 2pac", "hip hop 2pac"),
+        ("does that jazz record by Miles Davis have long solos?", "jazz miles davis", "jazz miles davis"),
     ],
 )
 def test_an_item_that_is_described(text: str, described: str, pointed: str) -> None:
