@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.ratings import EVER
+from whylike.agents.calibration import Calibrator
 from whylike.evaluation.asking import Asked
 from whylike.evaluation.judging import Compared, Floats
 from whylike.graph.services import Services
@@ -101,3 +102,14 @@ def learned_until(services: Services, pairs: Sequence[Pair], parent: str | None)
         times.append(services.registry.learned_until(parent) or EVER)
     until = max(times, default=EVER)
     return {"learned_until": until} if until < EVER else {}
+
+
+def keep_calibrator(services: Services, before: Reading, after: Reading) -> None:
+    """Have the calibrator that answers are read with now go on with a new Summarizer or Reasoner.
+
+    It weighs the Predictor's answers, and the Predictor is the same. `whylike evaluate ratings --keep` fits one anew.
+    """
+    kept = services.store.calibration(before.mark)
+    if kept is not None and services.store.calibration(after.mark) is None:
+        same = Calibrator.model_validate_json(kept).model_copy(update={"predictor": after.mark})
+        services.store.keep_calibration(after.mark, same.model_dump_json())

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.teach import reasons_to_learn
-from whylike.evaluation.courses.base import Reading, Sets, learned_until, pairs_of
+from whylike.evaluation.courses.base import Reading, Sets, keep_calibrator, learned_until, pairs_of
 from whylike.evaluation.judging import Compared, compare, root_mean_square, share
 from whylike.evaluation.reasoning import reason_of
 from whylike.graph import sides
@@ -80,7 +80,7 @@ class Reasons:
 
     def read(self, services: Services, sets: Sets, told: Told) -> Reading:
         """As of `Course`."""
-        reading = Reading({}, {OFF: {}, BORNE_OUT: {}})
+        reading = Reading({}, {OFF: {}, BORNE_OUT: {}}, mark=services.mark)
         for on, keys in sets.items():
             reviews = services.store.reviews(keys)
             off, counts = [], []
@@ -110,4 +110,5 @@ class Reasons:
         return found
 
     def settle(self, services: Services, before: Reading, after: Reading) -> None:
-        """As of `Course`: calibrators are kept for the Reasoner's versions, too, and fitted by `whylike evaluate`."""
+        """As of `Course`."""
+        keep_calibrator(services, before, after)

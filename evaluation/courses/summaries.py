@@ -12,7 +12,7 @@ from whylike.adapters.training.arrived import FEWEST, choose, to_freeze
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.summaries import summary_examples
 from whylike.evaluation import writing
-from whylike.evaluation.courses.base import Reading, Sets
+from whylike.evaluation.courses.base import Reading, Sets, keep_calibrator
 from whylike.evaluation.judging import Compared, compare, f1
 from whylike.evaluation.summaries import agreeing
 from whylike.graph.annotating import readable
@@ -83,7 +83,7 @@ class Summaries:
 
     def read(self, services: Services, sets: Sets, told: Told) -> Reading:
         """As of `Course`."""
-        reading = Reading({}, {"F1": {}})
+        reading = Reading({}, {"F1": {}}, mark=services.mark)
         for on, keys in sets.items():
             wanted = _annotations(services.store, keys)
             news = partial(told, f"summarizing the {on} reviews")
@@ -107,7 +107,8 @@ class Summaries:
         ]
 
     def settle(self, services: Services, before: Reading, after: Reading) -> None:
-        """As of `Course`: nothing belongs to it."""
+        """As of `Course`."""
+        keep_calibrator(services, before, after)
 
 
 def _annotations(store: Store, keys: Sequence[str]) -> list[SummaryAnnotation]:

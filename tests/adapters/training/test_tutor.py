@@ -15,6 +15,8 @@ from lettered import Letters
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.teach import RECIPES, teach
 from whylike.agents import teacher
+from whylike.evaluation.asking import unexplained
+from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses import reasons
 from whylike.evaluation.courses.base import Reading
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
@@ -25,6 +27,7 @@ from whylike.graph.services import Services
 from whylike.graph.tutor import Who
 from whylike.memory.annotations import Occasion
 from whylike.memory.spending import Purpose
+from whylike.memory.splits import split
 from whylike.memory.store import Store
 from whylike.records import Expert, ReasonAnnotation, Review, SummaryAnnotation
 from whylike.settings import Settings
@@ -138,9 +141,24 @@ def test_a_teacher_summarizes_what_came_in_and_nothing_twice(settings: Settings,
         assert {each.occasion.purpose for each in store.written() if each.occasion} == {Purpose.SUMMARIES}
     second = learned(own, Expert.SUMMARIZER)
     assert (second.outcome, second.parent) == ("promoted", first.version)
+    with Services.open(own) as services:
+        assert services.calibrator() is None, "there was none before"
     with Store.open(own) as store:
         texts = [each.text for each in store.annotations(SummaryAnnotation)]
     assert len(texts) == len(set(texts)) == len(server.asked)
+
+
+@pytest.mark.usefixtures("promoting")
+def test_ratings_are_calibrated_as_before_once_a_new_summarizer_is_promoted(settings: Settings, server: Server) -> None:
+    own = taught_by(settings, server)
+    with Services.open(own) as services:
+        known = [unexplained(services, pair).known for pair in split(services.store).training[:60]]
+        fitted = fit(known, [3.0] * 60, [1] * 5, predictor=services.mark)
+        services.store.keep_calibration(services.mark, fitted.model_dump_json())
+    done = learned(own, Expert.SUMMARIZER)
+    with Services.open(own) as services:
+        assert services.summarizer.version == done.version
+        assert services.calibrator() == fitted.model_copy(update={"predictor": services.mark})
 
 
 def test_a_teacher_that_is_not_there_or_has_cost_enough_is_told_of_and_fails_nothing(
