@@ -27,6 +27,16 @@ from whylike.records import Expert
 LONGEST = 160
 """Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
+_PAIRS = (
+    (r"(?<![:;=8-])\(", r"(?<![:;=8-])\)", "(", ")"),
+    (r"\[", r"\]", "[", "]"),
+    ("“", "”", "“", "”"),
+    (r'(?<!\w)"(?=\S)', r'(?<=\S)"(?!\w)', '"', '"'),
+    (r"(?<!\w)'(?=[A-Z])", r"(?<=\S)'(?!\w)", "", "'"),
+)
+"""Brackets, but in faces, and quotation marks: how each begins and ends, and what stands for one that is missing. A
+single mark at the end may be an apostrophe."""
+
 _LEADS = {
     Stance.FOR: (
         "This should suit the user",
@@ -196,9 +206,16 @@ def reopened(reason: str, way: Stance) -> str:
 
 
 def quoted(text: str) -> str:
-    """A reviewer's words, or a title, as they may stand in a sentence: without quotation marks of their own."""
-    line = one_line(text).replace("“", "'").replace("”", "'").replace('"', "'")
-    return line[:LONGEST].strip().rstrip(".")
+    """A reviewer's words, or a title, as they may stand in a sentence: without quotation marks of their own.
+
+    A bracket or a mark of theirs whose fellow was cut off gets it back.
+    """
+    line = one_line(text)[:LONGEST].strip().rstrip(".")
+    for begin, end, before, after in _PAIRS:
+        lacking = len(re.findall(begin, line)) - len(re.findall(end, line))
+        whole = f"{line}{after}" if lacking == 1 else f"{before}{line}" if lacking == -1 else line
+        line = whole if len(whole) <= LONGEST else line
+    return line.replace("“", "'").replace("”", "'").replace('"', "'")
 
 
 def called(title: str, timestamp: int) -> str:

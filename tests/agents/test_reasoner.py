@@ -252,6 +252,26 @@ def test_the_prompt_holds_the_qualities_on_one_line(points: list[Point], named: 
     assert asked.prompt.messages[:-1] == request([]).prompt.messages[:-1]
 
 
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        (
+            "integrity-possessed) hip hop, both lyrically and sonically",
+            "(integrity-possessed) hip hop, both lyrically and sonically",
+        ),
+        ("A tour de force (4 sides", "A tour de force (4 sides)"),
+        ('Stan floats and soars in "Desafinado', "Stan floats and soars in 'Desafinado'"),
+        ('The Beat" has a catchy organ riff', "'The Beat' has a catchy organ riff"),
+        ("The sad thing about 'Pet Sounds", "The sad thing about 'Pet Sounds'"),
+        ("the Beatles' last, a fan since '97, rock 'n' roll", "the Beatles' last, a fan since '97, rock 'n' roll"),
+        ("it made me smile :) all day :(", "it made me smile :) all day :("),
+        ('a “warm” sound (really) of "brass"', "a 'warm' sound (really) of 'brass'"),
+    ],
+)
+def test_what_is_quoted_gets_the_marks_back_that_a_cut_took(cut: str, whole: str):
+    assert quoted(cut) == whole
+
+
 @given(words | st.text())
 @example("long " * 100)
 def test_what_is_quoted_has_no_quotation_marks_of_its_own(text: str):
