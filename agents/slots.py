@@ -74,17 +74,18 @@ _NOTHING = re.compile(
 
 def description(text: str) -> str:
     """How a turn describes an item that it does not name: “turing” of “would I enjoy that turing film”."""
-    return _kept(_pointed(text) or text)
+    return _kept(phrase(text) or text)
 
 
 def pointed(text: str) -> str:
     """The same, but only where a kind of thing is pointed at: “war” of “is that war film loud?”."""
-    return _kept(_pointed(text))
+    return _kept(phrase(text))
 
 
-def _pointed(text: str) -> str:
+def phrase(text: str) -> str:
+    """How it is pointed at, as it was said: “war film”; empty where nothing is."""
     found = _PHRASE.search(one_line(text))
-    return next((part for part in found.groups() if part), "") if found else ""
+    return next((part for part in found.groups() if part), "").strip() if found else ""
 
 
 def _kept(text: str) -> str:

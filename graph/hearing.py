@@ -129,8 +129,9 @@ def resolved(
         if one:
             found.append(one)
         elif near:
+            told = quoted(slots.phrase(said)) if pointed else words
             return _which(
-                runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{words}” is"
+                runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{told}” is"
             )
         elif describing:
             question = ask(f"I know of nothing that “{words}” could be. Which item do you mean?", "settle_item")

@@ -53,6 +53,12 @@ def test_what_a_question_about_an_item_is_about(text: str, aspect: str) -> None:
     assert slots.aspect(text) == aspect
 
 
+def test_how_an_item_is_pointed_at_is_told_as_it_was_said() -> None:
+    assert slots.phrase("would I like that Hip Hop album by 2Pac?") == "Hip Hop album by 2Pac"
+    assert slots.phrase("is that\nwar film loud?") == "war film"
+    assert slots.phrase("would I like Heat?") == ""
+
+
 @pytest.mark.parametrize(
     ("text", "described", "pointed"),
     [
