@@ -70,7 +70,8 @@ class Summaries:
 
     def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
         """As of `Course`."""
-        return {key: each.text for key, each in zip(keys, _annotations(store, keys), strict=True)}
+        found = store.arrived_summaries()
+        return {key: found[key].text for key in keys if key in found}
 
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """As of `Course`."""
@@ -111,9 +112,9 @@ class Summaries:
 
 
 def _annotations(store: Store, keys: Sequence[str]) -> list[SummaryAnnotation]:
-    """Annotations by their keys."""
+    """Annotations by their keys; those not in the store are left out."""
     found = store.arrived_summaries()
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def _agreement(services: Services, draft: writing.Draft, wanted: SummaryAnnotation) -> tuple[int, int, int]:

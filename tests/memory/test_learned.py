@@ -107,3 +107,16 @@ def test_old_examples_are_of_before_the_first_run_and_of_runs_that_were_promoted
     runs = [run(5, 9, "failed"), run(5, 20, "promoted"), run(20, 30, "kept"), run(30, 40, "promoted")]
     assert learned_ranges(runs) == [(BEGINNING, 5), (5, 20), (30, 40)]
     assert learned_ranges([]) == []
+
+
+def test_an_annotation_that_goes_with_who_wrote_the_text_is_not_judged_by_any_more(store: Store) -> None:
+    store.add_reviews([review("a"), review("b", user="gone").model_copy(update={"text": "a is good"})])
+    for name, user in (("a", "u"), ("b", "gone")):
+        occasion = Occasion(teacher="t", purpose=Purpose.SUMMARIES, user_id=user, item_id="i", reviews=(name,))
+        said = SummaryAnnotation(item_id="i", text="a is good", rating=4, likes=("sound",))
+        store.keep_summary(name, said, "teacher", occasion)
+    first, second = store.arrived_summaries()
+    store.freeze(Expert.SUMMARIZER, {first: "", second: ""})  # of a text that two wrote it is not known whose it is
+    store.begin_forgetting("gone")
+    store.erase("gone")
+    assert list(store.arrived_summaries()) == store.frozen(Expert.SUMMARIZER) == [first]
