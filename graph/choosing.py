@@ -93,7 +93,7 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         if any(first < each.position <= last for first, last in ranges)
     ]
     count = round(len(chosen.new) * settings.learn_replay)
-    replay = replayed(old, set(frozen), texts, settings, count=count, seed=max(since, 0))
+    replay = replayed(old, chosen.judged, texts, settings, count=count, seed=max(since, 0))
     told = Outcome(
         expert=expert,
         outcome="would learn",
