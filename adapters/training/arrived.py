@@ -75,10 +75,11 @@ def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, se
     left_out["more of one text"] = len(read) - len(told)
     held = min(max(int(len(told) * NEWEST), FEWEST), MOST)
     newest = [each for each in told if each.judges][:held]
+    judging = frozenset([*frozen, *(each.key for each in newest)])
     judged = Judged(
-        frozenset([*frozen, *(each.key for each in newest)]),
+        judging,
         frozenset((each.user_id, each.item_id) for each in newest),
-        frozenset(filter(None, (words.get(key) for key in [*frozen, *(each.key for each in newest)]))),
+        frozenset(filter(None, map(words.get, judging))),
     )
     others = [each for each in told if each.key not in judged.keys]
     apart = [each for each in others if not judged.has(each) and words.get(each.key) not in judged.texts]
