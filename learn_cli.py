@@ -79,9 +79,9 @@ def now(
     The Summarizer learns from new annotations, the Reasoner from reasons for new reviews, the Predictor from the new
     reviews, each going on from the adapter that is live, with some old examples mixed in. Where a teacher is set
     (WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL), it summarizes new reviews first, and writes the reasons, within
-    the day's budget; else the Reasoner samples reasons itself, and none for what the Summarizer learns. Either way only
-    reasons are learned that lead the reward expert to the rating that was given. Where no expert is named, the Reasoner
-    learns only if an adapter of it is live.
+    the day's budget; else the Reasoner samples reasons itself, and the Summarizer learns what annotations there are.
+    Either way a reason is learned only if it leads the reward expert less than 0.1 farther from the rating that was
+    given. Where no expert is named, the Reasoner learns only if an adapter of it is live.
 
     The new adapter is promoted only if it is not worse, on the newest of what came in and on what no run ever learns
     from; else the old one stays, and it is said why. What answers elsewhere follows at its next query. `whylike
