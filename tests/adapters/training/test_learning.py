@@ -304,6 +304,25 @@ def test_what_learned_from_somebody_forgotten_meanwhile_is_not_promoted(
     assert live(settings) is None
 
 
+def test_who_is_forgotten_between_the_two_readings_is_told_of(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Ratings.read
+    times: list[int] = []
+
+    def forgetting(self: Ratings, services: Services, sets: Any, told: Any) -> Any:
+        if times:
+            [judging, *_] = services.store.reviews(sets[FROZEN])
+            forget(settings, services.store, judging.user_id)
+        times.append(1)
+        return read(self, services, sets, told)
+
+    monkeypatch.setattr(Ratings, "read", forgetting)
+    done = learn(settings)
+    assert (done.outcome, done.why) == ("kept", "somebody by whom it is judged was forgotten meanwhile")
+    assert live(settings) is None
+
+
 def test_what_another_promoted_meanwhile_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ratings, "read", judged(0.2))
     first = learn(settings)
