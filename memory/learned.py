@@ -76,7 +76,7 @@ class Learned:
             return [Arrived(*row) for row in connection.execute(query)]
 
     def worded_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
-        """Those of the same arrivals, without end, whose text has so many words."""
+        """The reviews that came in after an arrival whose text has so many words, in the order of `arrived_reviews`."""
         return [each for each, _ in self._worded(words, since)]
 
     def unread_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
