@@ -107,8 +107,9 @@ def watch(
 ) -> Generator[Outcome]:
     """Learn whenever enough has come in, and tell what came of each run, until nobody asks for more.
 
-    The store is searched only when something has come in. An expert that had too little to learn from then, or nothing,
-    looks again when `MORE` of what a run takes has come in besides: no teacher is asked in vain again and again.
+    Of one that only waits it is told what was made for it, and what could not be. The store is searched only when
+    something has come in. An expert that had too little to learn from then, or nothing, looks again when `MORE` of what
+    a run takes has come in besides: no teacher is asked in vain again and again.
 
     Args:
         settings: As of `learn`, and how often to look.
@@ -148,7 +149,7 @@ def watch(
                         if run.outcome in {"waiting", "failed"}:
                             seen[run.expert] = store.arrivals()
                             wanted[run.expert] = found[run.expert] + max(1, round(least * MORE))
-                yield from (each for each in done.runs if each.outcome != "waiting")
+                yield from (run for run in done.runs if run.notes or run.outcome != "waiting")
         pause(settings.learn_poll)
 
 

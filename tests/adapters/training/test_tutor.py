@@ -244,6 +244,13 @@ def test_the_predictor_learns_by_the_summarizer_that_the_same_command_promoted(
     assert str(made_with["summarizer"]).startswith(str(summarizer.version))
 
 
+def test_who_watches_is_told_of_a_teacher_that_is_not_there(settings: Settings) -> None:
+    gone = settings.model_copy(update={"teacher_base_url": "http://127.0.0.1:9/v1", "teacher_model": "big"})
+    told = next(learning.watch(gone, [Expert.SUMMARIZER], least=LEAST, pause=lambda _: pytest.fail("it says nothing")))
+    assert told.outcome == "waiting"
+    assert told.notes[0].startswith("The teacher could not go on: ")
+
+
 def test_without_a_reward_expert_the_reasoner_waits(settings: Settings) -> None:
     done = learned(settings, Expert.REASONER)
     assert done.outcome == "waiting"
