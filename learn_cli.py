@@ -80,8 +80,8 @@ def now(
     reviews, each going on from the adapter that is live, with some old examples mixed in. Where a teacher is set
     (WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL), it summarizes new reviews first, and writes the reasons, within
     the day's budget. Without one the Reasoner samples reasons itself, and the Summarizer learns from the annotations
-    that there are. Only reasons are learned that leave the reward expert near the rating that was given. Where no
-    expert is named, the Reasoner learns only if an adapter of it is live.
+    that there are. A reason is learned only if it leads the reward expert less than 0.1 farther from the rating that
+    was given. Where no expert is named, the Reasoner learns only if an adapter of it is live.
 
     The new adapter is promoted only if it is not worse, on the newest of what came in and on what no run ever learns
     from; else the old one stays, and it is said why. What answers elsewhere follows at its next query. `whylike

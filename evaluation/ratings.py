@@ -168,18 +168,20 @@ def evaluate(
 
 def _notes(services: Services, parts: Split) -> list[str]:
     """What a reader of the figures has to know."""
-    if not services.predictor.taught:
-        return []
-    version = services.predictor.version
-    until, first = services.registry.learned_until(version), parts.validation[0].timestamp
-    if until is not None and until < first:
-        return []
-    silent = "does not say up to when it learned from reviews"
-    learned = silent if until is None else f"learned from reviews up to {_day(until)}"
-    return [
-        f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {_day(first)}: if it was "
-        "taught on these reviews, it may have learned some of the pairs. Train one on this store as it is now."
-    ]
+    first, found = parts.validation[0].timestamp, []
+    # A Reasoner whose card is silent learned from what teachers told, or from older pairs (`teach.examples_for`).
+    unsaid = "does not say up to when it learned from reviews"
+    for expert, silent in ((services.predictor, unsaid), (services.reasoner, "")):
+        version = expert.version
+        until = services.registry.learned_until(version)
+        learned = silent if until is None else f"learned from reviews up to {_day(until)}"
+        if expert.taught and learned and (until is None or until >= first):
+            found.append(
+                f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {_day(first)}: "
+                "if it was taught on these reviews, it may have learned some of the pairs. Train one on this store as "
+                "it is now."
+            )
+    return found
 
 
 def _day(timestamp: int) -> str:

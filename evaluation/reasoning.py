@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from whylike.adapters.training.teach import examples_for, held_out
+from whylike.adapters.training.teach import held_out, reasons_to_learn
 from whylike.agents import predictor
 from whylike.agents.calibration import Readout
 from whylike.agents.grounding import split_sentences
@@ -18,7 +18,7 @@ from whylike.graph.pair import Event, explain_fully
 from whylike.graph.services import Services
 from whylike.memory.splits import sample, split
 from whylike.memory.store import Store
-from whylike.records import Expert, Review
+from whylike.records import Review
 
 
 class Reasoned(NamedTuple):
@@ -66,7 +66,8 @@ def newest(store: Store, limit: int | None, seed: int) -> list[Review]:
     Raises:
         UsageError: The store has too few reviews, or none is left.
     """
-    learned = {example.group for example in held_out(examples_for(Expert.REASONER, store))[0]}
+    reasons = reasons_to_learn(store, store.told_reasons(), store.decisions().values())
+    learned = {example.group for example in held_out(reasons)[0]}
     told = [review for review in store.reviews([pair.review_id for pair in split(store).test]) if review.text]
     if learned:  # by title, as a teacher's file has it, or by id
         items = {review.item_id: store.item(review.item_id) for review in told}

@@ -12,7 +12,7 @@ from whylike.adapters.training.arrived import FEWEST, Chosen, choose, replayed, 
 from whylike.evaluation.courses.base import Course
 from whylike.evaluation.judging import Compared
 from whylike.graph.services import Services
-from whylike.memory.learned import BEGINNING, learned_ranges
+from whylike.memory.learned import BEGINNING, LearningRun, learned_ranges
 from whylike.memory.store import Store
 from whylike.records import Expert, Record
 from whylike.settings import Settings
@@ -51,12 +51,20 @@ class Plan(NamedTuple):
     told: Outcome
 
 
-def due(store: Store, settings: Settings, course: Course, least: int, *, tutored: bool) -> bool:
-    """Whether a run was broken off, or so much has come in that one is worth a look."""
-    runs = store.learning_runs(course.expert)
-    if runs and runs[-1].ended_at is None:
-        return True
-    return course.sources(store, since_last(Registry(settings, store), store, course.expert), tutored) >= least
+def broken_off(store: Store, expert: Expert) -> LearningRun | None:
+    """The last run, if it was broken off, or waits for more to learn from."""
+    runs = store.learning_runs(expert)
+    return runs[-1] if runs and runs[-1].ended_at is None else None
+
+
+def there(store: Store, settings: Settings, course: Course, *, tutored: bool) -> int:
+    """How much there may be to learn from of what came in since the last run."""
+    return course.sources(store, since_last(Registry(settings, store), store, course.expert), tutored)
+
+
+def enough(least: int, settings: Settings) -> int:
+    """How many new examples a run takes at least."""
+    return min(least, settings.learn_new)
 
 
 def since_last(registry: Registry, store: Store, expert: Expert) -> int:
@@ -75,7 +83,7 @@ def planned(services: Services, course: Course, least: int) -> Plan:
     """What a run would do, or why it would do nothing."""
     store, settings, expert = services.store, services.settings, course.expert
     runs = store.learning_runs(expert)
-    begun = runs[-1] if runs and runs[-1].outcome == "under way" else None
+    begun = broken_off(store, expert)
     since = begun.since if begun else since_last(services.registry, store, expert)
     until = begun.until if begun else store.arrivals()
     parent = services.registry.live_versions().get(expert)
@@ -93,7 +101,7 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         if any(first < each.position <= last for first, last in ranges)
     ]
     count = round(len(chosen.new) * settings.learn_replay)
-    replay = replayed(old, set(frozen), texts, settings, count=count, seed=max(since, 0))
+    replay = replayed(old, chosen.judged, texts, settings, count=count, seed=max(since, 0))
     told = Outcome(
         expert=expert,
         outcome="would learn",
@@ -106,11 +114,10 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         newest=len(chosen.newest),
         frozen=len(frozen),
     )
-    enough = min(least, settings.learn_new)
     if missing := course.missing(services):
         told = told.model_copy(update={"outcome": "waiting", "why": missing})
-    elif len(chosen.new) < enough:
-        why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {enough:,}"
+    elif len(chosen.new) < (wanted := enough(least, settings)):
+        why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {wanted:,}"
         told = told.model_copy(update={"outcome": "waiting", "why": why})
     elif min(len(chosen.newest), len(frozen)) < FEWEST:
         what, there = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)

@@ -1,26 +1,31 @@
 """`whylike learn`: from what came in since the last run to an adapter that answers, if it is not worse.
 
-A run is noted before it begins, with the number of the latest arrival that belongs to it. So one that was killed is
-taken up by the next: it chooses the same examples, the training goes on at its checkpoint, and what is trained is not
-trained again. Nothing but the last step moves the pointer to what answers, and that follows a verdict that is kept.
+A run is noted before it begins, with the number of the latest arrival that belongs to it, and again when all that it
+learns from has been made. So one that was killed is taken up by the next: it chooses the same examples, the training
+goes on at its checkpoint, and what is trained is not trained again. Nothing but the last step moves the pointer to what
+answers, and that follows a verdict that is kept.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Literal, NamedTuple
 
+from pydantic import JsonValue
+
 from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training.examples import Example
 from whylike.adapters.training.teach import RECIPES, going_on, teach
 from whylike.adapters.training.trainer import News
 from whylike.errors import UsageError
 from whylike.evaluation.courses import COURSES
 from whylike.evaluation.courses.base import Course, Reading, Sets
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict, judge
-from whylike.graph.choosing import Outcome, Plan, due, planned, since_last, to_freeze_of
+from whylike.graph.choosing import Outcome, Plan, broken_off, enough, planned, since_last, there, to_freeze_of
 from whylike.graph.services import Services
 from whylike.graph.tutor import Tutor, Who
 from whylike.memory.database import HeldError
@@ -34,6 +39,8 @@ LEAST = 100
 """New examples from which a run is worth its while."""
 GENTLER = 3.0
 """Times smaller than that of a training from nothing is the learning rate of one that goes on."""
+MORE = 0.1
+"""Share of the new examples that a run takes after which one that was in vain is tried again."""
 BY = "whylike learn"
 """Who promotes."""
 
@@ -100,7 +107,9 @@ def watch(
 ) -> Generator[Outcome]:
     """Learn whenever enough has come in, and tell what came of each run, until nobody asks for more.
 
-    An expert for which what came in was not enough, or nothing to learn from, is looked at again when more has.
+    Of one that only waits it is told what was made for it, and what could not be. The store is searched only when
+    something has come in. An expert that had too little to learn from then, or nothing, looks again when `MORE` of what
+    a run takes has come in besides: no teacher is asked in vain again and again.
 
     Args:
         settings: As of `learn`, and how often to look.
@@ -116,24 +125,31 @@ def watch(
     """
     tutored = (who or Who.of(settings)) is Who.OPENAI
     seen: dict[Expert, int] = {}
+    wanted: dict[Expert, int] = {}
     while True:
         with Store.open(settings) as store:
             arrivals = store.arrivals()
-            wanted = [
-                each
-                for each in experts or learners(Registry(settings, store))
-                if seen.get(each) != arrivals and due(store, settings, COURSES[each], least, tutored=tutored)
-            ]
-        if wanted:
+            found: dict[Expert, int] = {}
+            for each in experts or learners(Registry(settings, store)):
+                broken = each not in wanted and broken_off(store, each) is not None
+                if broken or seen.get(each) != arrivals:
+                    found[each] = there(store, settings, COURSES[each], tutored=tutored)
+                    if not broken and found[each] < wanted.get(each, least):
+                        del found[each]
+                        seen[each] = arrivals
+        if found:
             try:
-                done = learn(settings, wanted, least=least, who=who, watching=watching)
+                done = learn(settings, [*found], least=least, who=who, watching=watching)
             except HeldError:  # another one learns now; what it leaves is looked at next time
                 pass
             else:
                 with Store.open(settings) as store:
-                    vain = [each.expert for each in done.runs if each.outcome in {"waiting", "failed"}]
-                    seen |= dict.fromkeys(vain, store.arrivals())
-                yield from (each for each in done.runs if each.outcome != "waiting")
+                    for run in done.runs:
+                        wanted.pop(run.expert, None)
+                        if run.outcome in {"waiting", "failed"}:
+                            seen[run.expert] = store.arrivals()
+                            wanted[run.expert] = found[run.expert] + max(1, round(least * MORE))
+                yield from (run for run in done.runs if run.notes or run.outcome != "waiting")
         pause(settings.learn_poll)
 
 
@@ -152,50 +168,51 @@ def history(store: Store) -> Learning:
 
 def _looked_at(services: Services, course: Course, least: int, tutor: Tutor) -> Outcome:
     """What a run would do."""
-    if not _under_way(services.store, course.expert):
+    if not broken_off(services.store, course.expert):
         course.gather(services, tutor, since_last(services.registry, services.store, course.expert))
     return planned(services, course, least).told.model_copy(update={"notes": tuple(tutor.notes)})
-
-
-def _under_way(store: Store, expert: Expert) -> bool:
-    runs = store.learning_runs(expert)
-    return bool(runs) and runs[-1].ended_at is None
 
 
 def _learn(services: Services, course: Course, least: int, tutor: Tutor, watching: Watching) -> Outcome:
     """One expert's run, or the rest of one that was broken off."""
     store, expert = services.store, course.expert
     began = time.monotonic()
-    runs = store.learning_runs(expert)
-    if runs and runs[-1].ended_at is None:
-        live = services.registry.live_versions().get(expert)
-        if runs[-1].outcome == "promoting":
-            return _promote(services, runs[-1], Outcome.model_validate_json(runs[-1].report))
-        if live != runs[-1].parent:  # its examples may be other ones now, and what it goes on from is not live
-            _end(store, runs[-1], Outcome(expert=expert, outcome="failed", why="another version was promoted since"))
-    if not _under_way(store, expert):
+    run = broken_off(store, expert)
+    if run and run.outcome == "promoting":
+        return _promote(services, run, Outcome.model_validate_json(run.report))
+    if run and services.registry.live_versions().get(expert) != run.parent:
+        # Its examples may be other ones now, and what it goes on from is not live.
+        _end(store, run, Outcome(expert=expert, outcome="failed", why="another version was promoted since"))
+        run = None
+    if not run:
         course.gather(services, tutor, since_last(services.registry, store, expert))
     plan = planned(services, course, least)
     if plan.told.outcome == "waiting":
         return plan.told.model_copy(update={"notes": tuple(tutor.notes)})
     if not store.frozen(expert):
         store.freeze(expert, to_freeze_of(store, course, services.settings, plan.since, plan.until))
-    runs = store.learning_runs(expert)
-    run = (
-        runs[-1]
-        if runs and runs[-1].outcome == "under way"
-        else store.begin_learning(expert, since=plan.since, until=plan.until, parent=plan.parent)
-    )
+    run = run or store.begin_learning(expert, since=plan.since, until=plan.until, parent=plan.parent)
+    if run.report:
+        tutor.rest(json.loads(run.report))
     try:
-        version = _taught(services, course, plan, tutor, watching)
+        examples, made_with = _lessons(services, course, plan, tutor)
+        wanted = enough(least, services.settings)
+        if not run.report and len(plan.chosen.new) - tutor.undecided < wanted:
+            why = f"for {tutor.undecided:,} of {len(plan.chosen.new):,} pairs no reason could be sought yet"
+            why += f", and a run takes {wanted:,}"
+            return plan.told.model_copy(update={"outcome": "waiting", "why": why, "notes": tuple(tutor.notes)})
+        run = store.go_on_learning(run, "under way", report=json.dumps(tutor.notes))
+        version = _taught(services, plan, examples, made_with, watching)
     except UsageError as error:
         failed = {"outcome": "failed", "why": str(error), "notes": tuple(tutor.notes)}
         return _end(store, run, plan.told.model_copy(update=failed))
-    run = store.go_on_learning(run, "under way", version=version)
+    run = store.go_on_learning(run, "under way", version=version, report=run.report)
     sets = {NEWEST: plan.chosen.newest, FROZEN: plan.frozen}
     before, after = readings(services, course, (plan.parent, version), sets, watching.step)
-    figures = course.compared(before, after, services)
-    verdict = judge(figures)
+    figures, verdict = [], Verdict(promoted=False, why="somebody by whom it is judged was forgotten meanwhile")
+    if before.owners == after.owners:
+        figures = course.compared(before, after, services)
+        verdict = judge(figures)
     if verdict.promoted:
         course.settle(services, before, after)
     done = plan.told.model_copy(
@@ -211,22 +228,34 @@ def _learn(services: Services, course: Course, least: int, tutor: Tutor, watchin
     return _promote(services, run, done) if verdict.promoted else _end(store, run, done)
 
 
-def _taught(services: Services, course: Course, plan: Plan, tutor: Tutor, watching: Watching) -> str:
-    """The version that learned what the run is to learn from, going on from the live one."""
+def _lessons(
+    services: Services, course: Course, plan: Plan, tutor: Tutor
+) -> tuple[list[Example], dict[str, JsonValue]]:
+    """What a run learns from, and what the adapter's card says of it."""
     keys = [*plan.chosen.new, *plan.replay]
-    recipe = RECIPES[course.expert]
+    with services.query():  # by what is live now: an earlier expert's run may have promoted something
+        examples = course.examples(services, keys, tutor)
+        return examples, {**course.made_with(services, keys, plan.parent), "arrivals": plan.until}
+
+
+def _taught(
+    services: Services, plan: Plan, examples: list[Example], made_with: dict[str, JsonValue], watching: Watching
+) -> str:
+    """The version that learned what the run is to learn from, going on from the live one."""
+    expert = plan.told.expert
+    recipe = RECIPES[expert]
     if plan.parent:
         gentle = recipe.model_copy(update={"rate": recipe.rate / GENTLER, "epochs": 1})
-        recipe = going_on(gentle, services.registry, course.expert, plan.parent)
+        recipe = going_on(gentle, services.registry, expert, plan.parent)
     return teach(
-        course.expert,
+        expert,
         services.settings,
         services.store,
-        course.examples(services, keys, tutor),
+        examples,
         recipe,
-        command=f"whylike learn {course.expert}",
+        command=f"whylike learn {expert}",
         parent=plan.parent,
-        made_with={**course.made_with(services, keys, plan.parent), "arrivals": plan.until},
+        made_with=made_with,
         told=watching.training,
     ).version
 

@@ -1,7 +1,7 @@
 """Who makes what `whylike learn` learns from, where it is not there yet: a teacher, or the student itself.
 
 A teacher summarizes new reviews and writes reasons; a student samples reasons. Reasons pass the reward expert's filter
-either way. Whatever fails, a run goes on with what is there, and says so.
+either way. Whatever fails, a run goes on with what is there, or waits where that is too little, and says so.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ class Tutor:
         self.teacher = Teacher(Endpoint.open(services.settings), self._budget) if who is Who.OPENAI else None
         self.notes: list[str] = []
         """What came of it, a sentence each."""
+        self.undecided = 0
+        """Pairs of which it is not known yet whether there is a reason for them."""
+
+    def rest(self, notes: Iterable[str]) -> None:
+        """Have nothing more made, since an earlier process has, of which it noted this."""
+        self._who = Who.NOBODY
+        self.notes = list(notes)
 
     def summarize(self, reviews: Iterable[Review]) -> None:
         """Have the teacher, if there is one, summarize reviews; each is read once."""
@@ -79,12 +86,17 @@ class Tutor:
         self.notes.append(
             f"{found.teacher} summarized {found.summarized:,} of {len(wanted):,} reviews that nobody had read."
         )
-        self._stopped(found.stopped)
+        if found.stopped:
+            self._spent()
 
     def reason(self, pairs: Sequence[Pair]) -> None:
         """Have reasons sought for pairs that have reviews on both sides; of those decided before none is."""
-        if self._who is Who.NOBODY or not pairs:
-            return
+        if pairs and self._who is not Who.NOBODY:
+            self._seek(pairs)
+        decided = {each.review_id for each in self._services.store.decisions().values() if each.outcome != "failed"}
+        self.undecided = sum(pair.review_id not in decided for pair in pairs)
+
+    def _seek(self, pairs: Sequence[Pair]) -> None:
         services = self._services
         try:
             found = filter_reasons(
@@ -101,8 +113,9 @@ class Tutor:
             f"Of {len(pairs):,} pairs {found.kept + found.hinted:,} have a reason by {found.sampler} that "
             f"{services.engine.adapter_version(Expert.REWARD)} lets pass."
         )
-        self._stopped(found.stopped)
+        if found.stopped:
+            self._spent()
 
-    def _stopped(self, why: str) -> None:
-        if why:
-            self.notes.append(f"{self._budget.used_up() or why}.")
+    def _spent(self) -> None:
+        why = self._budget.used_up()
+        self.notes.append(f"{why[:1].upper()}{why[1:]}.")

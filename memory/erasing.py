@@ -23,6 +23,7 @@ from whylike.memory.schema import (
     Collection,
     answers,
     forgotten,
+    frozen_examples,
     items,
     meta,
     metadata,
@@ -72,6 +73,7 @@ class Erasing:
             gone = _annotations(connection, user_id, quoting=True)
             for chunk in chunks(gone):
                 connection.execute(delete(teacher_annotations).where(teacher_annotations.c.annotation_id.in_(chunk)))
+                connection.execute(delete(frozen_examples).where(frozen_examples.c.key.in_(chunk)))  # nobody's by name
             connection.execute(delete(answers).where(answers.c.item_id.in_(about)))
             connection.execute(delete(profiles).where(_of_items(user_id)))
             days = {when // DAY for when in connection.execute(select(reviews.c.timestamp).where(theirs)).scalars()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, exists, func, insert, select, update
@@ -38,7 +38,8 @@ class LearningRun(Record):
     """What it trained, from when that is in the registry."""
     outcome: Outcome = "under way"
     report: str = ""
-    """What came of it, as JSON (`graph.learning.Outcome`)."""
+    """As JSON what came of it (`graph.choosing.Outcome`); of one under way the notes of what was made for it, once all
+    that it learns from is."""
 
 
 class Arrived(NamedTuple):
@@ -74,15 +75,27 @@ class Learned:
         with self.database.read() as connection:
             return [Arrived(*row) for row in connection.execute(query)]
 
-    def unread_reviews(self, since: int = BEGINNING) -> list[Arrived]:
-        """Those of the same arrivals whose text no teacher has summarized."""
-        read = {same_text(each.text) for each in self.arrived_summaries().values()}
+    def worded_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
+        """The reviews that came in after an arrival whose text has so many words, in the order of `arrived_reviews`."""
+        return [each for each, _ in self._worded(words, since)]
+
+    def unread_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
+        """Those of them whose text no teacher has summarized."""
+        read = self.read_texts()
+        return [each for each, text in self._worded(words, since) if same_text(text) not in read]
+
+    def read_texts(self) -> set[str]:
+        """The texts that a teacher has summarized, by `same_text`."""
+        return {same_text(each.text) for each in self.arrived_summaries().values()}
+
+    def _worded(self, words: int, since: int) -> Iterator[tuple[Arrived, str]]:
         number = func.coalesce(reviews.c.position, 0)
         columns = (reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number, reviews.c.text)
         query = select(*columns).where(_after(reviews.c.position, since)).order_by(number, reviews.c.review_id)
         with self.database.read() as connection:
-            rows = connection.execute(query.execution_options(yield_per=1000))
-            return [Arrived(*row) for *row, text in rows if same_text(text) not in read]
+            for *row, text in connection.execute(query.execution_options(yield_per=1000)):
+                if len(text.split()) >= words:
+                    yield Arrived(*row), text
 
     def arrived_reasons(self, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """The teachers' reasons of the same arrivals, for whom they were written and about what, as far as is known."""

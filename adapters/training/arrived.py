@@ -2,7 +2,7 @@
 
 All is chosen by what arrived and nothing else, so that a run that was killed chooses the same again. One user, and one
 text, however often it is written, fills no more than a few places. Judging comes after: what is wrong in another way
-than by its number has to show there.
+than by its number has to show there. What is judged by is not learned in another guise either (`Judged`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,20 @@ Texts = Callable[[Sequence[str]], Mapping[str, str]]
 """Gives the texts of examples by their keys."""
 
 
+class Judged(NamedTuple):
+    """What a run is judged by, and so does not learn."""
+
+    keys: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    """Users and items: what a teacher told somebody about an item may rest on their review of it."""
+    texts: frozenset[str] = frozenset()
+    """What they say (`said`): one text may stand with several items."""
+
+    def has(self, each: Arrived) -> bool:
+        """Whether this is judged by, or was told of such a pair."""
+        return each.key in self.keys or (not each.judges and (each.user_id, each.item_id) in self.pairs)
+
+
 class Chosen(NamedTuple):
     """What a run learns from, by key."""
 
@@ -37,6 +51,8 @@ class Chosen(NamedTuple):
     """Held back to judge by."""
     left_out: dict[str, int]
     """How many are in neither, by why."""
+    judged: Judged = Judged()
+    """The newest, and what is frozen."""
 
 
 def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, settings: Settings) -> Chosen:
@@ -54,35 +70,43 @@ def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, se
     of_few = _capped(free, lambda each: each.user_id, settings.learn_of_user)
     left_out["more of one user"] = len(free) - len(of_few)
     read = of_few[: AMONG * settings.learn_new]
-    written = texts([each.key for each in read])
-    told = _capped(read, lambda each: said(written.get(each.key, "")), settings.learn_of_text)
+    words = {key: said(text) for key, text in texts([*(each.key for each in read), *frozen]).items()}
+    told = _capped(read, lambda each: words.get(each.key, ""), settings.learn_of_text)
     left_out["more of one text"] = len(read) - len(told)
     held = min(max(int(len(told) * NEWEST), FEWEST), MOST)
     newest = [each for each in told if each.judges][:held]
-    judging = {each.key for each in newest}
-    others = [each for each in told if each.key not in judging]
-    rest = [each for each in others if learnable(each)]
-    left_out["of items that nothing learns from"] = len(others) - len(rest)
+    judging = frozenset([*frozen, *(each.key for each in newest)])
+    judged = Judged(
+        judging,
+        frozenset((each.user_id, each.item_id) for each in newest),
+        frozenset(filter(None, map(words.get, judging))),
+    )
+    others = [each for each in told if each.key not in judged.keys]
+    apart = [each for each in others if not judged.has(each) and words.get(each.key) not in judged.texts]
+    left_out["told of what is to judge by"] = len(others) - len(apart)
+    rest = [each for each in apart if learnable(each)]
+    left_out["of items that nothing learns from"] = len(apart) - len(rest)
     new = rest[: settings.learn_new]
     left_out["older than so many that a run takes"] = len(of_few) - len(read) + len(rest) - len(new)
     return Chosen(
         [each.key for each in new],
         [each.key for each in newest],
         {why: count for why, count in left_out.items() if count},
+        judged,
     )
 
 
 def replayed(
-    old: Sequence[Arrived], frozen: Collection[str], texts: Texts, settings: Settings, *, count: int, seed: int
+    old: Sequence[Arrived], judged: Judged, texts: Texts, settings: Settings, *, count: int, seed: int
 ) -> list[str]:
     """The keys of a sample of what came in before, another one for each seed, capped in the same way."""
     drawn = sorted(
-        (each for each in old if learnable(each) and each.key not in frozen), key=lambda each: place(each.key, seed)
+        (each for each in old if learnable(each) and not judged.has(each)), key=lambda each: place(each.key, seed)
     )
     of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)[: AMONG * count]
-    written = texts([each.key for each in of_few])
-    told = _capped(of_few, lambda each: said(written.get(each.key, "")), settings.learn_of_text)
-    return [each.key for each in told[:count]]
+    words = {key: said(text) for key, text in texts([each.key for each in of_few]).items()}
+    told = _capped(of_few, lambda each: words.get(each.key, ""), settings.learn_of_text)
+    return [each.key for each in told if words.get(each.key) not in judged.texts][:count]
 
 
 def to_freeze(there: Sequence[Arrived], settings: Settings) -> dict[str, str]:

@@ -52,7 +52,7 @@ _REWORDED = (
 def reason_examples(
     written: Iterable[tuple[ReasonAnnotation, Occasion | None]], authors: Mapping[str, str] | None = None
 ) -> list[Example]:
-    """What a teacher's reasons teach; those about items of one title form a group.
+    """What a teacher's reasons teach; those about one item form a group, or where it is not known, of one title.
 
     Args:
         written: Each with its occasion, if that is known.
@@ -62,7 +62,9 @@ def reason_examples(
     return [
         example
         if occasion is None
-        else example.model_copy(update={"users": _users(occasion.user_id, occasion.reviews, authors)})
+        else example.model_copy(
+            update={"group": occasion.item_id, "users": _users(occasion.user_id, occasion.reviews, authors)}
+        )
         for occasion, example in made
         if example
     ]

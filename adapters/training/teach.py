@@ -24,6 +24,7 @@ from whylike.agents.recipe import digest
 from whylike.errors import UsageError
 from whylike.memory.annotations import Occasion
 from whylike.memory.forgotten import forgotten_meanwhile
+from whylike.memory.splits import split as split_by_time
 from whylike.memory.store import Store
 from whylike.records import (
     AdapterCard,
@@ -88,11 +89,19 @@ def held_out(examples: list[Example]) -> tuple[list[Example], list[Example]]:
 
 
 def examples_for(expert: Expert, store: Store) -> list[Example]:
-    """What the store's annotations teach the Summarizer or the Reasoner, those that are held out among them."""
+    """What the store's annotations teach the Summarizer or the Reasoner, those that are held out among them.
+
+    Of the reasons that were found for pairs (also by `whylike learn`, for the newest) only those of the older pairs, so
+    that nothing is learned from a pair that calibrates or measures.
+
+    Raises `UsageError` where there are such reasons and too few reviews to be split.
+    """
     if expert is Expert.SUMMARIZER:
         written = store.annotations(SummaryAnnotation)
         return summary_examples(written, store.authors(each.text for each in written))
-    return reasons_to_learn(store, store.told_reasons(), store.decisions().values())
+    decisions = store.decisions().values()
+    older = {pair.review_id for pair in split_by_time(store).training} if decisions else set()
+    return reasons_to_learn(store, store.told_reasons(), [each for each in decisions if each.review_id in older])
 
 
 def reasons_to_learn(

@@ -76,7 +76,9 @@ class Reasons:
             "reward": services.engine.adapter_version(Expert.REWARD),
             "summarizer": services.summarizer.mark,
         }
-        return told | learned_until(services, pairs_of(services.store, keys), parent)
+        # A parent whose card is silent learned from no pair that measures (`teach.examples_for`).
+        known = parent if parent and services.registry.learned_until(parent) else None
+        return told | learned_until(services, pairs_of(services.store, keys), known)
 
     def read(self, services: Services, sets: Sets, told: Told) -> Reading:
         """As of `Course`."""

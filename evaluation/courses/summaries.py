@@ -15,14 +15,14 @@ from whylike.evaluation import writing
 from whylike.evaluation.courses.base import Reading, Sets, keep_calibrator
 from whylike.evaluation.judging import Compared, compare, f1
 from whylike.evaluation.summaries import agreeing
-from whylike.graph.annotating import readable
+from whylike.graph.annotating import FEWEST as WORDS
 from whylike.graph.services import Services
 from whylike.graph.tutor import Tutor
 from whylike.memory.learned import BEGINNING, Arrived
 from whylike.memory.quoting import same_text
 from whylike.memory.store import Store
 from whylike.preparing import Told
-from whylike.records import Expert, SummaryAnnotation
+from whylike.records import Expert, Review, SummaryAnnotation
 
 
 class Summaries:
@@ -44,15 +44,20 @@ class Summaries:
         def texts(keys: Sequence[str]) -> dict[str, str]:
             return {each.review_id: each.text for each in store.reviews(keys)}
 
-        chosen = choose(store.unread_reviews(since), (), texts, settings)
+        # Of all that came in, also of what is read already: a run that was killed meanwhile wants the same again.
+        chosen = choose(store.worded_reviews(WORDS, since), (), texts, settings)
         wanted = [*chosen.new, *chosen.newest]
         if not store.frozen(self.expert) and len(to_freeze(self.arrived(store), settings)) < FEWEST:
-            wanted += to_freeze(store.unread_reviews(), settings)
-        tutor.summarize(each for each in store.reviews(dict.fromkeys(wanted)) if readable(each))
+            wanted += to_freeze(store.worded_reviews(WORDS), settings)
+        read, fresh = store.read_texts(), dict[str, Review]()
+        for each in store.reviews(dict.fromkeys(wanted)):
+            if (text := same_text(each.text)) not in read:
+                fresh.setdefault(text, each)
+        tutor.summarize(fresh.values())
 
     def sources(self, store: Store, since: int, tutored: bool) -> int:
         """As of `Course`."""
-        return len(self.arrived(store, since)) + (len(store.unread_reviews(since)) if tutored else 0)
+        return len(self.arrived(store, since)) + (len(store.unread_reviews(WORDS, since)) if tutored else 0)
 
     def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """As of `Course`; of a text that several wrote it is not known whose it is."""
@@ -70,7 +75,8 @@ class Summaries:
 
     def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
         """As of `Course`."""
-        return {key: each.text for key, each in zip(keys, _annotations(store, keys), strict=True)}
+        found = store.arrived_summaries()
+        return {key: found[key].text for key in keys if key in found}
 
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """As of `Course`."""
@@ -112,9 +118,9 @@ class Summaries:
 
 
 def _annotations(store: Store, keys: Sequence[str]) -> list[SummaryAnnotation]:
-    """Annotations by their keys."""
+    """Annotations by their keys; those not in the store are left out."""
     found = store.arrived_summaries()
-    return [found[key] for key in keys]
+    return [found[key] for key in keys if key in found]
 
 
 def _agreement(services: Services, draft: writing.Draft, wanted: SummaryAnnotation) -> tuple[int, int, int]:

@@ -269,6 +269,19 @@ def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeyp
         assert "may have learned some of the pairs" in shown
 
 
+def test_what_the_reasoner_may_have_learned_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    adapter = Adapter(version="reasoner-01234567", folder=settings.store)
+    asked: dict[str, Any] = {"limit": 5, "validation": 14, "with_reason": False, "ablations": [Ablation.NO_REASON]}
+    with Services.open(settings, engine=ScriptedEngine(adapters={Expert.REASONER: adapter})) as services:
+        first = split(services.store).validation[0].timestamp
+        told = []
+        for until in (None, first - 1, first):
+            monkeypatch.setattr(services.registry, "learned_until", {adapter.version: until}.get)
+            told.append(evaluate(services, **asked).notes)
+    assert [len(each) for each in told] == [0, 0, 1], "one that says nothing learned from no pair that measures"
+    assert told[2][0].startswith("reasoner-01234567 learned from reviews up to 20")
+
+
 def test_explanations_use_what_was_kept(settings: Settings):
     with Services.open(settings, engine=ScriptedEngine()) as services:
         before = explain(services, "u1", "i1").rating

@@ -16,6 +16,7 @@ from whylike.adapters.training.examples import place
 from whylike.adapters.training.teach import HELD_OUT, examples_for
 from whylike.agents.teacher import Case, Sampler
 from whylike.errors import BudgetError, EngineError, UsageError
+from whylike.evaluation.reasoning import newest
 from whylike.graph import filtering
 from whylike.graph.filtering import Filtered
 from whylike.graph.pair import Services
@@ -143,6 +144,17 @@ def test_kept_reasons_are_what_the_reasoner_learns_from(store: Opened):
         assert str(training[each.review_id].timestamp) not in " ".join(each.annotation.user_likes)
     assert {example.group for example in learned} == {each.item_id for each in made}
     assert all("bright strings" in example.answer for example in learned)
+
+
+def test_a_pair_that_calibrates_or_measures_is_not_learned_by_a_training_and_its_item_not_measured(store: Opened):
+    with store() as services:
+        parts = split(services.store)
+        pairs = [*parts.validation, *parts.test]
+        found = filtering.filter_reasons(services, Scripted(GOOD), pairs, tries=0)
+        assert found.kept == len(pairs), "as `whylike learn` finds them"
+        assert examples_for(Expert.REASONER, services.store) == []
+        with pytest.raises(UsageError, match="of an item that no Reasoner may learn from"):
+            newest(services.store, None, 0)
 
 
 def test_a_run_that_ends_early_goes_on_where_it_was_and_then_changes_nothing(store: Opened):

@@ -11,7 +11,7 @@ from whylike.memory.learned import BEGINNING, LearningRun, learned_ranges
 from whylike.memory.schema import reviews
 from whylike.memory.spending import Purpose
 from whylike.memory.store import Store
-from whylike.records import Expert, Review, SummaryAnnotation
+from whylike.records import Expert, ReasonAnnotation, Review, SummaryAnnotation
 from whylike.settings import Settings
 
 
@@ -107,3 +107,42 @@ def test_old_examples_are_of_before_the_first_run_and_of_runs_that_were_promoted
     runs = [run(5, 9, "failed"), run(5, 20, "promoted"), run(20, 30, "kept"), run(30, 40, "promoted")]
     assert learned_ranges(runs) == [(BEGINNING, 5), (5, 20), (30, 40)]
     assert learned_ranges([]) == []
+
+
+def test_an_annotation_that_goes_with_who_wrote_the_text_is_not_judged_by_any_more(store: Store) -> None:
+    store.add_reviews([review("a"), review("b", user="gone").model_copy(update={"text": "a is good"})])
+    for name, user in (("a", "u"), ("b", "gone")):
+        occasion = Occasion(teacher="t", purpose=Purpose.SUMMARIES, user_id=user, item_id="i", reviews=(name,))
+        said = SummaryAnnotation(item_id="i", text="a is good", rating=4, likes=("sound",))
+        store.keep_summary(name, said, "teacher", occasion)
+    first, second = store.arrived_summaries()
+    store.freeze(Expert.SUMMARIZER, {first: "", second: ""})  # of a text that two wrote it is not known whose it is
+    store.begin_forgetting("gone")
+    store.erase("gone")
+    assert list(store.arrived_summaries()) == store.frozen(Expert.SUMMARIZER) == [first]
+
+
+def test_what_no_teacher_has_read_is_known_by_its_text(store: Store) -> None:
+    store.add_reviews([review("a"), review("short").model_copy(update={"text": "Good."})])
+    seen = store.arrivals()
+    store.add_reviews([review("b"), review("again", user="v").model_copy(update={"text": "b is good"})])
+    assert [each.key for each in store.worded_reviews(3)] == ["a", "b", "again"]
+    assert [each.key for each in store.worded_reviews(3, seen)] == ["b", "again"]
+    store.add_annotations([SummaryAnnotation(item_id="i", text="b is good", rating=4, likes=("sound",))], "file")
+    assert [each.key for each in store.unread_reviews(3)] == ["a"]
+    assert store.unread_reviews(3, seen) == []
+    assert [each.key for each in store.unread_reviews(1)] == ["a", "short"]
+
+
+def test_a_teachers_reason_is_known_by_whom_it_was_told_or_by_its_items_title(store: Store) -> None:
+    told = ReasonAnnotation(title="Harvest", text="The user likes it.")
+    occasion = Occasion(teacher="t", purpose=Purpose.LIVE_REASON, user_id="u", item_id="i", reviews=())
+    store.keep_reason("asked", told, "teacher", occasion)
+    seen = store.arrivals()
+    store.add_annotations([told], "file")
+    here, file = store.arrived_reasons()
+    assert (here.user_id, here.item_id) == ("u", "i")
+    assert (file.user_id, file.item_id) == ("", "Harvest")
+    assert store.arrived_reasons(seen) == [file]
+    assert store.told_reasons({here.key}) == [(told, occasion)]
+    assert store.told_reasons() == [(told, occasion), (told, None)]

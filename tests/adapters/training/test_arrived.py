@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whylike.adapters.training.arrived import FEWEST, MOST, choose, learnable, replayed, to_freeze
+from whylike.adapters.training.arrived import FEWEST, MOST, Judged, choose, learnable, replayed, to_freeze
 from whylike.memory.learned import Arrived
 from whylike.settings import Settings
 
@@ -92,8 +92,34 @@ def test_frozen_examples_are_of_items_that_no_training_learns_from_and_of_many_u
 
 def test_each_run_replays_another_sample() -> None:
     old = came(500)
-    first, again, other = (replayed(old, set(), different, SETTINGS, count=20, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (replayed(old, Judged(), different, SETTINGS, count=20, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
     assert len(first) == 20
-    frozen = set(first)
-    assert not frozen & set(replayed(old, frozen, different, SETTINGS, count=20, seed=1))
+    judged = Judged(keys=frozenset(first))
+    assert not judged.keys & set(replayed(old, judged, different, SETTINGS, count=20, seed=1))
+
+
+def test_what_is_judged_by_is_not_learned_as_another_copy_or_as_what_a_teacher_told_of_it() -> None:
+    """One text stands with several items; and a teacher may have explained a pair to its user."""
+    arrived = came(150)
+    frozen = [*to_freeze(came(200, first=900), SETTINGS)][:5]
+    [newest, *_] = choose(arrived, frozen, different, SETTINGS).newest
+    by_key = {each.key: each for each in arrived}
+    copies = [
+        each._replace(key=f"copy of {key}", item_id="i1", position=0) for key in (newest, frozen[0]) for each in came(1)
+    ]
+    told = [by_key[newest]._replace(key=f"told {n}", position=0, judges=False) for n in range(2)]
+    other = came(1)[0]._replace(key="told of another", user_id="new", item_id="i1", position=0, judges=False)
+
+    def texts(keys: list[str]) -> dict[str, str]:
+        written = {key: key.removeprefix("copy of ") for key in keys if not key.startswith("told")}
+        return {key: different([name])[name] for key, name in written.items()}
+
+    assert learnable(other)
+    roomy = SETTINGS.model_copy(update={"learn_new": 300, "learn_of_user": 300})
+    old = [*copies, *told, other]
+    chosen = choose([*old, *arrived], frozen, texts, roomy)
+    assert newest in chosen.newest
+    assert set(chosen.new) & {each.key for each in old} == {other.key}
+    assert chosen.left_out["told of what is to judge by"] == 4
+    assert replayed(old, chosen.judged, texts, roomy, count=9, seed=0) == [other.key]

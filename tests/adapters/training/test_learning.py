@@ -202,6 +202,38 @@ def test_watching_waits_for_enough_and_for_another_one(settings: Settings, monke
     assert not steps
 
 
+def test_watching_searches_the_store_only_when_something_came_in_and_tries_again_only_with_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ratings, "read", judged(0.2))
+    learn(settings)
+    counted, tried = [], []
+    sources, planned = Ratings.sources, learning.planned
+
+    def counting(self: Ratings, *given: Any) -> int:
+        counted.append(sources(self, *given))
+        return counted[-1]
+
+    def trying(*given: Any) -> Any:
+        tried.append(counted[-1])
+        return planned(*given)
+
+    monkeypatch.setattr(Ratings, "sources", counting)
+    monkeypatch.setattr(learning, "planned", trying)
+    flood = [each.model_copy(update={"user_id": "one"}) for each in reviews(900, 300, kind="f")]
+    steps = [0, 30, 0, 1, 0, 1]  # of which the run takes too few: all are by one user
+
+    def pause(_: float) -> None:
+        if not steps:
+            raise KeyboardInterrupt
+        add(settings, [flood.pop() for _ in range(steps.pop(0))])
+
+    with pytest.raises(KeyboardInterrupt):
+        next(learning.watch(settings, PREDICTOR, least=LEAST, pause=pause))
+    assert counted == [0, 30, 31, 32]
+    assert tried == [30, 32]
+
+
 def test_reviews_that_come_in_while_it_learns_are_for_the_next_run(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +301,25 @@ def test_what_learned_from_somebody_forgotten_meanwhile_is_not_promoted(
     monkeypatch.setattr(Ratings, "read", read)
     done = learn(settings)
     assert (done.outcome, done.why) == ("kept", "a user that it learned from has been forgotten since")
+    assert live(settings) is None
+
+
+def test_who_is_forgotten_between_the_two_readings_is_told_of(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Ratings.read
+    times: list[int] = []
+
+    def forgetting(self: Ratings, services: Services, sets: Any, told: Any) -> Any:
+        if times:
+            [judging, *_] = services.store.reviews(sets[FROZEN])
+            forget(settings, services.store, judging.user_id)
+        times.append(1)
+        return read(self, services, sets, told)
+
+    monkeypatch.setattr(Ratings, "read", forgetting)
+    done = learn(settings)
+    assert (done.outcome, done.why) == ("kept", "somebody by whom it is judged was forgotten meanwhile")
     assert live(settings) is None
 
 

@@ -10,6 +10,8 @@ from whylike.adapters.training.reasons import reason_examples
 from whylike.agents.aspects import NONE
 from whylike.agents.plans import Plan, claims, request
 from whylike.agents.ratings import states_rating
+from whylike.memory.annotations import Occasion
+from whylike.memory.spending import Purpose
 from whylike.records import ReasonAnnotation
 
 TOLD = ReasonAnnotation(
@@ -31,6 +33,13 @@ TOLD = ReasonAnnotation(
 def taught(**changes: object) -> tuple[str, str] | None:
     examples = reason_examples([(TOLD.model_copy(update=changes), None)])
     return (examples[0].prompt.messages[-1].content, examples[0].answer) if examples else None
+
+
+def test_reasons_about_one_item_stay_together_whatever_it_is_called():
+    occasion = Occasion(teacher="t", purpose=Purpose.LIVE_REASON, user_id="u", item_id="i7", reviews=("r1", "r2"))
+    for_user, of_file = reason_examples([(TOLD, occasion), (TOLD, None)], {"r1": "v"})
+    assert (for_user.group, for_user.users) == ("i7", {"u", "v"}), "as all else that is learned of the item"
+    assert (of_file.group, of_file.users) == ("Harvest", frozenset())
 
 
 def test_the_plan_is_what_the_reason_speaks_of_in_its_order():

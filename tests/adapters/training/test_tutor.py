@@ -175,6 +175,100 @@ def test_a_teacher_that_is_not_there_or_has_cost_enough_is_told_of_and_fails_not
     assert done.notes[0].startswith("The teacher could not go on: ")
 
 
+@pytest.mark.usefixtures("promoting")
+def test_a_run_that_was_killed_before_it_was_noted_has_nothing_else_summarized(
+    settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = taught_by(settings, server)
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "begin_learning", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            learned(own, Expert.SUMMARIZER)
+    read = len(server.asked)
+    assert 0 < read < 250
+    done = learned(own, Expert.SUMMARIZER)
+    assert (done.outcome, done.arrived, len(server.asked)) == ("promoted", read, read)
+
+
+def test_what_says_too_little_takes_the_place_of_nothing_that_a_teacher_can_read(
+    settings: Settings, server: Server
+) -> None:
+    own = taught_by(settings, server)
+    with Store.open(own) as store:
+        store.add_reviews([each.model_copy(update={"text": f"{each.text[-3:]} Good."}) for each in reviews(250, 80)])
+        copies = [each.model_copy(update={"text": "Warm sound and one and the same text."}) for each in reviews(330, 3)]
+        store.add_reviews(copies)
+    done = learned(own, Expert.SUMMARIZER)
+    assert done.new == 40
+    asked = [str(each) for each in server.asked]
+    assert not any("Good." in each for each in asked)
+    assert sum("one and the same text" in each for each in asked) == 1
+
+
+@pytest.mark.usefixtures("rewarded")
+def test_where_a_teacher_stops_before_there_is_enough_the_next_run_goes_on_with_the_same(
+    settings: Settings, server: Server
+) -> None:
+    own = taught_by(settings, server)
+    poor = own.model_copy(update={"teacher_calls": 3})
+    done = learned(poor, Expert.REASONER)
+    assert done.outcome == "waiting"
+    assert done.why.endswith("of 40 pairs no reason could be sought yet, and a run takes 20")
+    assert done.notes[-1].startswith("The teacher's budget does not allow another call")
+    gone = settings.model_copy(update={"teacher_base_url": "http://127.0.0.1:9/v1", "teacher_model": "big"})
+    done = learned(gone, Expert.REASONER)
+    assert done.outcome == "waiting", "a teacher that fails fails no run"
+    with Store.open(own) as store:
+        store.add_reviews(reviews(250, 60))
+        [run] = store.learning_runs(Expert.REASONER)
+        assert (run.outcome, run.version) == ("under way", None)
+    done = learned(own, Expert.REASONER)
+    assert (done.run_id, done.arrived, done.new) == (run.run_id, 250, 40), "what came in since is for the one after it"
+    assert done.version
+
+
+@pytest.mark.usefixtures("rewarded")
+def test_a_run_that_was_killed_once_its_reasons_were_sought_seeks_no_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher.Student, "sample", lambda *_, **__: REASON)
+    sought: list[int] = []
+    seek = tutor.filter_reasons
+
+    def noted(services: Services, sampler: Any, pairs: Any, **how: Any) -> Any:
+        sought.append(len(pairs))
+        return seek(services, sampler, pairs, **how)
+
+    monkeypatch.setattr(tutor, "filter_reasons", noted)
+    with monkeypatch.context() as killed:
+        killed.setattr(learning, "teach", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            learned(settings, Expert.REASONER)
+    done = learned(settings, Expert.REASONER)
+    assert done.version
+    assert len(sought) == 1
+    assert "have a reason by student:" in done.notes[0], "what the first process made is told all the same"
+
+
+@pytest.mark.usefixtures("promoting")
+def test_the_predictor_learns_by_the_summarizer_that_the_same_command_promoted(
+    settings: Settings, server: Server
+) -> None:
+    own = taught_by(settings, server)
+    summarizer, predictor = learning.learn(own, [Expert.SUMMARIZER, Expert.PREDICTOR], least=LEAST).runs
+    assert (summarizer.outcome, predictor.outcome) == ("promoted", "promoted")
+    with Store.open(own) as store:
+        made_with = Registry(own, store).card(str(predictor.version)).made_with
+    assert str(made_with["summarizer"]).startswith(str(summarizer.version))
+
+
+def test_who_watches_is_told_of_a_teacher_that_is_not_there(settings: Settings) -> None:
+    gone = settings.model_copy(update={"teacher_base_url": "http://127.0.0.1:9/v1", "teacher_model": "big"})
+    told = next(learning.watch(gone, [Expert.SUMMARIZER], least=LEAST, pause=lambda _: pytest.fail("it says nothing")))
+    assert told.outcome == "waiting"
+    assert told.notes[0].startswith("The teacher could not go on: ")
+
+
 def test_without_a_reward_expert_the_reasoner_waits(settings: Settings) -> None:
     done = learned(settings, Expert.REASONER)
     assert done.outcome == "waiting"
@@ -248,9 +342,11 @@ def test_a_run_that_finds_nothing_to_learn_from_says_so_and_keeps_no_other_from_
     with pytest.raises(KeyboardInterrupt):
         for each in learning.watch(settings, [Expert.REASONER], least=LEAST, who=Who.NOBODY, pause=pause):
             done.append(each)
-    assert [each.outcome for each in done] == ["failed"]
-    assert done[0].why.startswith("there are 0 examples to learn from")
+    assert done == []
     assert started == [Expert.REASONER], "nothing has come in since, so it is not tried again"
+    [said] = learning.learn(settings, [Expert.REASONER], least=LEAST, who=Who.NOBODY).runs
+    assert said.outcome == "waiting"
+    assert said.why == "for 35 of 40 pairs no reason could be sought yet, and a run takes 20"
 
 
 @pytest.mark.usefixtures("promoting", "rewarded")
