@@ -60,6 +60,8 @@ class Described(Record):
     """An item that a description may mean."""
 
     item_id: str
+    worded: bool
+    """Whether any of the description's words is one of the item's or of its reviewers'."""
     score: float
     """A cosine, more where the description's words are those of the item or of its reviewers."""
 
@@ -115,13 +117,17 @@ def described(store: Store, index: Index, embedder: Embedder, text: str, k: int 
         said = _share(wanted, item) if item else 0.0
         score = near.get(item_id, 0.0) + SAID * said + HEARD * min(10 * heard.get(item_id, 0.0), 1.0)
         if score >= FOUND:
-            found.append(Described(item_id=item_id, score=round(score, 4)))
+            worded = bool(said or heard.get(item_id))
+            found.append(Described(item_id=item_id, worded=worded, score=round(score, 4)))
     return sorted(found, key=lambda each: (-each.score, each.item_id))[:k]
 
 
 def settled(found: Sequence[Described]) -> str | None:
-    """The one item that a description means; None where there is none, or several may be meant."""
-    if not found or (len(found) > 1 and found[0].score - found[1].score < SURE):
+    """The one item that a description means; None where there is none, several may be meant, or only its sense is near.
+
+    So “the espresso machine” is not taken for a coffee grinder where the store has no such machine.
+    """
+    if not found or not found[0].worded or (len(found) > 1 and found[0].score - found[1].score < SURE):
         return None
     return found[0].item_id
 

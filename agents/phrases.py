@@ -101,6 +101,11 @@ def phrases(title: str, text: str) -> list[str]:
     return kept[:MOST]
 
 
+def sentences(text: str) -> list[str]:
+    """The sentences of what is read of a review, whole."""
+    return [one for one in map(_trim, _sentences(_read(text))) if one]
+
+
 def concedes(phrase: str) -> bool:
     """Whether a phrase sets itself as a whole against the rest of its review: “nice views though”.
 

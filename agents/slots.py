@@ -66,9 +66,15 @@ _NO = re.compile(
     r"^\W*(?:n|no|nope|nah|don['’]?t|do not|never ?mind|cancel|stop|wrong|rather not|leave it)\b", re.IGNORECASE
 )
 _SPLIT = re.compile(r"\s*(?:[,;/]|\band\b|\bor\b|\.\s)\s*", re.IGNORECASE)
-_BEGIN = re.compile(r"^(?:(?:the|a|an|some|any|lots of|i like|i love|i hate)\s+)+", re.IGNORECASE)
+_QUESTIONS = re.compile(
+    r"\?\s+|\s*,?\s+\b(?:and|or)\s+(?=(?:is|are|was|were|does|do|did|has|have|how|what about)\b)", re.IGNORECASE
+)
+"""Where one question of a turn ends and the next begins."""
+_BEGIN = re.compile(r"^(?:(?:the|a|an|some|any|lots of)\s+)+", re.IGNORECASE)
 _NOTHING = re.compile(
-    r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea|don['’]?t know|-)?\W*$", re.IGNORECASE
+    r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea|don['’]?t know|y|yes|yep|yeah|yup|sure|ok|okay|-)?"
+    r"\W*$",
+    re.IGNORECASE,
 )
 
 
@@ -97,6 +103,11 @@ def aspect(text: str) -> str:
     keep = {"long", "short"}
     words = re.findall(r"[^\W_]+(?:-[^\W_]+)*(?!['’])\b", re.sub(r"\b\w+['’]\w*", " ", text.lower()))
     return " ".join(word for word in words if content(word) and (word not in _FRAME or word in keep))
+
+
+def aspects(text: str) -> list[str]:
+    """What each question in a turn is about: “loud” and “heavy” of “is it loud and is it heavy?”."""
+    return list(dict.fromkeys(found for part in _QUESTIONS.split(text) if (found := aspect(part))))
 
 
 def rating(text: str, scale: RatingScale) -> float | None:
@@ -151,7 +162,7 @@ def chosen(text: str, options: Sequence[str]) -> int | None:
 
 
 def pieces(text: str) -> list[str]:
-    """The things that an answer lists; none where it says that there is nothing."""
+    """The things that an answer lists; none where it says that there is nothing, or only yes."""
     if _NOTHING.match(text):
         return []
     found = (_BEGIN.sub("", part.strip(" .!?")) for part in _SPLIT.split(one_line(text, 60)))

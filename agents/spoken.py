@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whylike.agents.closeness import cosines
-from whylike.agents.phrases import phrases
+from whylike.agents.phrases import phrases, sentences
 from whylike.agents.stems import names
 from whylike.memory.embeddings import Embedder
 from whylike.records import Review
@@ -44,6 +44,7 @@ def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Sp
         embedder: Tells what is near.
     """
     cut = [(review, phrase) for review in reviews for phrase in phrases(review.title, review.text)]
+    cut += [(review, one) for review in reviews for one in _naming(review, about)]
     cut = [(review, phrase) for review, phrase in cut if len(phrase.split()) <= LONGEST]
     if not cut or not about.strip():
         return []
@@ -57,6 +58,13 @@ def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Sp
             best[review.review_id] = float(value), Spoken(review, phrase)
     ranked = sorted(best.values(), key=lambda each: (-round(each[0], 4), -each[1].review.timestamp))
     return [each for _, each in ranked]
+
+
+def _naming(review: Review, about: str) -> list[str]:
+    """The sentences of a review that name something, where none of its phrases does: “Slow.” is no phrase."""
+    if any(names(phrase, about) for phrase in phrases(review.title, review.text)):
+        return []
+    return [one for source in (review.title, review.text) for one in sentences(source) if names(one, about)]
 
 
 def described(description: str, about: str) -> str:

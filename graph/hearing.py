@@ -12,6 +12,7 @@ from langgraph.types import Command
 from whylike.agents import slots
 from whylike.agents.finding import described as fitting
 from whylike.agents.finding import named, settled
+from whylike.agents.prompting import one_line
 from whylike.agents.reasoner import quoted
 from whylike.agents.turns import Turn, masked
 from whylike.graph.state import Json
@@ -19,6 +20,9 @@ from whylike.graph.talk import FOCUS, Talk, Talking, Voice, ask, traced
 
 OFFERED = 3
 """Items that are offered where several may be meant."""
+ECHOED = 8
+"""Words of a description that are said back."""
+ECHOED_CHARACTERS = 80
 
 _POINTS = re.compile(r"\b(?:it|its|this|that one|this one|them|they|these|those)\b", re.IGNORECASE)
 WAYS = {
@@ -125,16 +129,13 @@ def resolved(
     words = pointed or (slots.description(said) if describing and not (focus and _POINTS.search(said)) else "")
     if len(found) < count and words and not found:
         near = fitting(services.store, services.index, services.embedder, words)
-        one = settled(near)
+        one, echo = settled(near), _shortened(quoted(slots.phrase(said)) if pointed else words)
         if one:
             found.append(one)
         elif near:
-            told = quoted(slots.phrase(said)) if pointed else words
-            return _which(
-                runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{told}” is"
-            )
+            return _which(runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{echo}” is")
         elif describing:
-            question = ask(f"I know of nothing that “{words}” could be. Which item do you mean?", "settle_item")
+            question = ask(f"I know of nothing that “{echo}” could be. Which item do you mean?", "settle_item")
             return Command(update={"question": {**question, "ids": [], "group": 0}}, goto="ask")
     if recalling or _POINTS.search(said):
         found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
@@ -163,6 +164,12 @@ def _which(runtime: Runtime[Talking], ids: Sequence[str], group: int, begin: str
     listed = " ".join(f"{number}. {option}" for number, option in enumerate(options, start=1))
     question = ask(f"{begin}. Which do you mean? {listed}", "settle_item", options)
     return Command(update={"question": {**question, "ids": list(ids), "group": group}}, goto="ask")
+
+
+def _shortened(words: str) -> str:
+    """What was said, as far as it is worth saying back."""
+    kept = one_line(words, ECHOED)[:ECHOED_CHARACTERS].strip()
+    return kept if kept == words else f"{kept} …"
 
 
 def without_names(state: Talk) -> str:

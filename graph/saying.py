@@ -111,7 +111,8 @@ def tell_effect(voice: Voice, effect: Effect, explanation: Explanation) -> None:
     if effect.described:
         who = f"its description names it, and {who}" if theirs else "its description names it"
     elif not theirs:
-        voice.say(f"Of “{effect.about}” neither its description nor the {effect.of} reviews that I read say anything.")
+        read = f"the {effect.of} reviews that I read say" if effect.of > 1 else "any review that I read says"
+        voice.say(f"Of “{effect.about}” neither its description nor {read} anything.")
         return
     if abs(effect.shift) < 0.005:  # noqa: PLR2004 - of what is rounded to hundredths
         none = (

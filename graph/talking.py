@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from langgraph.types import Command
 from whylike.agents import attitudes, slots
 from whylike.agents.reasoner import quoted
 from whylike.agents.spoken import described, spoken
-from whylike.graph.hearing import called, focused, resolved, without_names
+from whylike.graph.hearing import HELP, called, focused, resolved, without_names
 from whylike.graph.profiles import profile_now
 from whylike.graph.saying import (
     QUOTED,
@@ -28,7 +29,7 @@ from whylike.graph.saying import (
 from whylike.graph.shortlist import shortlist
 from whylike.graph.talk import Talk, Talking, Voice, traced
 from whylike.memory.history import history
-from whylike.records import Preference, Side
+from whylike.records import Preference, Review, Side
 
 READ = 60
 """Newest reviews of an item that an answer about one aspect looks through."""
@@ -38,6 +39,19 @@ ALIKE = 0.15
 """Share of the rating scale below which two expectations are too close to call."""
 SUPPOSED = "supposed"
 """Id of what a user is only supposed to have said."""
+
+_GREETING = re.compile(
+    r"^\W*(?:hello|hi|hiya|hey|greetings|good (?:morning|afternoon|evening|day))(?: (?:there|again|all|you))?\W*$",
+    re.IGNORECASE,
+)
+_PARTING = re.compile(
+    r"^\W*(?:(?:good)?bye(?:[ -]bye)?|good night|see (?:you|ya)(?: later)?|farewell|quit|exit)\W*$", re.IGNORECASE
+)
+_HELPLESS = re.compile(
+    r"^\W*(?:help(?: me)?|what (?:can|could|do) (?:you|i) (?:do|ask|say)(?: (?:here|for me|with you|you))?"
+    r"|how does this work|who are you|what are you)\W*$",
+    re.IGNORECASE,
+)
 
 
 @traced
@@ -63,30 +77,15 @@ def follow_up(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services, voice = runtime.context.services, Voice(state, runtime)
     store, item_id = services.store, found[0]
     name = called(runtime, item_id)
-    about = slots.aspect(without_names(state))
+    asked = slots.aspects(without_names(state))
     reviews = history(store, state["user_id"], item_id, services.now() + 1, READ).item_reviews
-    best = store.scale.maximum
     if not reviews:
         voice.say(f"Nobody has reviewed {name} yet, so I cannot tell.")
-    elif not about:
+    elif not asked:
         _telling_most(voice, runtime, state, item_id)
     else:
-        told = spoken(reviews, about, services.embedder)
-        item = store.item(item_id)
-        sentence = described(item.description, about) if item else ""
-        many = f"the {len(reviews)} reviews of {name} that I read" if len(reviews) > 1 else f"the one review of {name}"
-        if told:
-            count = f"{len(told)} of {many}" if len(reviews) > 1 else many[0].upper() + many[1:]
-            voice.say(f"{count} {'speaks' if len(told) == 1 else 'speak'} of “{about}”.")
-        else:
-            voice.say(f"None of {many} says anything of “{about}”, so I cannot tell.")
-        for each in told[:QUOTED]:
-            voice.say(
-                f"One that gave it {each.review.rating:g} of {best:g}: “{quoted(each.phrase)}”.",
-                [each.review.review_id],
-            )
-        if sentence:
-            voice.say(f"Its description says: “{quoted(sentence)}”.")
+        for about in asked:
+            _telling_of(voice, runtime, item_id, reviews, about)
     return Command(update=voice.done(items=[[item_id]], focus=focused(state, found)), goto="close")
 
 
@@ -98,23 +97,31 @@ def compare(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         return found
     voice = Voice(state, runtime)
     answers = [explained(voice, runtime, state["user_id"], item_id) for item_id in found]
-    better, other = sorted(answers, key=lambda each: -each.rating.expectation)
+    store = runtime.context.services.store
+    own = {item_id: written for item_id in found if (written := store.review_of(state["user_id"], item_id))}
+    worth = {
+        each.item_id: own[each.item_id].rating if each.item_id in own else each.rating.expectation for each in answers
+    }
+    better, other = sorted(answers, key=lambda each: -worth[each.item_id])
     low, high = better.rating.scale[:2]
     names = {each.item_id: called(runtime, each.item_id) for each in answers}
-    ratings = f"{better.rating.expectation:.1f} against {other.rating.expectation:.1f} of {high:g}"
-    if better.rating.expectation - other.rating.expectation < ALIKE * (high - low):
-        voice.say(f"It is close: I expect {ratings}, {names[better.item_id]} first, which is too near to call.")
+    ratings = f"{worth[better.item_id]:.1f} against {worth[other.item_id]:.1f} of {high:g}"
+    known = {0: f"I expect {ratings}", 1: f"{ratings}, the one your own rating, the other what I expect"}
+    by = known.get(len(own), f"you gave them {ratings}")
+    if worth[better.item_id] - worth[other.item_id] < ALIKE * (high - low):
+        voice.say(f"It is close: {by}, {names[better.item_id]} first, which is too near to call.")
     else:
-        voice.say(f"Rather {names[better.item_id]} than {names[other.item_id]}: I expect {ratings}.")
+        voice.say(f"Rather {names[better.item_id]} than {names[other.item_id]}: {by}.")
     for each in (better, other):
         sentences = each.reason.sentences if each.reason else []
-        own = runtime.context.services.store.review_of(each.user_id, each.item_id)
-        if own:
-            voice.say(f"{names[each.item_id]}: you gave it {own.rating:g} yourself.", [own.review_id], line=True)
-        for number, sentence in enumerate(sentences[:2]):
-            tell_sentence(
-                voice, sentence, begin=f"{names[each.item_id]}: " if number == 0 and not own else "", bare=True
+        if each.item_id in own:
+            written = own[each.item_id]
+            voice.say(
+                f"{names[each.item_id]}: you gave it {written.rating:g} yourself.", [written.review_id], line=True
             )
+            continue
+        for number, sentence in enumerate(sentences[:2]):
+            tell_sentence(voice, sentence, begin=f"{names[each.item_id]}: " if number == 0 else "", bare=True)
         tell_effects(voice, each)
     return Command(update=voice.done(items=[[id_] for id_ in found], focus=focused(state, found)), goto="close")
 
@@ -219,11 +226,40 @@ def recommend(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 
 @traced
 def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
-    """Anything else: say what can be asked."""
-    voice = Voice(state, runtime)
-    thanks = re.search(r"\b(?:thanks?|thank you|cheers|great|nice)\b", state["said"], re.IGNORECASE)
-    voice.say("You are welcome." if thanks else "That is not something I can help with; /help says what is.")
+    """Anything else: a greeting or thanks, what can be asked, or that this cannot."""
+    voice, said = Voice(state, runtime), state["said"]
+    if re.search(r"\b(?:thanks?|thank you|cheers|great|nice)\b", said, re.IGNORECASE):
+        voice.say("You are welcome.")
+    elif _HELPLESS.search(said):
+        voice.say(HELP)
+    elif _GREETING.search(said):
+        voice.say("Hello. Ask me whether you would like something; /help says what else I can do.")
+    elif _PARTING.search(said):
+        voice.say("Goodbye; /quit ends the conversation, which can be gone on with later.")
+    else:
+        voice.say("That is not something I can help with; /help says what is.")
     return Command(update=voice.done(), goto="close")
+
+
+def _telling_of(voice: Voice, runtime: Runtime[Talking], item_id: str, reviews: Sequence[Review], about: str) -> None:
+    """What some reviews of the item, and its description, say of one thing."""
+    services, name = runtime.context.services, called(runtime, item_id)
+    told = spoken(reviews, about, services.embedder)
+    item = services.store.item(item_id)
+    sentence = described(item.description, about) if item else ""
+    many = f"the {len(reviews)} reviews of {name} that I read" if len(reviews) > 1 else f"the one review of {name}"
+    if told:
+        count = f"{len(told)} of {many}" if len(reviews) > 1 else many[0].upper() + many[1:]
+        voice.say(f"{count} {'speaks' if len(told) == 1 else 'speak'} of “{about}”.")
+    else:
+        voice.say(f"None of {many} says anything of “{about}”, so I cannot tell.")
+    for each in told[:QUOTED]:
+        voice.say(
+            f"One that gave it {each.review.rating:g} of {services.store.scale.maximum:g}: “{quoted(each.phrase)}”.",
+            [each.review.review_id],
+        )
+    if sentence:
+        voice.say(f"Its description says: “{quoted(sentence)}”.")
 
 
 def _telling_most(voice: Voice, runtime: Runtime[Talking], state: Talk, item_id: str) -> None:

@@ -74,7 +74,8 @@ class Tutor:
         if not self.teacher or not wanted:
             return
         if self._dry:
-            self.notes.append(f"{self.teacher.name} would summarize {len(wanted):,} reviews first, and these be new.")
+            many = len(wanted)
+            self.notes.append(f"{self.teacher.name} would summarize {many:,} reviews first; these would be new too.")
             return
         workers = self._services.settings.teacher_concurrency
         told = partial(self._told, "having reviews summarized")

@@ -49,7 +49,10 @@ def test_turns_that_are_piped_in_are_shown_with_their_answers(chat: Any) -> None
     result = chat("hello there", "", "is it slow?")
     assert result.exit_code == 0
     assert result.stdout.startswith("Hello, kb1987.")
-    assert "> hello there\nThat is not something I can help with; /help says what is.\n" in result.stdout
+    assert (
+        "> hello there\nHello. Ask me whether you would like something; /help says what else I can do.\n"
+        in result.stdout
+    )
     assert "> is it slow?\nWhich item do you mean?\n" in result.stdout
     assert "Session s, user kb1987." in result.stderr
     assert result.stderr.rstrip().endswith("`whylike chat --session s` goes on here.")

@@ -90,6 +90,13 @@ def test_of_several_that_fit_none_is_settled(opened: tuple[Store, Index, Embedde
     assert settled(near) is None
 
 
+def test_what_is_near_in_sense_alone_is_asked_about(opened: tuple[Store, Index, Embedder]) -> None:
+    near = described(*opened, "mathematician codebreaking biography")
+    assert near[0].item_id == "turing"
+    assert not near[0].worded
+    assert settled(near[:1]) is None
+
+
 @pytest.mark.parametrize("text", ["", "the of", "qwertz uiop", "100%", "it_all", "' OR 1=1 --"])
 def test_what_fits_nothing_finds_nothing_certain(opened: tuple[Store, Index, Embedder], text: str) -> None:
     assert settled(described(*opened, text)) in (None, "heat")

@@ -106,8 +106,15 @@ def test_a_choice_is_by_number_or_by_words() -> None:
 
 
 def test_an_answer_lists_several_things_or_nothing() -> None:
-    assert slots.pieces("happy endings, good songs and I like the sea") == ["happy endings", "good songs", "sea"]
-    assert slots.pieces("skip") == slots.pieces("nothing") == slots.pieces("") == []
+    assert slots.pieces("happy endings, the songs and I like the sea") == ["happy endings", "songs", "I like the sea"]
+    assert slots.pieces("skip") == slots.pieces("nothing") == slots.pieces("yes") == slots.pieces("") == []
+
+
+def test_what_each_question_of_a_turn_is_about() -> None:
+    assert slots.aspects("is it loud and is it heavy?") == ["loud", "heavy"]
+    assert slots.aspects("is it loud? and heavy?") == ["loud", "heavy"]
+    assert slots.aspects("is the song and dance good?") == ["song dance"]
+    assert slots.aspects("is it any good?") == []
 
 
 @given(st.text())

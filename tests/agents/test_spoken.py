@@ -31,3 +31,9 @@ def test_the_sentence_of_a_description_that_names_it() -> None:
     assert described(text, "subtitles") == "98 minutes, with subtitles."
     assert described(text, "gore") == ""
     assert described(text, "") == ""
+
+
+def test_a_sentence_of_one_word_is_heard() -> None:
+    """“Slow.” is no phrase that a reason would quote, yet the answer must not be that nobody says so."""
+    [slow] = spoken([REVIEWS[2].model_copy(update={"text": "Quiet and pretty. Slow."})], "slow", Embedder())
+    assert slow.phrase == "Slow"

@@ -113,6 +113,14 @@ def test_a_follow_up_is_answered_from_the_reviews_or_not_at_all(talk: Talk) -> N
         assert conversation.state["focus"] == ["ice"]
 
 
+def test_two_things_asked_at_once_are_each_answered(talk: Talk) -> None:
+    with talk() as conversation:
+        say(conversation, "would I like The Long Ice")
+        answer = say(conversation, "does it have a good ending and does it have subtitles?")
+        assert "speak of “ending”" in answer
+        assert "says anything of “subtitles”" in answer
+
+
 def test_what_a_description_says_is_told_as_such(talk: Talk) -> None:
     with talk() as conversation:
         say(conversation, "would I like The Long Ice")
@@ -126,6 +134,22 @@ def test_two_items_are_compared(talk: Talk) -> None:
         assert "Tarts at Dawn" in answer
         assert sorted(conversation.state["focus"][:2]) == ["tarts", "waltz"]
         assert " against " in answer
+
+
+def test_in_a_comparison_what_the_user_gave_counts_for_more_than_what_is_expected(
+    talk: Talk, services: Services
+) -> None:
+    services.store.add_reviews(
+        [
+            Review(
+                review_id="own", user_id="eve", item_id="tarts", rating=5, text="My favourite of all.", timestamp=9_000
+            )
+        ]
+    )
+    with talk("eve") as conversation:
+        answer = say(conversation, "Waltz of the Clerks or Tarts at Dawn, which would suit me better?")
+        assert "Rather Tarts at Dawn than Waltz of the Clerks: 5.0 against" in answer
+        assert "the one your own rating, the other what I expect" in answer
 
 
 def test_a_comparison_with_one_named_takes_the_one_spoken_of(talk: Talk) -> None:
@@ -147,6 +171,14 @@ def test_what_if_moves_the_rating_and_keeps_nothing(talk: Talk, services: Servic
         assert services.store.preferences("dee") == []
         assert everything(services) == before
         assert _kept(services) == answers
+
+
+def test_of_what_nobody_has_reviewed_no_reviews_are_counted(talk: Talk, services: Services) -> None:
+    services.store.add_items([Item(item_id="moon", title="Moon Harvest", description="A farm on the moon.")])
+    with talk() as conversation:
+        say(conversation, "would I like Moon Harvest?")
+        answer = say(conversation, "and if I liked violins?")
+        assert "neither its description nor any review that I read says anything" in answer
 
 
 def test_what_nobody_speaks_of_changes_nothing(talk: Talk) -> None:
@@ -252,6 +284,26 @@ def test_anything_else_is_told_what_can_be_asked(talk: Talk) -> None:
         assert "welcome" in say(conversation, "thank you very much")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("hello", "Hello. Ask me whether"),
+        ("Good morning!", "Hello. Ask me whether"),
+        ("what can you do?", "whether and why you would like an item"),
+        ("help", "whether and why you would like an item"),
+        ("bye", "Goodbye"),
+    ],
+)
+def test_a_greeting_is_returned_and_who_asks_for_help_gets_it(talk: Talk, said: str, told: str) -> None:
+    with talk() as conversation:
+        assert told in say(conversation, said)
+
+
+def test_a_long_description_is_not_said_back_whole(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        assert len(say(conversation, f"would I like {'the qwertz uiop ' * 200}?")) < 200
+
+
 def test_a_newcomer_is_asked_three_things_and_gets_a_profile_from_the_answers(talk: Talk, services: Services) -> None:
     with talk("zoe") as conversation:
         assert "You are new here" in say(conversation, "")
@@ -262,6 +314,15 @@ def test_a_newcomer_is_asked_three_things_and_gets_a_profile_from_the_answers(ta
         say(conversation, "yes")
         assert {each.about for each in services.store.preferences("zoe")} == {"clerks", "dancing", "gore"}
         assert "speaks for it" in say(conversation, "would I like Waltz of the Clerks?")
+
+
+def test_a_newcomers_answer_counts_as_it_is_worded_and_yes_names_nothing(talk: Talk) -> None:
+    with talk("zoe") as conversation:
+        say(conversation, "")
+        say(conversation, "I like clerks")
+        say(conversation, "yes")
+        answer = say(conversation, "I hate gore")
+        assert "So you like clerks; you dislike gore. Shall I note that?" in answer
 
 
 def test_a_newcomer_who_asks_something_instead_is_answered(talk: Talk, services: Services) -> None:

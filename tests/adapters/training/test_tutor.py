@@ -131,7 +131,7 @@ def test_a_teacher_summarizes_what_came_in_and_nothing_twice(settings: Settings,
     first = learned(own, Expert.SUMMARIZER)
     read = len(server.asked)
     assert first.outcome == "promoted", first.why
-    assert said.notes == (f"openai:big would summarize {read} reviews first, and these be new.",)
+    assert said.notes == (f"openai:big would summarize {read} reviews first; these would be new too.",)
     assert first.notes == (f"openai:big summarized {read} of {read} reviews that nobody had read.",)
     assert first.frozen >= 20
     assert first.new + first.newest + first.frozen <= read
