@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from rapidfuzz import fuzz, process
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -120,6 +121,15 @@ def described(store: Store, index: Index, embedder: Embedder, text: str, k: int 
             worded = bool(said or heard.get(item_id))
             found.append(Described(item_id=item_id, worded=worded, score=round(score, 4)))
     return sorted(found, key=lambda each: (-each.score, each.item_id))[:k]
+
+
+def titled(store: Store, words: Sequence[str], n: int) -> list[str]:
+    """Ids of the items that have one of these words in their titles, at most `n`."""
+    wanted = telling(" ".join(words))
+    if not wanted:
+        return []
+    found = (item_id for page in titles(store) for item_id, title in page if wanted & telling(title))
+    return list(islice(found, n))
 
 
 def settled(found: Sequence[Described]) -> str | None:

@@ -66,6 +66,7 @@ _NO = re.compile(
     r"^\W*(?:n|no|nope|nah|don['’]?t|do not|never ?mind|cancel|stop|wrong|rather not|leave it)\b", re.IGNORECASE
 )
 _SPLIT = re.compile(r"\s*(?:[,;/]|\band\b|\bor\b|\.\s)\s*", re.IGNORECASE)
+_THING = re.compile(r"\b(?:the|that|this|my)\s+([^\W\d_]{3,})", re.IGNORECASE)
 _QUESTIONS = re.compile(
     r"\?\s+|\s*,?\s+\b(?:and|or)\s+(?=(?:is|are|was|were|does|do|did|has|have|how|what about)\b)", re.IGNORECASE
 )
@@ -96,6 +97,24 @@ def phrase(text: str) -> str:
 
 def _kept(text: str) -> str:
     return " ".join(word for word in content(text) if word not in _FRAME and "'" not in word and "’" not in word)
+
+
+def things(text: str) -> list[str]:
+    """What a turn calls by an article and a word: “toaster” of “is the toaster safe for kids?”."""
+    return [word for word in (found[1].lower() for found in _THING.finditer(text)) if _kept(word)]
+
+
+def beside(text: str, mask: str) -> str:
+    """What a turn sets beside an item, for whose name the mask stands: “war” of “MASK or the war film?”."""
+    named = re.escape(mask)
+    link = r"(?:or|and|than|vs\.?|versus|with|to|against)"
+    found = re.search(
+        rf"\b(?:the|that|this)\s+([^,.;:?!]+?)\s*,?\s+{link}\s+(?:the\s+)?{named}\b"
+        rf"|\b{named}\s*,?\s+{link}\s+(?:the|that|this)\s+([^,.;:?!]+)",
+        one_line(text),
+        re.IGNORECASE,
+    )
+    return _kept(next((part for part in found.groups() if part), "")) if found else ""
 
 
 def aspect(text: str) -> str:

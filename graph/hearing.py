@@ -11,15 +11,21 @@ from langgraph.types import Command
 
 from whylike.agents import slots
 from whylike.agents.finding import described as fitting
-from whylike.agents.finding import named, settled
+from whylike.agents.finding import named, settled, titled
 from whylike.agents.prompting import one_line
 from whylike.agents.reasoner import quoted
-from whylike.agents.turns import Turn, masked
+from whylike.agents.stems import telling
+from whylike.agents.turns import MASK, Turn, masked
 from whylike.graph.state import Json
 from whylike.graph.talk import FOCUS, Talk, Talking, Voice, ask, traced
+from whylike.memory.history import history
 
 OFFERED = 3
 """Items that are offered where several may be meant."""
+KNOWN = 60
+"""Newest reviews of what was spoken of last that are asked whether a word is about it."""
+REFUSAL = 2
+"""Words of a “no” at most that says nothing else."""
 ECHOED = 8
 """Words of a description that are said back."""
 ECHOED_CHARACTERS = 80
@@ -80,7 +86,7 @@ def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     question = state["question"]
     place = slots.chosen(state["answer"], question["options"])
     if place is None:
-        return Command(update={"said": state["answer"]}, goto="hear")
+        return _unsettled(state, runtime)
     way = str(question["ways"][place])
     return Command(update={"way": way}, goto=way)
 
@@ -98,7 +104,7 @@ def settle_item(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         near = [] if mentions else fitting(services.store, services.index, services.embedder, slots.description(answer))
         item_id = mentions[0].item_id if mentions else settled(near)
     if item_id is None:
-        return Command(update={"said": answer}, goto="hear")
+        return _unsettled(state, runtime)
     groups = [list(group) for group in state.get("items", [])]
     groups[question["group"] : question["group"] + 1] = [[item_id]]
     return Command(update={"items": groups}, goto=state["way"])
@@ -137,6 +143,15 @@ def resolved(
         elif describing:
             question = ask(f"I know of nothing that “{echo}” could be. Which item do you mean?", "settle_item")
             return Command(update={"question": {**question, "ids": [], "group": 0}}, goto="ask")
+    if found and len(found) < count:
+        other = slots.beside(masked(said, state.get("places", []), MASK), MASK)
+        near = fitting(services.store, services.index, services.embedder, other)
+        one = settled([each for each in near if each.item_id not in found])
+        found += [one] if one else []
+    if not found and not describing and (others := _titled(state, runtime)):
+        store = services.store
+        word = next(word for word in slots.things(said) if titled(store, [word], 1))
+        return _which(runtime, [*others, *focus[:1]], 0, f"I am not sure which one “{word}” is")
     if recalling or _POINTS.search(said):
         found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
     if len(found) < count:
@@ -158,12 +173,36 @@ def called(runtime: Runtime[Talking], item_id: str) -> str:
     return quoted(item.name) if item else item_id
 
 
+def _unsettled(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Hear what was said in place of a choice as a turn of its own; a bare “no” leaves it at that."""
+    answer = state["answer"]
+    if slots.agrees(answer) is False and len(answer.split()) <= REFUSAL:
+        voice = Voice(state, runtime)
+        voice.say("Then I leave it.")
+        return Command(update=voice.done(), goto="close")
+    return Command(update={"said": answer}, goto="hear")
+
+
 def _which(runtime: Runtime[Talking], ids: Sequence[str], group: int, begin: str) -> Command[Any]:
     names = [called(runtime, item_id) for item_id in ids]
     options = [name if names.count(name) == 1 else f"{name} ({id_})" for name, id_ in zip(names, ids, strict=True)]
     listed = " ".join(f"{number}. {option}" for number, option in enumerate(options, start=1))
     question = ask(f"{begin}. Which do you mean? {listed}", "settle_item", options)
     return Command(update={"question": {**question, "ids": list(ids), "group": group}}, goto="ask")
+
+
+def _titled(state: Talk, runtime: Runtime[Talking]) -> list[str]:
+    """Items that have in their titles what the turn calls “the toaster”, where nothing known of the last one has it."""
+    services, words = runtime.context.services, slots.things(state["said"])
+    store = services.store
+    for item_id in state.get("focus", [])[:1]:
+        item = store.item(item_id)
+        reviews = history(store, state["user_id"], item_id, services.now() + 1, KNOWN).item_reviews
+        texts = [text for each in reviews for text in (each.title, each.text)]
+        known = telling(" ".join([*texts, item.title, item.description] if item else texts))
+        words = [word for word in words if not telling(word) & known]
+    found = titled(store, words, OFFERED + 1)
+    return found if len(found) <= OFFERED else []
 
 
 def _shortened(words: str) -> str:

@@ -106,8 +106,11 @@ def compare(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     low, high = better.rating.scale[:2]
     names = {each.item_id: called(runtime, each.item_id) for each in answers}
     ratings = f"{worth[better.item_id]:.1f} against {worth[other.item_id]:.1f} of {high:g}"
-    known = {0: f"I expect {ratings}", 1: f"{ratings}, the one your own rating, the other what I expect"}
-    by = known.get(len(own), f"you gave them {ratings}")
+    by = f"you gave them {ratings}" if own else f"I expect {ratings}"
+    if len(own) == 1:
+        [(rated, written)] = own.items()
+        [guessed] = [item_id for item_id in found if item_id != rated]
+        by = f"you gave {names[rated]} {written.rating:g}, and I expect {worth[guessed]:.1f} for {names[guessed]}"
     if worth[better.item_id] - worth[other.item_id] < ALIKE * (high - low):
         voice.say(f"It is close: {by}, {names[better.item_id]} first, which is too near to call.")
     else:

@@ -110,6 +110,17 @@ def test_an_answer_lists_several_things_or_nothing() -> None:
     assert slots.pieces("skip") == slots.pieces("nothing") == slots.pieces("yes") == slots.pieces("") == []
 
 
+def test_what_an_article_calls_a_thing() -> None:
+    assert slots.things("is the toaster safe for kids?") == ["toaster"]
+    assert slots.things("is the film any good, and would the best reviewers say so?") == []
+
+
+def test_what_is_set_beside_a_named_item() -> None:
+    assert slots.beside("which is better, the swift kettle or the ITEM?", "ITEM") == "swift kettle"
+    assert slots.beside("ITEM or the swift kettle?", "ITEM") == "swift kettle"
+    assert slots.beside("how does it compare with ITEM for acting?", "ITEM") == ""
+
+
 def test_what_each_question_of_a_turn_is_about() -> None:
     assert slots.aspects("is it loud and is it heavy?") == ["loud", "heavy"]
     assert slots.aspects("is it loud? and heavy?") == ["loud", "heavy"]

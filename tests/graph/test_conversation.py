@@ -148,8 +148,8 @@ def test_in_a_comparison_what_the_user_gave_counts_for_more_than_what_is_expecte
     )
     with talk("eve") as conversation:
         answer = say(conversation, "Waltz of the Clerks or Tarts at Dawn, which would suit me better?")
-        assert "Rather Tarts at Dawn than Waltz of the Clerks: 5.0 against" in answer
-        assert "the one your own rating, the other what I expect" in answer
+        assert "Rather Tarts at Dawn than Waltz of the Clerks: you gave Tarts at Dawn 5, and I expect " in answer
+        assert " for Waltz of the Clerks." in answer
 
 
 def test_a_comparison_with_one_named_takes_the_one_spoken_of(talk: Talk) -> None:
@@ -347,6 +347,32 @@ def test_it_asks_which_item_where_two_fit(talk: Talk, services: Services) -> Non
         assert "1. The Long Ice (ice) 2. The Long Ice (ice2)" in question
         say(conversation, "2")
         assert conversation.state["focus"] == ["ice2"]
+
+
+def test_a_thing_that_another_items_title_has_is_asked_about(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        say(conversation, "would I like The Long Ice")
+        question = say(conversation, "is the waltz loud?")
+        assert (
+            "I am not sure which one “waltz” is. Which do you mean? 1. Waltz of the Clerks 2. The Long Ice" in question
+        )
+        assert "Waltz of the Clerks" in say(conversation, "1")
+        assert conversation.state["focus"][0] == "waltz"
+        assert "speak" in say(conversation, "how is the ending of it?")
+
+
+def test_a_comparison_with_one_named_takes_the_other_as_it_is_described(talk: Talk, services: Services) -> None:
+    services.store.add_items([Item(item_id="kettle", title="Swift Kettle 1.7 l", description="It boils water.")])
+    with talk("dee") as conversation:
+        answer = say(conversation, "which is better, the swift kettle or The Long Ice?")
+        assert answer.startswith("Rather The Long Ice than Swift Kettle 1.7 l:")
+
+
+def test_who_wants_none_of_what_is_offered_says_no(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        say(conversation, "would I like The Long Ice")
+        assert say(conversation, "is the waltz loud?").endswith("->")
+        assert say(conversation, "no") == "Then I leave it."
 
 
 def test_a_name_that_two_items_share_is_taken_out_of_a_question_once(talk: Talk, services: Services) -> None:
