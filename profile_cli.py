@@ -138,6 +138,9 @@ def edit(
     subject = identified("--user", user)
     given = {Attitude.LIKE: like, Attitude.DISLIKE: dislike, Attitude.INDIFFERENT: dont_mind}
     new = [(attitude, _about(text)) for attitude, texts in given.items() for text in texts or ()]
+    abouts = [about.casefold() for _, about in new]
+    if twice := next((about for _, about in new if abouts.count(about.casefold()) > 1), None):
+        raise UsageError(f"{twice!r} is given more than once; say once whether they like, dislike or do not mind it")
     log(verbose)
     with Truth.open(existing(load({"store": store}))) as truth, Watch(messages(), "noting"):
         if not truth.has_user(subject):

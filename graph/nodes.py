@@ -325,7 +325,9 @@ def _notes(services: Services, known: History, way: Route, imported: Mapping[Sid
         if way is Route.NOTHING:
             rated = general(services.store, known.user_id, known.item_id, known.before).count
             left = "only the general mean is left" if rated else "there are no ratings to go by: any is as likely"
-        told = f"The user has no reviews before this time, so {left}"
+        own = services.store.review_of(known.user_id, known.item_id)
+        others = "no reviews of anything else" if own and own.timestamp < known.before else "no reviews"
+        told = f"The user has {others} before this time, so {left}"
         if not services.store.has_user(known.user_id):
             told += f" ({not_found(services.store, Side.USER, known.user_id)})"
         notes.append(f"{told}.")

@@ -137,6 +137,7 @@ def test_what_a_user_says_of_their_taste_is_noted_replaced_and_taken_back(
         (("--user", "quokk", "--like", "x"), "did you mean 'quokka'"),
         (("--user", "quokka", "--withdraw", "nothing"), "has said nothing by the id"),
         (("--user", "quokka", "--like", " "), "says nothing that can be noted"),
+        (("--user", "quokka", "--like", "Long films", "--dislike", "long films"), "is given more than once"),
         (("--user", "quokka", "--like", "w " * 11), "says nothing that can be noted"),
     ],
 )

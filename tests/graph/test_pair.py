@@ -22,7 +22,7 @@ from whylike.explanation import Explanation
 from whylike.graph.pair import Event, Services, compiled, explain
 from whylike.graph.schema import FILE, published
 from whylike.memory.history import history
-from whylike.records import Profile, Side
+from whylike.records import Profile, Review, Side
 
 Opened = Callable[..., AbstractContextManager[Services]]
 Check = Callable[[Explanation], None]
@@ -188,6 +188,15 @@ def test_what_is_not_known_is_told(services: Services, pair: tuple[str, str], wa
         assert explanation.evidence == []
     assert not any(services.store.has_user(user_id) for user_id in ids - {"mute"}), "asking makes nobody known"
     assert services.store.item("nowhere") is None
+
+
+def test_who_wrote_of_this_item_alone_is_told_so(services: Services):
+    own = Review(review_id="own", user_id="solo", item_id="ice", rating=4, text="Bright and warm.", timestamp=1_400)
+    services.store.add_reviews([own])
+    later = explain(services, "solo", "ice", as_of=1_900)
+    assert any(note.startswith("The user has no reviews of anything else before this time") for note in later.notes)
+    earlier = explain(services, "solo", "ice", as_of=1_350)
+    assert any(note.startswith("The user has no reviews before this time") for note in earlier.notes)
 
 
 def test_a_profile_of_the_past_is_not_the_latest(services: Services):
