@@ -86,6 +86,12 @@ _LEAD = re.compile(
 _MEAN = re.compile(r"^(?:it|that|this|them|him|her|me|you|one|something|anything|everything|nothing)\b")
 
 
+_PARTS = re.compile(
+    r"[,;.!]?\s+(?:but|while|whereas|and)\s+(?=(?:i|i['’]\w+)\b)|[;.!?]\s+|,\s+(?=(?:i|i['’]\w+)\s)", re.IGNORECASE
+)
+"""Where another statement may begin."""
+
+
 class _Verb(NamedTuple):
     now: str
     supposed: str
@@ -134,9 +140,18 @@ def read(text: str) -> Statement | None:
     return None
 
 
-def told(said: Taken) -> str:
-    """What somebody said as it is shown back to them: “you like long films”."""
-    return f"you {_VERBS[said.attitude].now} {said.about}"
+def read_all(text: str) -> list[Statement]:
+    """All that a turn says of it: “I like quiet films, but I can't stand slow ones”; of one thing the last counts."""
+    parts = [said for part in _PARTS.split(one_line(text, READ)) if (said := read(part))]
+    if len(parts) < 2:  # noqa: PLR2004 - one statement may need the words around it
+        whole = read(text)
+        return [whole] if whole else []
+    return list({said.about: said for said in parts}.values())
+
+
+def told(*said: Taken) -> str:
+    """What somebody said as it is shown back to them: “you like long films and dislike gore”."""
+    return "you " + " and ".join(f"{_VERBS[each.attitude].now} {each.about}" for each in said)
 
 
 def supposed(said: Taken) -> str:

@@ -58,6 +58,12 @@ _ADD = re.compile(
     r"(?:\s+(?:of|for|on))?\s*:?\s*",
     re.IGNORECASE,
 )
+_GIVING = re.compile(
+    r"(?:^|[,;.!?]\s*|\s(?:and|so)\s+)(?:i|i['’]d|i would|we)\s+(?:would\s+)?(?:give|gave|rate|rated)\b[^,;:.!?]*$"
+    r"|(?:[,;.!?]\s*|\s)(?:(?:and|so)\s+)?i(?:['’]d|\s+would)?$",
+    re.IGNORECASE,
+)
+"""A clause that does nothing but give the rating that ends it."""
 _YES = re.compile(
     r"^\W*(?:y|yes|yep|yeah|yup|sure|ok|okay|please do|do it|do|go ahead|right|correct|fine|of course|confirm)\b",
     re.IGNORECASE,
@@ -142,7 +148,8 @@ def written(text: str, scale: RatingScale) -> str:
     if found and not re.match(r"\s*(?:,|[.!?;:]|$)", line[found.end() :]):
         found = None  # it is part of what goes on: “gave it a 5 because of the diner scene”
     if found:
-        line = f"{line[: found.start()].rstrip(' ,;:')}{line[found.end() :]}"
+        before = _GIVING.sub("", line[: found.start()].rstrip())
+        line = f"{before.rstrip(' ,;:')}{line[found.end() :]}"
     return re.sub(r"\s+([,.!?;:])", r"\1", line).strip(" ,:;-")
 
 

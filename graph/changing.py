@@ -57,20 +57,22 @@ def correct(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services = runtime.context.services
     if _TAKEN_BACK.search(state["said"]):
         return Command(update={"way": Turn.FORGET.value}, goto=Turn.FORGET.value)
-    statement = attitudes.read(state["said"])
-    if statement is None:
+    statements = attitudes.read_all(state["said"])
+    if not statements:
         voice = Voice(state, runtime)
         voice.say(f"I did not catch what I should note. {HOW}")
         return Command(update=voice.done(), goto="close")
-    new = _preference(state, runtime, statement, 0)
-    gone = profiles.replaced(services.store, services.embedder, new)
-    instead = "".join(f", in place of “{attitudes.told(each)}”" for each in gone)
+    new = [_preference(state, runtime, each, number) for number, each in enumerate(statements)]
+    gone = {
+        old.preference_id: old for each in new for old in profiles.replaced(services.store, services.embedder, each)
+    }
+    instead = "".join(f", in place of “{attitudes.told(each)}”" for each in gone.values())
     question = ask(
-        f"I would note that {attitudes.told(statement)}{instead}; it counts for more than what your reviews suggest. "
+        f"I would note that {attitudes.told(*new)}{instead}; it counts for more than what your reviews suggest. "
         "Shall I? (yes or no)",
         "note",
     )
-    update: Json = {"question": question, "statement": new.model_dump(mode="json")}
+    update: Json = {"question": question, "statements": [each.model_dump(mode="json") for each in new]}
     return Command(update=update, goto="ask")
 
 
@@ -81,13 +83,14 @@ def note(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     agreed = slots.agrees(state["answer"])
     if not agreed:
         return _declined(state, voice, agreed, "I have not noted it.")
-    new = Preference.model_validate(state["statement"])
-    focus = state.get("focus", [])[:1]
-    before = [explained(voice, runtime, new.user_id, item_id) for item_id in focus]
-    profiles.note(services.store, services.embedder, new)
-    voice.say(f"Noted: {attitudes.told(new)}.")
+    new = [Preference.model_validate(each) for each in state["statements"]]
+    user_id, focus = state["user_id"], state.get("focus", [])[:1]
+    before = [explained(voice, runtime, user_id, item_id) for item_id in focus]
+    for each in new:
+        profiles.note(services.store, services.embedder, each)
+    voice.say(f"Noted: {attitudes.told(*new)}.")
     for old in before:
-        now = explained(voice, runtime, new.user_id, old.item_id).rating.expectation
+        now = explained(voice, runtime, user_id, old.item_id).rating.expectation
         was, name = old.rating.expectation, called(runtime, old.item_id)
         if abs(now - was) >= SHOWS:
             voice.say(f"For {name} I now expect {now:.1f} in place of {was:.1f}.")
@@ -101,8 +104,7 @@ def forget(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     earlier = store.preferences(user_id)
     meant = [each for each in earlier if names(state["said"], each.about)]
     if meant:
-        told = " and ".join(attitudes.told(each) for each in meant)
-        question = ask(f"Shall I forget that you said {told}? (yes or no)", "unsay")
+        question = ask(f"Shall I forget that you said {attitudes.told(*meant)}? (yes or no)", "unsay")
         ids = [each.preference_id for each in meant]
         return Command(update={"question": question, "draft": {"ids": ids}}, goto="ask")
     if attitudes.read(state["said"]):
@@ -191,6 +193,9 @@ def add_review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services, draft, voice = runtime.context.services, state["draft"], Voice(state, runtime)
     agreed = slots.agrees(state["answer"])
     if not agreed:
+        other = slots.rating(state["answer"], services.store.scale)
+        if other is not None and other != draft["rating"]:  # “no, make that 3”
+            return Command(update={"draft": {**draft, "rating": other}}, goto="fill")
         return _declined(state, voice, agreed, "I have not added it.")
     written = Review(
         review_id=_id(state, "review"),

@@ -85,6 +85,8 @@ def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take the answer to what the user wants."""
     question = state["question"]
     place = slots.chosen(state["answer"], question["options"])
+    if place is None and slots.agrees(state["answer"]):
+        place = 0  # the likelier; what writes asks once more
     if place is None:
         return _unsettled(state, runtime)
     way = str(question["ways"][place])

@@ -43,8 +43,8 @@ class Talk(TypedDict, total=False):
     """What this turn names: for each name the items that go by it."""
     focus: list[str]
     """What was spoken of lately, the latest first."""
-    statement: Json
-    """The preference that the user is asked about."""
+    statements: list[Json]
+    """The preferences that the user is asked about."""
     draft: Json
     """What is being put together by questions: a review, or a newcomer's answers."""
     question: Json

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whylike.agents.attitudes import LONGEST, Statement, read, supposed, told
+from whylike.agents.attitudes import LONGEST, Statement, read, read_all, supposed, told
 from whylike.records import Attitude
 
 LIKE, DISLIKE, INDIFFERENT = Attitude.LIKE, Attitude.DISLIKE, Attitude.INDIFFERENT
@@ -65,3 +65,21 @@ def test_any_text_is_read_without_a_failure_and_briefly(text: str) -> None:
 def test_what_it_is_about_is_one_line_without_control_characters(text: str) -> None:
     found = read(f"I like {text}")
     assert found is None or not {category(char) for char in found.about} & {"Cc", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("I like quiet things but I don't like slow ones", "you like quiet things and dislike slow ones"),
+        ("I hate loud films, I love quiet ones", "you dislike loud films and like quiet ones"),
+        ("no, I love films, but not sad ones", "you like films"),
+        ("I like gore. No, I dislike gore", "you dislike gore"),
+    ],
+)
+def test_all_that_is_said_in_one_turn_is_read(text: str, said: str) -> None:
+    assert told(*read_all(text)) == said
+
+
+@given(st.text())
+def test_reading_all_of_a_text_loses_nothing_that_reading_it_finds(text: str) -> None:
+    assert bool(read_all(text)) >= bool(read(text))

@@ -34,6 +34,10 @@ def test_a_rating_is_read_on_the_stores_scale() -> None:
 
 def test_what_is_written_of_an_item_is_without_the_request_and_the_rating() -> None:
     assert slots.written("add a review: I saw it, 4 stars, loud but great", FIVE) == "I saw it, loud but great"
+    assert slots.written("I give the toaster 2 out of 5, it burns the bread", FIVE) == "it burns the bread"
+    assert slots.written("warm and funny, so I rate it 5", FIVE) == "warm and funny"
+    assert slots.written("loved the songs. I'd give it 4 stars", FIVE) == "loved the songs"
+    assert slots.written("I give up on this thing, 1 star, it broke", FIVE) == "I give up on this thing, it broke"
     assert slots.written("it was a 4 for me, lovely songs", FIVE) == "it was a 4 for me, lovely songs"
     assert slots.written("the lobby boy made me laugh", FIVE) == "the lobby boy made me laugh"
 

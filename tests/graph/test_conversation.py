@@ -265,6 +265,28 @@ def test_a_review_is_read_completed_shown_back_and_added_once(talk: Talk, servic
         assert [each.rating for each in services.store.pair_reviews("eve", "waltz")] == [2]
 
 
+def test_what_is_shown_back_of_a_review_can_be_put_right(talk: Talk, services: Services) -> None:
+    with talk("eve") as conversation:
+        assert "4 of 5" in say(conversation, "I saw Tarts at Dawn last night, 4 stars, the bread made me hungry")
+        assert "Tarts at Dawn: 3 of 5" in say(conversation, "no wait, make that 3")
+        assert services.store.review_of("eve", "tarts") is None
+        assert "Added" in say(conversation, "yes")
+    added = services.store.review_of("eve", "tarts")
+    assert added is not None
+    assert (added.rating, added.text) == (3, "I saw Tarts at Dawn last night, the bread made me hungry")
+
+
+def test_two_things_that_are_said_in_one_turn_are_both_noted(talk: Talk, services: Services) -> None:
+    with talk() as conversation:
+        shown = say(conversation, "no, I like quiet films but I can't stand loud endings")
+        assert "that you like quiet films and dislike loud endings;" in shown
+        assert "Noted: you like quiet films and dislike loud endings." in say(conversation, "yes")
+    assert [(each.attitude, each.about) for each in services.store.preferences("ann")] == [
+        (Attitude.LIKE, "quiet films"),
+        (Attitude.DISLIKE, "loud endings"),
+    ]
+
+
 def test_what_is_recommended_the_user_has_not_reviewed(talk: Talk) -> None:
     with talk("eve") as conversation:
         answer = say(conversation, "what should I watch next?")
@@ -433,6 +455,10 @@ def test_where_it_is_not_sure_it_asks_what_is_wanted(talk: Talk, monkeypatch: py
             patched.setattr(conversation._talking.router, "route", lambda *_: unsure)
             assert "I am not sure what you want" in say(conversation, "Waltz of the Clerks, me")
         assert "I have 2 reviews by you" in say(conversation, "2")
+        with monkeypatch.context() as patched:
+            patched.setattr(conversation._talking.router, "route", lambda *_: unsure)
+            say(conversation, "Waltz of the Clerks, me")
+        assert "Waltz of the Clerks: I expect" in say(conversation, "yes"), "the likelier is asked about first"
 
 
 # --- the thread
