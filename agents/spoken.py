@@ -33,6 +33,8 @@ class Spoken(NamedTuple):
 
     review: Review
     phrase: str
+    named: bool
+    """Whether the phrase names it; else it only comes near it."""
 
 
 def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Spoken]:
@@ -53,9 +55,9 @@ def spoken(reviews: Sequence[Review], about: str, embedder: Embedder) -> list[Sp
     named = np.array([names(phrase, about) for _, phrase in cut])
     score = np.where(named, NAMED + close, np.where(close >= np.float32(NEAR), close, 0.0))
     best: dict[str, tuple[float, Spoken]] = {}
-    for (review, phrase), value in zip(cut, score, strict=True):
+    for (review, phrase), value, names_it in zip(cut, score, named, strict=True):
         if value > 0 and value > best.get(review.review_id, (0.0,))[0]:
-            best[review.review_id] = float(value), Spoken(review, phrase)
+            best[review.review_id] = float(value), Spoken(review, phrase, bool(names_it))
     ranked = sorted(best.values(), key=lambda each: (-round(each[0], 4), -each[1].review.timestamp))
     return [each for _, each in ranked]
 

@@ -13,6 +13,7 @@ from langgraph.types import Command
 from whylike.agents import attitudes, slots
 from whylike.agents.reasoner import quoted
 from whylike.agents.spoken import described, spoken
+from whylike.agents.stems import stems
 from whylike.graph.hearing import HELP, called, focused, resolved, without_names
 from whylike.graph.profiles import profile_now
 from whylike.graph.saying import (
@@ -77,7 +78,7 @@ def follow_up(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services, voice = runtime.context.services, Voice(state, runtime)
     store, item_id = services.store, found[0]
     name = called(runtime, item_id)
-    asked = slots.aspects(without_names(state))
+    asked = [_beside(about, name) for about in slots.aspects(without_names(state))]
     reviews = history(store, state["user_id"], item_id, services.now() + 1, READ).item_reviews
     if not reviews:
         voice.say(f"Nobody has reviewed {name} yet, so I cannot tell.")
@@ -244,16 +245,26 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     return Command(update=voice.done(), goto="close")
 
 
+def _beside(about: str, name: str) -> str:
+    """What is asked about without the words of the item's name: “safe kids” of “is the toaster safe for kids?”."""
+    known = set(stems(name.lower().split()))
+    words = [word for word, stem in zip(about.split(), stems(about.lower().split()), strict=True) if stem not in known]
+    return " ".join(words) or about
+
+
 def _telling_of(voice: Voice, runtime: Runtime[Talking], item_id: str, reviews: Sequence[Review], about: str) -> None:
     """What some reviews of the item, and its description, say of one thing."""
     services, name = runtime.context.services, called(runtime, item_id)
-    told = spoken(reviews, about, services.embedder)
+    found = spoken(reviews, about, services.embedder)
+    told = [each for each in found if each.named] or found
     item = services.store.item(item_id)
     sentence = described(item.description, about) if item else ""
     many = f"the {len(reviews)} reviews of {name} that I read" if len(reviews) > 1 else f"the one review of {name}"
-    if told:
+    if told and told[0].named:
         count = f"{len(told)} of {many}" if len(reviews) > 1 else many[0].upper() + many[1:]
         voice.say(f"{count} {'speaks' if len(told) == 1 else 'speak'} of “{about}”.")
+    elif told:
+        voice.say(f"None of {many} speaks of “{about}” in these words; this comes nearest.")
     else:
         voice.say(f"None of {many} says anything of “{about}”, so I cannot tell.")
     for each in told[:QUOTED]:

@@ -15,8 +15,9 @@ def test_the_phrases_that_speak_of_it_are_found_those_that_name_it_first() -> No
     told = spoken(REVIEWS, "slow pace", embedder)
     assert [each.review.review_id for each in told][:1] == ["r1"]
     assert "glacial pace" in told[0].phrase
+    assert not told[0].named, "it does not say slow"
     [acting] = spoken(REVIEWS, "acting", embedder)
-    assert acting.phrase == "The acting is wooden"
+    assert (acting.phrase, acting.named) == ("The acting is wooden", True)
 
 
 def test_of_what_nobody_speaks_of_nothing_is_found() -> None:

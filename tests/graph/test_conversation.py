@@ -265,6 +265,26 @@ def test_a_review_is_read_completed_shown_back_and_added_once(talk: Talk, servic
         assert [each.rating for each in services.store.pair_reviews("eve", "waltz")] == [2]
 
 
+def test_what_only_comes_near_is_not_told_as_said(talk: Talk, services: Services) -> None:
+    services.store.add_items([Item(item_id="toaster", title="Brass Toaster")])
+    services.store.add_reviews(
+        [
+            Review(
+                review_id=f"t{number}", user_id=f"t{number}", item_id="toaster", rating=3, text=text, timestamp=1_000
+            )
+            for number, text in enumerate(["It moves at a glacial pace and drags.", "Shiny sides, and it stays cool."])
+        ]
+    )
+    with talk("eve") as conversation:
+        say(conversation, "would I like the Brass Toaster?")
+        near = say(conversation, "does it have a slow pace?")
+        assert near.startswith(
+            "None of the 2 reviews of Brass Toaster that I read speaks of “slow pace” in these words"
+        )
+        assert "“It moves at a glacial pace and drags”" in near
+        assert "“shiny”" in say(conversation, "is the toaster shiny?"), "not “toaster shiny”"
+
+
 def test_what_is_shown_back_of_a_review_can_be_put_right(talk: Talk, services: Services) -> None:
     with talk("eve") as conversation:
         assert "4 of 5" in say(conversation, "I saw Tarts at Dawn last night, 4 stars, the bread made me hungry")
