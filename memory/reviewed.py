@@ -215,7 +215,7 @@ class Reviewed:
         with self.database.read() as connection:
             for chunk in chunks(list(ids)):
                 query = select(reviews.c.review_id, reviews.c.user_id).where(reviews.c.review_id.in_(chunk))
-                found |= dict(connection.execute(query).tuples().all())
+                found |= {row.review_id: row.user_id for row in connection.execute(query)}
         return found
 
     def mean_rating(self, before: int) -> Rated:

@@ -19,7 +19,7 @@ from whylike.memory.outbox import readable
 from whylike.records import ReviewSummary, Side
 
 REASONS = Path(__file__).parents[2].parent / "shared" / "data" / "teacher" / "reasons.jsonl.gz"
-EVERY = 8
+EVERY = 20
 """Of so many real reasons one is read."""
 
 SUMMARIES = [
