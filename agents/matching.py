@@ -45,10 +45,14 @@ SCANT = 0.5
 _UNFIT = re.compile(
     r"https?:|\bwww\.|\b[\w-]+\.(?:com|net|org|info|shop|store|example)\b|[\w.]@[\w-]+\.\w"
     r"|\b(?:likes?|dislikes?|pros?|cons?|ratings?|system|user|assistant|reviewer)\s*:"
-    r"|\b(?:but|although|however|though)\b(?=.*\w)",
+    r"|\b(?:but|although|however|though)\b(?=.*\w)"
+    r"|\b(?:ignore|disregard|obey|override|print|reveal)\b[^.]{0,30}\b(?:prompts?|instructions?|orders)\b"
+    r"|\bas\s+(?:the|an?)\s+(?:system|ai|assistant|language\s+model|admin\w*)\b"
+    r"|\b(?:drop\s+table|delete\s+from|insert\s+into|select\s+\*)|</?[a-z]+[\s/>]",
     re.IGNORECASE | re.DOTALL,
 )
-"""What is not to be quoted: an address, a form filled in, and what turns within, and so stands on neither side."""
+"""What is not to be quoted: an address, a form filled in, what turns within, and so stands on neither side, and what
+speaks to a machine, which is harmless in quotation marks and of no use to a reader."""
 _BACK = re.compile(r"\b(?:that|this|those|these)\s+[\w'’-]+[.!?]?$", re.IGNORECASE)
 """How a phrase ends that points back: “hangs on that mistake”."""
 
@@ -131,6 +135,11 @@ class _Found(NamedTuple):
     vector: NDArray[np.float32]
 
 
+def unfit(phrase: str) -> bool:
+    """Whether a phrase is not to be quoted."""
+    return bool(_UNFIT.search(phrase))
+
+
 def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
     """The strongest points, at most `MOST`: no two about the same thing, no review used twice.
 
@@ -199,7 +208,7 @@ def _aspects(
                     phrase, liked, summary.review_id, place is None, weight * (1 - FADE) ** number, agrees >= MIDDLING
                 )
                 for number, phrase in enumerate(listed)
-                if not _UNFIT.search(phrase) and not leaks(phrase, sides.scale, sides.titles)
+                if not unfit(phrase) and not leaks(phrase, sides.scale, sides.titles)
             ]
     vectors = embedder.embed([aspect.phrase for aspect in found])
     says = telling(vectors, embedder)
