@@ -120,8 +120,8 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         why = f"there are {len(chosen.new):,} new {course.what} to learn from, and a run takes {wanted:,}"
         told = told.model_copy(update={"outcome": "waiting", "why": why})
     elif min(len(chosen.newest), len(frozen)) < FEWEST:
-        what, there = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)
-        why = f"there are {len(there):,} {what} {course.what} to judge by, and {FEWEST} are needed"
+        what, judging = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)
+        why = f"there are {len(judging):,} {what} {course.what} to judge by, and {FEWEST} are needed"
         told = told.model_copy(update={"outcome": "waiting", "why": why})
     return Plan(since, until, parent, frozen, chosen, replay, told)
 

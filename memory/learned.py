@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, select, update
 
-from whylike.memory.annotations import KINDS, Occasion
+from whylike.memory.annotations import KINDS, Annotation, Occasion
 from whylike.memory.arrivals import latest
 from whylike.memory.database import Database
 from whylike.memory.quoting import same_text
@@ -116,36 +116,35 @@ class Learned:
         self, since: int = BEGINNING, until: int | None = None
     ) -> dict[str, tuple[int, SummaryAnnotation]]:
         """The same with their numbers."""
-        table = teacher_annotations
-        number = func.coalesce(table.c.position, 0)
-        query = select(table.c.annotation_id, number, table.c.body).order_by(number, table.c.annotation_id)
-        query = query.where(table.c.kind == KINDS[SummaryAnnotation], _after(table.c.position, since))
-        if until is not None:
-            query = query.where(number <= until)
-        with self.database.read() as connection:
-            rows = connection.execute(query).all()
-        return {key: (place, SummaryAnnotation.model_validate_json(body)) for key, place, body in rows}
+        found = self._annotated(SummaryAnnotation, since, until)
+        return {key: (place, SummaryAnnotation.model_validate_json(body)) for key, place, body, _ in found}
 
     def _reasons(
         self, since: int = BEGINNING, until: int | None = None
     ) -> list[tuple[str, int, ReasonAnnotation, Occasion | None]]:
         """Teachers' reasons with their keys, numbers and occasions."""
+        return [
+            (
+                key,
+                place,
+                ReasonAnnotation.model_validate_json(body),
+                Occasion.model_validate_json(occasion) if occasion else None,
+            )
+            for key, place, body, occasion in self._annotated(ReasonAnnotation, since, until)
+        ]
+
+    def _annotated(
+        self, kind: type[Annotation], since: int, until: int | None
+    ) -> Sequence[Row[str, int, str, str | None]]:
+        """What came in of a kind: keys, numbers, bodies and occasions, in the order in which it did."""
         table = teacher_annotations
         number = func.coalesce(table.c.position, 0)
         query = select(table.c.annotation_id, number, table.c.body, table.c.occasion)
-        query = query.where(table.c.kind == KINDS[ReasonAnnotation], _after(table.c.position, since))
+        query = query.where(table.c.kind == KINDS[kind], _after(table.c.position, since))
         if until is not None:
             query = query.where(number <= until)
         with self.database.read() as connection:
-            return [
-                (
-                    key,
-                    place,
-                    ReasonAnnotation.model_validate_json(body),
-                    Occasion.model_validate_json(occasion) if occasion else None,
-                )
-                for key, place, body, occasion in connection.execute(query.order_by(number, table.c.annotation_id))
-            ]
+            return connection.execute(query.order_by(number, table.c.annotation_id)).all()
 
     def learned_here(self, version: str) -> bool:
         """Whether an adapter version was trained in this store."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -36,8 +37,8 @@ class Reading(NamedTuple):
     """What a calibrator of these answers is kept for (`Services.mark`)."""
 
 
-class Course(Protocol):
-    """How one expert goes on learning."""
+class Course(ABC):
+    """How one expert goes on learning; but for what they say otherwise, from new reviews as they are."""
 
     expert: Expert
     what: str
@@ -45,47 +46,53 @@ class Course(Protocol):
 
     def missing(self, services: Services) -> str:
         """What it cannot learn without, in a few words; empty where nothing is missing."""
-        ...
+        return ""
 
-    def gather(self, services: Services, tutor: Tutor, since: int) -> None:
+    def gather(self, services: Services, tutor: Tutor, since: int) -> None:  # noqa: B027 - most need none
         """Have made of what came in after an arrival what is to be learned from, before any of it is chosen."""
-        ...
 
     def sources(self, store: Store, since: int, tutored: bool) -> int:
         """How much there is to learn from of what came in after an arrival, once a tutor has been at it, if any."""
-        ...
+        return len(self.arrived(store, since))
 
     def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """What there is to learn from, of what came in between two arrivals, in that order."""
-        ...
+        return store.arrived_reviews(since, until)
 
     def made(self, store: Store, since: int, until: int) -> list[Arrived]:
         """Those of these of which there is something to learn from, whatever a tutor does."""
-        ...
+        return self.arrived(store, since, until)
 
     def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
         """What the reviews say."""
-        ...
+        return {each.review_id: f"{each.title} {each.text}" for each in store.reviews(keys)}
 
+    @abstractmethod
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """What they teach, with what the tutor has still to make of them."""
-        ...
 
+    @abstractmethod
     def made_with(self, services: Services, keys: Sequence[str], parent: str | None) -> dict[str, JsonValue]:
         """What the adapter's card says of how the examples were made."""
-        ...
 
+    @abstractmethod
     def read(self, services: Services, sets: Sets, told: Told) -> Reading:
         """Have the adapters that answer now say what they make of the sets. Raises `EngineError`."""
-        ...
 
+    @abstractmethod
     def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """The figures of the live adapter beside those of the new one."""
-        ...
 
     def settle(self, services: Services, before: Reading, after: Reading) -> None:
-        """Make sure before a promotion that what belongs to the live version is there for the new one."""
-        ...
+        """Make sure before a promotion that what belongs to the live version is there for the new one.
+
+        What calibrates the answers that are read now goes on with it: that weighs the Predictor's, and the Predictor is
+        the same. `whylike evaluate ratings --keep` fits one anew.
+        """
+        kept = services.store.calibration(before.mark)
+        if kept is not None and services.store.calibration(after.mark) is None:
+            same = Calibrator.model_validate_json(kept).model_copy(update={"predictor": after.mark})
+            services.store.keep_calibration(after.mark, same.model_dump_json())
 
 
 def pairs_of(store: Store, keys: Sequence[str]) -> list[Pair]:
@@ -104,12 +111,7 @@ def learned_until(services: Services, pairs: Sequence[Pair], parent: str | None)
     return {"learned_until": until} if until < EVER else {}
 
 
-def keep_calibrator(services: Services, before: Reading, after: Reading) -> None:
-    """Have the calibrator that answers are read with now go on with a new Summarizer or Reasoner.
-
-    It weighs the Predictor's answers, and the Predictor is the same. `whylike evaluate ratings --keep` fits one anew.
-    """
-    kept = services.store.calibration(before.mark)
-    if kept is not None and services.store.calibration(after.mark) is None:
-        same = Calibrator.model_validate_json(kept).model_copy(update={"predictor": after.mark})
-        services.store.keep_calibration(after.mark, same.model_dump_json())
+def rating_margin(services: Services) -> float:
+    """How much worse an error of ratings may be, in units of the scale."""
+    scale = services.store.scale
+    return services.settings.learn_margin * (scale.maximum - scale.minimum)

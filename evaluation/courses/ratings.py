@@ -14,7 +14,7 @@ from whylike.adapters.training.ratings import rating_examples
 from whylike.agents.calibration import Calibrator
 from whylike.evaluation.asking import Asked, at_once, expectations, model_alone, unexplained
 from whylike.evaluation.calibrating import fit
-from whylike.evaluation.courses.base import Reading, Sets, learned_until, pairs_of
+from whylike.evaluation.courses.base import Course, Reading, Sets, learned_until, pairs_of, rating_margin
 from whylike.evaluation.figures import counted
 from whylike.evaluation.judging import FROZEN, Compared, Floats, compare, root_mean_square
 from whylike.evaluation.ratings import TRAINED
@@ -22,14 +22,12 @@ from whylike.graph.lessons import reasoner_of
 from whylike.graph.pair import explain_fully
 from whylike.graph.services import Services
 from whylike.graph.tutor import Tutor
-from whylike.memory.learned import BEGINNING, Arrived
 from whylike.memory.splits import Pair, folds, sample, split
-from whylike.memory.store import Store
 from whylike.preparing import Told
 from whylike.records import Expert
 
 
-class Ratings:
+class Ratings(Course):
     """The Predictor learns from new reviews, each as of just before it was written.
 
     It is judged as `whylike explain --no-reason` answers: by its own expectation and by the calibrated one. Calibrators
@@ -39,29 +37,6 @@ class Ratings:
 
     expert = Expert.PREDICTOR
     what = "reviews"
-
-    def missing(self, services: Services) -> str:
-        """As of `Course`."""
-        return ""
-
-    def gather(self, services: Services, tutor: Tutor, since: int) -> None:
-        """As of `Course`: reviews are learned from as they are."""
-
-    def sources(self, store: Store, since: int, tutored: bool) -> int:
-        """As of `Course`."""
-        return len(self.arrived(store, since))
-
-    def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
-        """As of `Course`."""
-        return store.arrived_reviews(since, until)
-
-    def made(self, store: Store, since: int, until: int) -> list[Arrived]:
-        """As of `Course`."""
-        return self.arrived(store, since, until)
-
-    def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
-        """As of `Course`."""
-        return {each.review_id: f"{each.title} {each.text}" for each in store.reviews(keys)}
 
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """As of `Course`."""
@@ -101,8 +76,7 @@ class Ratings:
 
     def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """As of `Course`; the margin is a share of the scale's length."""
-        scale = services.store.scale
-        allowed = services.settings.learn_margin * (scale.maximum - scale.minimum)
+        allowed = rating_margin(services)
         return [
             compare(on, figure, root_mean_square(off), root_mean_square(after.off[figure][on]), owners, allowed)
             for on, owners in before.owners.items()

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.teach import reasons_to_learn
-from whylike.evaluation.courses.base import Reading, Sets, keep_calibrator, learned_until, pairs_of
+from whylike.evaluation.courses.base import Course, Reading, Sets, learned_until, pairs_of, rating_margin
 from whylike.evaluation.judging import Compared, compare, root_mean_square, share
 from whylike.evaluation.reasoning import reason_of
 from whylike.graph import sides
@@ -29,7 +29,7 @@ OFF, BORNE_OUT = "reward RMSE", "supported"
 as written, that reviews bear out: what convinces and is not true is no better."""
 
 
-class Reasons:
+class Reasons(Course):
     """The Reasoner learns from reasons for the pairs of new reviews, and from what teachers wrote for who waited."""
 
     expert = Expert.REASONER
@@ -41,13 +41,6 @@ class Reasons:
             return ""
         return "no adapter is live for the reward expert, which judges reasons (`whylike train reward`)"
 
-    def gather(self, services: Services, tutor: Tutor, since: int) -> None:
-        """As of `Course`: reasons are sought once it is known for which pairs."""
-
-    def sources(self, store: Store, since: int, tutored: bool) -> int:
-        """As of `Course`."""
-        return len(self.arrived(store, since))
-
     def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """As of `Course`: a reason that a teacher wrote for somebody who waited has no rating to judge by."""
         told = [each._replace(judges=False) for each in store.arrived_reasons(since, until)]
@@ -57,10 +50,6 @@ class Reasons:
         """As of `Course`: reasons, and pairs for which one has been kept."""
         kept = {each.review_id for each in store.decisions().values() if each.annotation}
         return [each for each in self.arrived(store, since, until) if not each.judges or each.key in kept]
-
-    def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
-        """As of `Course`."""
-        return {each.review_id: f"{each.title} {each.text}" for each in store.reviews(keys)}
 
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """As of `Course`; a pair for which no reason passes teaches nothing."""
@@ -101,8 +90,7 @@ class Reasons:
 
     def compared(self, before: Reading, after: Reading, services: Services) -> list[Compared]:
         """As of `Course`; the margin of the first figure is a share of the scale's length."""
-        scale, margin = services.store.scale, services.settings.learn_margin
-        allowed = margin * (scale.maximum - scale.minimum)
+        margin, allowed = services.settings.learn_margin, rating_margin(services)
         found = []
         for on, owners in before.owners.items():
             off, borne = ((before.off[figure][on], after.off[figure][on]) for figure in (OFF, BORNE_OUT))
@@ -110,7 +98,3 @@ class Reasons:
             kept = share(borne[0]), share(borne[1])
             found.append(compare(on, BORNE_OUT, *kept, owners, margin, higher_is_better=True))
         return found
-
-    def settle(self, services: Services, before: Reading, after: Reading) -> None:
-        """As of `Course`."""
-        keep_calibrator(services, before, after)

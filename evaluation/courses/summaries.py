@@ -12,7 +12,7 @@ from whylike.adapters.training.arrived import FEWEST, choose, to_freeze
 from whylike.adapters.training.examples import Example
 from whylike.adapters.training.summaries import summary_examples
 from whylike.evaluation import writing
-from whylike.evaluation.courses.base import Reading, Sets, keep_calibrator
+from whylike.evaluation.courses.base import Course, Reading, Sets
 from whylike.evaluation.judging import Compared, compare, f1
 from whylike.evaluation.summaries import agreeing
 from whylike.graph.annotating import FEWEST as WORDS
@@ -25,15 +25,11 @@ from whylike.preparing import Told
 from whylike.records import Expert, Review, SummaryAnnotation
 
 
-class Summaries:
+class Summaries(Course):
     """The Summarizer learns from new annotations, and is judged by how its aspects agree with held-out ones."""
 
     expert = Expert.SUMMARIZER
     what = "annotations"
-
-    def missing(self, services: Services) -> str:
-        """As of `Course`."""
-        return ""
 
     def gather(self, services: Services, tutor: Tutor, since: int) -> None:
         """As of `Course`: a teacher summarizes new reviews, and old ones to judge by for good, where these are few."""
@@ -68,10 +64,6 @@ class Summaries:
             Arrived(key, next(iter(whose[key])) if len(whose[key]) == 1 else "", each.item_id, number)
             for key, (number, each) in found.items()
         ]
-
-    def made(self, store: Store, since: int, until: int) -> list[Arrived]:
-        """As of `Course`."""
-        return self.arrived(store, since, until)
 
     def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:
         """As of `Course`."""
@@ -111,10 +103,6 @@ class Summaries:
             compare(on, "F1", f1(counts), f1(after.off["F1"][on]), before.owners[on], margin, higher_is_better=True)
             for on, counts in before.off["F1"].items()
         ]
-
-    def settle(self, services: Services, before: Reading, after: Reading) -> None:
-        """As of `Course`."""
-        keep_calibrator(services, before, after)
 
 
 def _annotations(store: Store, keys: Sequence[str]) -> list[SummaryAnnotation]:

@@ -10,6 +10,7 @@ import endpoint
 import numpy as np
 import pytest
 from endpoint import Server, said
+from learner import settings_of
 from lettered import Letters
 
 from whylike.adapters.registry.registry import Registry
@@ -62,16 +63,7 @@ def reviews(first: int, count: int) -> list[Review]:
 
 @pytest.fixture
 def settings(tiny: Path, tmp_path: Path) -> Settings:
-    made = Settings(
-        store=tmp_path / "store",
-        model=str(tiny),
-        device="cpu",
-        engine="scripted",
-        history=2,
-        learn_new=40,
-        learn_frozen=30,
-        learn_of_user=20,
-    )
+    made = settings_of(tmp_path / "store", tiny)
     with Store.open(made) as store:
         store.add_reviews(reviews(0, 250))
     return made
