@@ -27,8 +27,10 @@ from whylike.records import Expert
 LONGEST = 160
 """Characters of a quality or an item's title at most; a longer one is cut, so that every reason can be finished."""
 
+_NO_EYES = r"(?<![:;=-])(?<!(?<!\w)8)"
+"""No face looks at what follows: “:)”, “8)”, but not “(2018)”."""
 _PAIRS = (
-    (r"(?<![:;=8-])\(", r"(?<![:;=8-])\)", "(", ")"),
+    (rf"{_NO_EYES}\(", rf"{_NO_EYES}\)", "(", ")"),
     (r"\[", r"\]", "[", "]"),
     ("“", "”", "“", "”"),
     (r'(?<!\w)"(?=\S)', r'(?<=\S)"(?!\w)', '"', '"'),

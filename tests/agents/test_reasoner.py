@@ -265,6 +265,8 @@ def test_the_prompt_holds_the_qualities_on_one_line(points: list[Point], named: 
         ("The sad thing about 'Pet Sounds", "The sad thing about 'Pet Sounds'"),
         ("the Beatles' last, a fan since '97, rock 'n' roll", "the Beatles' last, a fan since '97, rock 'n' roll"),
         ("it made me smile :) all day :(", "it made me smile :) all day :("),
+        ("Free Solo (2018)", "Free Solo (2018)"),
+        ("cool 8) as ever :-)", "cool 8) as ever :-)"),
         ('a “warm” sound (really) of "brass"', "a 'warm' sound (really) of 'brass'"),
     ],
 )
