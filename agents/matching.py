@@ -40,7 +40,7 @@ MOST = 4
 WORDS = 4
 """Words from which a phrase says something by itself, without what it meets."""
 SCANT = 0.5
-"""Weight of a shorter one, and of one that points back to what is not quoted."""
+"""Weight of a shorter one, and of one that leans on what is not quoted, or speaks of its writer."""
 
 _UNFIT = re.compile(
     r"https?:|\bwww\.|\b[\w-]+\.(?:com|net|org|info|shop|store|example)\b|[\w.]@[\w-]+\.\w"
@@ -53,8 +53,16 @@ _UNFIT = re.compile(
 )
 """What is not to be quoted: an address, a form filled in, what turns within, and so stands on neither side, and what
 speaks to a machine, which is harmless in quotation marks and of no use to a reader."""
-_BACK = re.compile(r"\b(?:that|this|those|these)\s+[\w'’-]+[.!?]?$", re.IGNORECASE)
-"""How a phrase ends that points back: “hangs on that mistake”."""
+_LEANS = re.compile(
+    r"\b(?:that|this|those|these)\s+[\w'’-]+[.!?]?$"
+    r"|^(?-i:is|are|was|were|has|have|had|will|would|can|could|does|did)\b"
+    r"|^(?:when|after|since|before|until|where)\b[^,]*$"
+    r"|^the\s+(?:\w+\s+)?thing\s+about\b(?!.*\b(?:is|was)\b)"
+    r"|^I(?:['’]?m|\s+am|\s+was|['’]ve\s+been|\s+have\s+been)\b",
+    re.IGNORECASE,
+)
+"""What stands less well by itself: what points back (“hangs on that mistake”), has lost its subject (“is a gem”), its
+main clause (“when the smoke cleared”) or its end (“the sad thing about it”), or is about its writer (“I was ill”)."""
 
 
 class Kind(StrEnum):
@@ -138,6 +146,11 @@ class _Found(NamedTuple):
 def unfit(phrase: str) -> bool:
     """Whether a phrase is not to be quoted."""
     return bool(_UNFIT.search(phrase))
+
+
+def stands(phrase: str) -> bool:
+    """Whether a phrase says something by itself."""
+    return len(phrase.split()) >= WORDS and not _LEANS.search(phrase)
 
 
 def points(sides: Sides, embedder: Embedder) -> tuple[Point, ...]:
@@ -310,7 +323,7 @@ def _unmet(
     """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger.
 
     A phrase of two or three words says little when nothing meets it (“second time”, “I kept waiting”), and so does one
-    that points back.
+    that leans on what is not quoted.
     """
     if not qualities:
         return []
@@ -319,9 +332,7 @@ def _unmet(
     known = np.array([aspect.liked for aspect in tastes], dtype=bool)
     near = np.where(liked[:, None] == known[None, :], cosines(vectors, taste_vectors), 0.0).max(axis=1, initial=0.0)
     weights = np.array([aspect.weight for aspect in qualities])
-    says = np.array(
-        [1.0 if len(each.phrase.split()) >= WORDS and not _BACK.search(each.phrase) else SCANT for each in qualities]
-    )
+    says = np.array([1.0 if stands(each.phrase) else SCANT for each in qualities])
     strength = (same_side.sum(axis=1) / len(qualities) + near) / 2 * weights * says
     return [
         _Found(

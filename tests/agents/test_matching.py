@@ -158,9 +158,20 @@ def test_what_only_looks_like_an_order_is_quoted(embedder: Embedder):
         assert points(sides([], [summary("q0", likes=(phrase,))]), embedder), phrase
 
 
-def test_what_points_back_gives_way_to_what_stands_alone(embedder: Embedder):
+@pytest.mark.parametrize(
+    "leans",
+    [
+        "the whole philosophy of the picture hangs on that mistake",
+        "is the dullest picture of its year",
+        "when the smoke had cleared at last",
+        "the sad thing about 'The Long Ice'",
+        "I'm sure I'm the problem",
+        "I was in a hurry",
+    ],
+)
+def test_what_leans_on_what_is_not_quoted_gives_way_to_what_stands_alone(embedder: Embedder, leans: str):
     item = [
-        summary("q0", dislikes=("the whole philosophy of the picture hangs on that mistake",)),
+        summary("q0", dislikes=(leans,)),
         summary("q1", dislikes=("the bread tasted of soap",)),
     ]
     assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1", "q0"]
