@@ -323,8 +323,10 @@ def _unmet(
     """Every quality by itself: the more typical of its side and the nearer to what this user says, the stronger.
 
     A phrase of two or three words says little when nothing meets it (“second time”, “I kept waiting”), and so does one
-    that leans on what is not quoted.
+    that leans on what is not quoted; in a review of a good rating such a one may be no fault at all, and is left out.
     """
+    rows = [row for row, each in enumerate(qualities) if each.liked or each.meant or not _LEANS.search(each.phrase)]
+    qualities, vectors = [qualities[row] for row in rows], vectors[rows]
     if not qualities:
         return []
     liked = np.array([aspect.liked for aspect in qualities])

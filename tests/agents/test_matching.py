@@ -177,6 +177,17 @@ def test_what_leans_on_what_is_not_quoted_gives_way_to_what_stands_alone(embedde
     assert [point.quality_review for point in points(sides([], item), embedder)] == ["q1", "q0"]
 
 
+def test_a_fault_in_a_kind_review_is_not_told_where_it_does_not_stand_alone(embedder: Embedder):
+    item = [
+        summary("q0", dislikes=("the sad thing about 'The Long Ice'",)),
+        summary("q1", dislikes=("the bread tasted of soap",)),
+    ]
+    kind = points(sides([], item, ratings={"q0": 5.0, "q1": 5.0}), embedder)
+    assert [point.quality_review for point in kind] == ["q1"]
+    harsh = points(sides([], item, ratings={"q0": 1.0, "q1": 1.0}), embedder)
+    assert [point.quality_review for point in harsh] == ["q1", "q0"]
+
+
 def test_a_fault_in_a_kind_review_is_known_as_one(embedder: Embedder):
     item = [
         summary("q0", dislikes=("the bread tasted of soap",)),
