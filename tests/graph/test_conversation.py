@@ -12,6 +12,7 @@ import ormsgpack
 import pytest
 from sqlalchemy import select
 
+from whylike.agents import finding
 from whylike.agents.turns import Turn, TurnRouter
 from whylike.errors import EngineError, UsageError
 from whylike.graph import conversation as module
@@ -19,7 +20,9 @@ from whylike.graph import saying, threads
 from whylike.graph.conversation import Conversation
 from whylike.graph.pair import Services
 from whylike.memory.embeddings import Embedder
+from whylike.memory.nearest import titles
 from whylike.memory.schema import Collection, answers, metadata
+from whylike.memory.store import Store
 from whylike.records import Attitude, Item, Review
 
 Talk = Callable[..., AbstractContextManager[Conversation]]
@@ -401,6 +404,19 @@ def test_a_thing_that_another_items_title_has_is_asked_about(talk: Talk) -> None
         assert "Waltz of the Clerks" in say(conversation, "1")
         assert conversation.state["focus"][0] == "waltz"
         assert "speak" in say(conversation, "how is the ending of it?")
+
+
+def test_it_asks_about_the_thing_that_is_not_known_of_the_item_spoken_of_and_reads_all_titles_for_it_once(
+    talk: Talk, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.store.add_items([Item(item_id="alien", title="Alien Dawn")])
+    with talk("dee") as conversation:
+        say(conversation, "would I like The Long Ice")
+        read: list[Store] = []
+        monkeypatch.setattr(finding, "titles", lambda store: read.append(store) or titles(store))
+        question = say(conversation, "is the alien loud in the waltz?")
+        assert question.startswith("I am not sure which one “waltz” is. Which do you mean? 1. Waltz of the Clerks 2. ")
+        assert len(read) == 2, "for what is named, and for the thing"
 
 
 def test_a_comparison_with_one_named_takes_the_other_as_it_is_described(talk: Talk, services: Services) -> None:
