@@ -123,13 +123,18 @@ def described(store: Store, index: Index, embedder: Embedder, text: str, k: int 
     return sorted(found, key=lambda each: (-each.score, each.item_id))[:k]
 
 
-def titled(store: Store, words: Sequence[str], n: int) -> list[str]:
-    """Ids of the items that have one of these words in their titles, at most `n`."""
-    wanted = telling(" ".join(words))
+def titled(store: Store, words: Sequence[str], n: int) -> dict[str, str]:
+    """The items that have one of these words in their titles, by id, at most `n`, each with the first that it has."""
+    wanted = {word: stems for word in words if (stems := telling(word))}
     if not wanted:
-        return []
-    found = (item_id for page in titles(store) for item_id, title in page if wanted & telling(title))
-    return list(islice(found, n))
+        return {}
+
+    def first(title: str) -> str:
+        has = telling(title)
+        return next((word for word, stems in wanted.items() if stems & has), "")
+
+    found = ((item_id, word) for page in titles(store) for item_id, title in page if (word := first(title)))
+    return dict(islice(found, n))
 
 
 def settled(found: Sequence[Described]) -> str | None:

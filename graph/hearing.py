@@ -151,8 +151,7 @@ def resolved(
         one = settled([each for each in near if each.item_id not in found])
         found += [one] if one else []
     if not found and not describing and (others := _titled(state, runtime)):
-        store = services.store
-        word = next(word for word in slots.things(said) if titled(store, [word], 1))
+        word = next(iter(others.values()))
         return _which(runtime, [*others, *focus[:1]], 0, f"I am not sure which one “{word}” is")
     if recalling or _POINTS.search(said):
         found += [item_id for item_id in focus if item_id not in found][: count - len(found)]
@@ -193,8 +192,11 @@ def _which(runtime: Runtime[Talking], ids: Sequence[str], group: int, begin: str
     return Command(update={"question": {**question, "ids": list(ids), "group": group}}, goto="ask")
 
 
-def _titled(state: Talk, runtime: Runtime[Talking]) -> list[str]:
-    """Items that have in their titles what the turn calls “the toaster”, where nothing known of the last one has it."""
+def _titled(state: Talk, runtime: Runtime[Talking]) -> dict[str, str]:
+    """Items that have in their titles what the turn calls “the toaster”, where nothing known of the last one has it.
+
+    By id, each with that word.
+    """
     services, words = runtime.context.services, slots.things(state["said"])
     store = services.store
     for item_id in state.get("focus", [])[:1]:
@@ -204,7 +206,7 @@ def _titled(state: Talk, runtime: Runtime[Talking]) -> list[str]:
         known = telling(" ".join([*texts, item.title, item.description] if item else texts))
         words = [word for word in words if not telling(word) & known]
     found = titled(store, words, OFFERED + 1)
-    return found if len(found) <= OFFERED else []
+    return found if len(found) <= OFFERED else {}
 
 
 def _shortened(words: str) -> str:

@@ -16,7 +16,7 @@ from whylike.graph.pair import compiled
 
 ELSEWHERE = {"adapters", "annotate", "evaluate", "learn", "train", "vllm"}
 """Commands that need an adapter, a server, a teacher or many reviews: adapters/test_adapters_cli.py, test_vllm_cli.py,
-adapters/training/test_teach_cli.py, adapters/training/test_learning.py, adapters/training/test_finetuning.py and
+adapters/training/test_teach_cli.py, adapters/training/test_learn_cli.py, adapters/training/test_finetuning.py and
 evaluation/test_ratings.py run them."""
 
 

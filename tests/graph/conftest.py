@@ -11,13 +11,19 @@ from typing import Any
 
 import jsonschema
 import pytest
+from conversing import Talk
+from filelock import FileLock
 
 from whylike.adapters.engines.base import Engine
 from whylike.adapters.engines.scripted import ScriptedEngine
+from whylike.agents.turns import TurnRouter
 from whylike.explanation import Explanation
+from whylike.graph import conversation
+from whylike.graph.conversation import Conversation
 from whylike.graph.pair import Services
 from whylike.graph.schema import FILE
 from whylike.memory.embeddings import Embedder
+from whylike.memory.schema import Collection
 from whylike.memory.store import Store
 from whylike.records import Item, Profile, RatedPair, Review, Side
 from whylike.settings import Settings
@@ -126,6 +132,39 @@ def opened(folder: Path, fill: Callable[..., None]) -> Callable[..., AbstractCon
 def services(opened: Callable[..., AbstractContextManager[Services]]) -> Iterator[Services]:
     with opened() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def _router(_embedder: Embedder, common: Path) -> TurnRouter:
+    router = TurnRouter(_embedder, common)
+    with FileLock(common / "turns.lock"):
+        router.route("")  # learns it, or finds what another worker's learned
+    return router
+
+
+@pytest.fixture
+def forgotten() -> list[str]:
+    """Who was forgotten in a conversation."""
+    return []
+
+
+@pytest.fixture
+def talk(services: Services, forgotten: list[str], _router: TurnRouter, monkeypatch: pytest.MonkeyPatch) -> Talk:
+    """Opens a session."""
+    monkeypatch.setattr(conversation, "TurnRouter", lambda *_: _router)
+
+    @contextmanager
+    def opened(user: str | None = "ann", session: str = "s") -> Iterator[Conversation]:
+        services.index.sync(kinds=tuple(Collection))
+
+        def forget(user_id: str) -> str:
+            forgotten.append(user_id)
+            return f"{user_id} is gone."
+
+        with Conversation.open(services, session, user, forget) as made:
+            yield made
+
+    return opened
 
 
 @pytest.fixture

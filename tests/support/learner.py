@@ -1,7 +1,8 @@
-"""Learns at stores in children that are killed on the way: a line of JSON for each job, answered by how it ended.
+"""Has the Predictor learn at stores, also in children that are killed on the way.
 
-A job names a store, the base model, and where the child kills itself (`KILLS`), if anywhere. The judging is given, for
-a tiny model makes no sense of ratings: the new adapter is a little better.
+Run as a program it reads a line of JSON for each job and answers it by how it ended. A job names a store, the base
+model, and where the child kills itself (`KILLS`), if anywhere. The judging is given, for a tiny model makes no sense of
+ratings: the new adapter is a little better.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from whylike.adapters.training import teach, trainer  # noqa: F401 - imported be
 from whylike.evaluation.courses.base import Reading
 from whylike.evaluation.courses.ratings import Ratings
 from whylike.graph import learning, services
+from whylike.graph.choosing import Outcome
+from whylike.memory.store import Store
 from whylike.records import Expert, Review
 from whylike.settings import Settings
 
 LEAST = 20
+PREDICTOR = [Expert.PREDICTOR]
 KILLS = ("checkpoint", "trained", "judged", "decided", "moved")
 """After the first checkpoint, before and after the judging, and on either side of the move of the pointer."""
 
@@ -58,6 +62,21 @@ def reviews(first: int, count: int, *, kind: str = "r") -> list[Review]:
         )
         for number in range(first, first + count)
     ]
+
+
+def add(settings: Settings, new: list[Review]) -> None:
+    with Store.open(settings) as store:
+        store.add_reviews(new)
+
+
+def learn(settings: Settings, **how: Any) -> Outcome:
+    [done] = learning.learn(settings, PREDICTOR, least=LEAST, **how).runs
+    return done
+
+
+def live(settings: Settings) -> str | None:
+    with Store.open(settings) as store:
+        return registry.Registry(settings, store).live_versions().get(Expert.PREDICTOR)
 
 
 def judged(better: float) -> Any:
@@ -108,7 +127,7 @@ def child(job: dict[str, Any]) -> None:
 
         registry.Registry.promote = moved  # type: ignore[method-assign, assignment]
     settings = settings_of(Path(job["store"]), Path(job["model"]))
-    learning.learn(settings, [Expert.PREDICTOR], least=LEAST, watching=_watching(point))
+    learning.learn(settings, PREDICTOR, least=LEAST, watching=_watching(point))
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from endpoint import Server, said
 from learner import settings_of
-from lettered import Letters
 
 from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training.teach import RECIPES, teach
@@ -39,10 +38,7 @@ REASON = "The user likes a warm sound. Others praise the warm sound."
 
 
 @pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
-    monkeypatch.setattr("whylike.graph.forgetting.Embedder", Letters)
-    monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", Path("none"))
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher, "PAUSE", 0.0)
 
 
@@ -62,7 +58,7 @@ def reviews(first: int, count: int) -> list[Review]:
 
 
 @pytest.fixture
-def settings(tiny: Path, tmp_path: Path) -> Settings:
+def settings(tiny: Path, tmp_path: Path, cheap: None) -> Settings:
     made = settings_of(tmp_path / "store", tiny)
     with Store.open(made) as store:
         store.add_reviews(reviews(0, 250))

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from leftovers import left
-from lettered import Letters
 from typer.testing import CliRunner, Result
 
 from whylike.adapters.training import teach as teaching
@@ -34,15 +33,8 @@ WHO = "quokka-u1"
 RECIPE = Recipe(rank=2, alpha=4, epochs=1, batch=4)
 
 
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whylike.graph.services.Embedder", Letters)
-    monkeypatch.setattr("whylike.graph.forgetting.Embedder", Letters)
-    monkeypatch.setattr("whylike.adapters.registry.registry.SHIPPED", Path("none"))
-
-
 @pytest.fixture
-def settings(tiny: Path, tmp_path: Path) -> Settings:
+def settings(tiny: Path, tmp_path: Path, cheap: None) -> Settings:
     return Settings(store=tmp_path / "store", model=str(tiny), device="cpu", engine="scripted")
 
 
