@@ -103,14 +103,13 @@ def card(
     ]
     if why:
         parts.append(_indented(Text(plain(why), style="italic")))
-    parts += [
-        _rating(explanation.rating),
-    ]
+    # Who mistyped an id is to know before reading on.
+    if explanation.notes:
+        parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
+    parts.append(_rating(explanation.rating))
     if with_reason:
         parts += _section("Why", _reason(explanation.reason, cited))
         parts += _section("Evidence", *_evidence(explanation, cited, names))
-    if explanation.notes:
-        parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
     if explanation.reason:
         parts += _section("Made by", _makers(explanation))
     parts.append(Text(""))
