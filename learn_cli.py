@@ -27,6 +27,7 @@ LEARN = "whylike learn"
 HISTORY = f"{LEARN} history"
 LEARNERS = ("summarizer", "reasoner", "predictor")
 """The experts that go on learning."""
+COMMANDS = ("now", "history")
 POISONS = ("wrong-ratings", "flood", "instructions", "copies")
 
 
@@ -92,6 +93,7 @@ def now(
     """
     if watch and dry_run:
         raise typer.BadParameter("--watch learns and --dry-run does not; give one of them")
+    named = _experts(experts or ())
     from whylike.graph import learning as flow
     from whylike.graph.tutor import Who
     from whylike.memory.connection import existing
@@ -100,7 +102,7 @@ def now(
 
     log(verbose)
     settings = existing(load({"store": store}))
-    named, who = _experts(experts or ()), Who(teacher) if teacher else None
+    who = Who(teacher) if teacher else None
     enough = flow.LEAST if least is None else least
     with Watch(messages(), "looking at what came in") as display:
         watching = flow.Watching(step=told(display), training=display.training)
@@ -255,6 +257,8 @@ def _experts(names: Iterable[str]) -> list[Expert]:
     from whylike.records import Expert
 
     for name in names:
+        if name in COMMANDS:
+            raise UsageError(f"{name} is a command and comes first, before its options: `{LEARN} {name} --json`")
         if name not in LEARNERS:
             raise UsageError(
                 f"{name} does not go on learning; give one of {', '.join(LEARNERS)}, or train it with `whylike train`"
