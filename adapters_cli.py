@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from whylike.errors import UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Json, Store, Verbose, WithArguments, examples, show
 from whylike.terminal import log, many, messages, plain, results
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> N
     show(listing, None if as_json else listing_card(listing))
 
 
-@adapters_app.command("show", epilog=examples(f"whylike adapters show {EXAMPLE}"))
+@adapters_app.command("show", cls=WithArguments, epilog=examples(f"whylike adapters show {EXAMPLE}"))
 def show_(version: Version, as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
     """Show the card of a version: what it was trained from and how, and when it was live."""
     with _registry(store, verbose) as registry:
@@ -59,7 +59,7 @@ def show_(version: Version, as_json: Json = False, store: Store = None, verbose:
     show(details, None if as_json else details_card(details))
 
 
-@adapters_app.command(epilog=examples(f"whylike adapters promote {EXAMPLE}"))
+@adapters_app.command(cls=WithArguments, epilog=examples(f"whylike adapters promote {EXAMPLE}"))
 def promote(version: Version, by: By = "", store: Store = None, verbose: Verbose = 0) -> None:
     """Have a version answer for its expert; running processes follow at their next query.
 
@@ -74,9 +74,9 @@ def promote(version: Version, by: By = "", store: Store = None, verbose: Verbose
         _say(f"The {moved.expert} answers with {moved.now} now; before: {moved.before or ALONE}.")
 
 
-@adapters_app.command(epilog=examples("whylike adapters rollback reasoner"))
+@adapters_app.command(cls=WithArguments, epilog=examples("whylike adapters rollback reasoner"))
 def rollback(
-    expert: Annotated[ExpertName, typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward")],
+    expert: Annotated[ExpertName, typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward.")],
     by: By = "",
     store: Store = None,
     verbose: Verbose = 0,
@@ -89,7 +89,7 @@ def rollback(
     _say(f"The {expert} answers with {moved.now or ALONE} again; before: {moved.before}.")
 
 
-@adapters_app.command(epilog=examples("whylike adapters add trained/reasoner --expert reasoner"))
+@adapters_app.command(cls=WithArguments, epilog=examples("whylike adapters add trained/reasoner --expert reasoner"))
 def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="As PEFT saves an adapter.")],
     expert: Annotated[ExpertName, typer.Option("--expert", metavar="E", help="Whose adapter it is.")],

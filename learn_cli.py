@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from whylike.errors import UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Json, Store, Verbose, WithArguments, examples, show
 from whylike.tables import figures, told
 from whylike.terminal import log, messages, plain, results
 
@@ -48,11 +48,15 @@ learn_app = typer.Typer(
 )
 
 
-@learn_app.command("now", epilog=examples(f"{LEARN} now --dry-run", f"{LEARN} predictor", f"{LEARN} --watch --min 200"))
+@learn_app.command(
+    "now",
+    cls=WithArguments,
+    epilog=examples(f"{LEARN} now --dry-run", f"{LEARN} predictor", f"{LEARN} --watch --min 200"),
+)
 def now(
     experts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor."),
+        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor; any number of them."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned from, and change nothing.")

@@ -44,6 +44,8 @@ def test_every_command_has_help_with_an_example(run: Any, path: tuple[str, ...])
         assert result.exit_code == 0
         assert f"Example:\n    whylike {' '.join(path)}".rstrip() in result.stdout
         assert max(map(len, result.stdout.splitlines())) <= 80
+        arguments = result.stdout.partition("\nArguments:\n")[2].partition("\n\n")[0]
+        assert "<" not in arguments, "an argument's type says nothing to people"
 
 
 @pytest.mark.parametrize("path", [path for path, command in ALL if not hasattr(command, "commands")], ids=" ".join)
