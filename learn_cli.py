@@ -98,14 +98,20 @@ def now(
     if watch and dry_run:
         raise typer.BadParameter("--watch learns and --dry-run does not; give one of them")
     named = _experts(experts or ())
-    from whylike.graph import learning as flow
-    from whylike.graph.tutor import Who
     from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
     settings = existing(load({"store": store}))
+    if teacher == "openai":
+        from whylike.agents.endpoint import Endpoint
+
+        Endpoint.open(settings)  # who asks for a teacher is told at once that there is none
+
+    from whylike.graph import learning as flow
+    from whylike.graph.tutor import Who
+
     who = Who(teacher) if teacher else None
     enough = flow.LEAST if least is None else least
     with Watch(messages(), "looking at what came in") as display:
