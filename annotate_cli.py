@@ -4,12 +4,12 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whylike.dates import minute
 from whylike.errors import BudgetError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, many, messages, plain, results
@@ -270,10 +270,9 @@ def listing_card(found: Listing) -> RenderableType:
 
 def _entry(entry: Entry) -> str:
     """One annotation: what, about whom, by whom, when, why, and what the student had written."""
-    when = datetime.fromtimestamp(entry.at, UTC)
     about = " and ".join(name for name in (entry.user_id, entry.item_id) if name)
     lines = [
-        f"{when:%Y-%m-%d %H:%M} {entry.kind}{f' for {about}' if about else ''} by {entry.teacher}"
+        f"{minute(entry.at)} {entry.kind}{f' for {about}' if about else ''} by {entry.teacher}"
         f"{f' ({entry.purpose})' if entry.purpose else ''}",
         f"  {entry.text}",
         f"  since {entry.why}" if entry.why else "",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from whylike.dates import minute
 from whylike.errors import UsageError
 from whylike.options import PLAIN, Json, Store, Verbose, WithArguments, examples, show
 from whylike.tables import figures, told
@@ -209,7 +210,7 @@ def outcome_card(done: Outcome) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    when = f"run {done.run_id}, {_day(done.began_at)}: " if done.run_id and done.began_at else ""
+    when = f"run {done.run_id}, {minute(done.began_at)}: " if done.run_id and done.began_at else ""
     said = {
         "promoted": f"{done.version} was promoted: {done.why}; `whylike adapters rollback {done.expert}` goes back",
         "kept": f"{done.parent or 'the base model'} stays, not {done.version}: {done.why}",
@@ -274,9 +275,3 @@ def _experts(names: Iterable[str]) -> list[Expert]:
                 f"{name} does not go on learning; give one of {', '.join(LEARNERS)}, or train it with `whylike train`"
             )
     return [Expert(name) for name in LEARNERS if name in set(names)]
-
-
-def _day(timestamp: int) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M}"

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whylike.dates import day
 from whylike.errors import NotFoundError, UsageError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, identified, show
 from whylike.terminal import fail, log, messages, plain, results
@@ -214,7 +214,7 @@ def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:
     if before is None:
         lines = [f"{found.user_id} is forgotten: {_listed(found.removed)} removed."]
     else:
-        lines = [f"{found.user_id} was forgotten on {datetime.fromtimestamp(before, UTC):%Y-%m-%d}; nothing is stored."]
+        lines = [f"{found.user_id} was forgotten on {day(before)}; nothing is stored."]
     if found.adapters:
         lines.append("Adapters learned from this user, and their weights cannot be made to forget:")
         for each in found.adapters:
@@ -238,7 +238,7 @@ def _stated(said: Preference) -> str:
     """What a user said, with its id."""
     from whylike.agents.attitudes import told_of
 
-    return f"Said on {datetime.fromtimestamp(said.stated_at, UTC):%Y-%m-%d}: {told_of(said)} ({said.preference_id})."
+    return f"Said on {day(said.stated_at)}: {told_of(said)} ({said.preference_id})."
 
 
 def _confirm(yes: bool) -> None:

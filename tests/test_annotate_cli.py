@@ -153,7 +153,7 @@ def test_what_teachers_wrote_is_listed_the_newest_first(run: Run, empty_store: S
         "instead": "It is hard to say.",
     }
     shown = run("annotate", "list", "--limit", "3").stdout
-    assert "1970-01-24 03:33 reason for ann and heat by openai:big+0123 (live reason)" in shown
+    assert "24 January 1970 03:33 UTC reason for ann and heat by openai:big+0123 (live reason)" in shown
     assert "  since the rating is far from sure\n  in place of: It is hard to say.\n" in shown
     assert "2 older annotations, which --limit shows." in shown
     assert "The user likes red strings." in shown
