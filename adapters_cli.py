@@ -10,14 +10,14 @@ import os
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whylike.dates import day
 from whylike.errors import UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Json, Store, Verbose, WithArguments, examples, show
 from whylike.terminal import log, many, messages, plain, results
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_(as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> N
     show(listing, None if as_json else listing_card(listing))
 
 
-@adapters_app.command("show", epilog=examples(f"whylike adapters show {EXAMPLE}"))
+@adapters_app.command("show", cls=WithArguments, epilog=examples(f"whylike adapters show {EXAMPLE}"))
 def show_(version: Version, as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
     """Show the card of a version: what it was trained from and how, and when it was live."""
     with _registry(store, verbose) as registry:
@@ -59,7 +59,7 @@ def show_(version: Version, as_json: Json = False, store: Store = None, verbose:
     show(details, None if as_json else details_card(details))
 
 
-@adapters_app.command(epilog=examples(f"whylike adapters promote {EXAMPLE}"))
+@adapters_app.command(cls=WithArguments, epilog=examples(f"whylike adapters promote {EXAMPLE}"))
 def promote(version: Version, by: By = "", store: Store = None, verbose: Verbose = 0) -> None:
     """Have a version answer for its expert; running processes follow at their next query.
 
@@ -74,9 +74,9 @@ def promote(version: Version, by: By = "", store: Store = None, verbose: Verbose
         _say(f"The {moved.expert} answers with {moved.now} now; before: {moved.before or ALONE}.")
 
 
-@adapters_app.command(epilog=examples("whylike adapters rollback reasoner"))
+@adapters_app.command(cls=WithArguments, epilog=examples("whylike adapters rollback reasoner"))
 def rollback(
-    expert: Annotated[ExpertName, typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward")],
+    expert: Annotated[ExpertName, typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor or reward.")],
     by: By = "",
     store: Store = None,
     verbose: Verbose = 0,
@@ -89,7 +89,7 @@ def rollback(
     _say(f"The {expert} answers with {moved.now or ALONE} again; before: {moved.before}.")
 
 
-@adapters_app.command(epilog=examples("whylike adapters add trained/reasoner --expert reasoner"))
+@adapters_app.command(cls=WithArguments, epilog=examples("whylike adapters add trained/reasoner --expert reasoner"))
 def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="As PEFT saves an adapter.")],
     expert: Annotated[ExpertName, typer.Option("--expert", metavar="E", help="Whose adapter it is.")],
@@ -132,7 +132,7 @@ def listing_card(listing: Listing) -> RenderableType:
     for entry in listing.adapters:
         card = entry.card
         live = "live" if entry.live else ""
-        shown = (card.version, live, _day(card.created_at), _metrics(card.metrics))
+        shown = (card.version, live, day(card.created_at), _metrics(card.metrics))
         table.add_row(*(Text(plain(each), style="bold" if entry.live else "") for each in shown))
     bare = [expert for expert, version in listing.live.items() if version is None]
     parts: list[RenderableType] = [table] if listing.adapters else [Text("There are no adapters yet.")]
@@ -163,7 +163,7 @@ def details_card(details: Details) -> RenderableType:
         **({"scales": ", ".join(map(str, card.scales))} if card.scales else {}),
         "parent": _parents(card) or "none",
         "rank": str(card.rank),
-        "created": f"{_day(card.created_at)} by `{card.command}`",
+        "created": f"{day(card.created_at)} by `{card.command}`",
         "settings": _listed(card.settings) or "not known",
         "environment": _listed(card.environment) or "not known",
         **({"examples": _listed(made_with)} if (made_with := _made_with(card)) else {}),
@@ -176,7 +176,7 @@ def details_card(details: Details) -> RenderableType:
     for move in details.promotions:
         done = "promoted" if move.kind == "promote" else "rolled back"
         rows.add_row(
-            f"  {_day(move.promoted_at)}",
+            f"  {day(move.promoted_at)}",
             Text(plain(f"{done} by {move.promoted_by}: {move.version or ALONE} answers from then on")),
         )
     marks = [name for name, is_so in (("live", details.live), ("comes with whylike", details.shipped)) if is_so]
@@ -236,7 +236,7 @@ def _parents(card: AdapterCard) -> str:
 def _made_with(card: AdapterCard) -> dict[str, JsonValue]:
     """How the examples were made; when the newest of them was written as a day."""
     until = card.made_with.get("learned_until")
-    return {**card.made_with, **({"learned_until": _day(until)} if isinstance(until, int) else {})}
+    return {**card.made_with, **({"learned_until": day(until)} if isinstance(until, int) else {})}
 
 
 def _listed(facts: Mapping[str, JsonValue]) -> str:
@@ -248,11 +248,3 @@ def _listed(facts: Mapping[str, JsonValue]) -> str:
 
 def _metrics(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-
-
-def _day(timestamp: int) -> str:
-    """The day of a time; the number as it is where a card has one that no calendar knows."""
-    try:
-        return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d}"
-    except (ValueError, OverflowError, OSError):
-        return str(timestamp)

@@ -4,12 +4,12 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whylike.dates import minute
 from whylike.errors import BudgetError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, many, messages, plain, results
@@ -90,11 +90,7 @@ def summaries(
     The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
     key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
     """
-    from whylike.agents.budget import Budget
     from whylike.agents.endpoint import Endpoint
-    from whylike.agents.teacher import Teacher
-    from whylike.graph.annotating import annotate_summaries, older
-    from whylike.graph.state import Event
     from whylike.memory.connection import existing
     from whylike.memory.store import Store as Opened
     from whylike.progress import Watch
@@ -102,8 +98,13 @@ def summaries(
 
     log(verbose)
     settings = existing(load({"store": store, "teacher_concurrency": concurrency}))
-    endpoint = Endpoint.open(settings)
+    endpoint = Endpoint.open(settings)  # who has set no teacher is told at once
     with Opened.open(settings) as opened, Watch(messages(), "choosing reviews") as watch:
+        from whylike.agents.budget import Budget
+        from whylike.agents.teacher import Teacher
+        from whylike.graph.annotating import annotate_summaries, older
+        from whylike.graph.state import Event
+
         budget = Budget(opened, settings)
 
         def told(done: int, total: int) -> None:
@@ -153,12 +154,7 @@ def reasons(
     The teacher is any OpenAI-compatible server: WHYLIKE_TEACHER_BASE_URL, WHYLIKE_TEACHER_MODEL, and if it asks for a
     key WHYLIKE_TEACHER_KEY or a file named by WHYLIKE_TEACHER_KEY_FILE.
     """
-    from whylike.agents.budget import Budget
     from whylike.agents.endpoint import Endpoint
-    from whylike.agents.teacher import Student, Teacher
-    from whylike.graph.filtering import chosen_pairs, filter_reasons
-    from whylike.graph.services import Services
-    from whylike.graph.state import Event
     from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.settings import load
@@ -166,6 +162,13 @@ def reasons(
     log(verbose)
     settings = existing(load({"store": store, "teacher_concurrency": concurrency}))
     endpoint = Endpoint.open(settings) if teacher == "openai" else None
+
+    from whylike.agents.budget import Budget
+    from whylike.agents.teacher import Student, Teacher
+    from whylike.graph.filtering import chosen_pairs, filter_reasons
+    from whylike.graph.services import Services
+    from whylike.graph.state import Event
+
     with (
         Watch(messages(), "loading the model") as watch,
         Services.open(settings, told=watch.index) as services,
@@ -267,10 +270,9 @@ def listing_card(found: Listing) -> RenderableType:
 
 def _entry(entry: Entry) -> str:
     """One annotation: what, about whom, by whom, when, why, and what the student had written."""
-    when = datetime.fromtimestamp(entry.at, UTC)
     about = " and ".join(name for name in (entry.user_id, entry.item_id) if name)
     lines = [
-        f"{when:%Y-%m-%d %H:%M} {entry.kind}{f' for {about}' if about else ''} by {entry.teacher}"
+        f"{minute(entry.at)} {entry.kind}{f' for {about}' if about else ''} by {entry.teacher}"
         f"{f' ({entry.purpose})' if entry.purpose else ''}",
         f"  {entry.text}",
         f"  since {entry.why}" if entry.why else "",

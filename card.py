@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whylike.agents.distributions import ALIKE, COVERED
+from whylike.dates import day
 from whylike.explanation import AspectLists, Evidence, Explanation, Rating, Reason
 from whylike.records import Item, ItemProfile, Profile, ReviewSummary, Side
 from whylike.terminal import Narrow, many, plain
@@ -94,7 +94,7 @@ def card(
                 (names[explanation.item_id], "bold"),
                 "\nfor ",
                 (_name(explanation.user_id), "bold"),
-                f", as of {_day(explanation.as_of)}",
+                f", as of {day(explanation.as_of)}",
             ),
             box=box.HEAVY,
             border_style="cyan",
@@ -103,14 +103,13 @@ def card(
     ]
     if why:
         parts.append(_indented(Text(plain(why), style="italic")))
-    parts += [
-        _rating(explanation.rating),
-    ]
+    # Who mistyped an id is to know before reading on.
+    if explanation.notes:
+        parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
+    parts.append(_rating(explanation.rating))
     if with_reason:
         parts += _section("Why", _reason(explanation.reason, cited))
         parts += _section("Evidence", *_evidence(explanation, cited, names))
-    if explanation.notes:
-        parts += _section("Notes", *(_bullet(note) for note in explanation.notes))
     if explanation.reason:
         parts += _section("Made by", _makers(explanation))
     parts.append(Text(""))
@@ -128,7 +127,7 @@ def profile_card(profile: Profile, name: str, said: Sequence[tuple[str, ReviewSu
     whose = "user" if profile.side is Side.USER else "item"
     lists = AspectLists(likes=list(profile.likes), dislikes=list(profile.dislikes))
     likes, dislikes = ("likes", "dislikes") if profile.side is Side.USER else ("liked for", "disliked for")
-    rests = "" if profile.as_of is None else f" from reviews up to {_day(profile.as_of)}"
+    rests = "" if profile.as_of is None else f" from reviews up to {day(profile.as_of)}"
     made = Text(f"Written{rests} by {_version(profile.adapter_version)}.", style="dim")
     parts = [
         Text.assemble((_name(name), "bold"), f" ({whose})"),
@@ -272,7 +271,7 @@ def _evidence(
 
 def _review(evidence: Evidence, about: str, explanation: Explanation) -> Text:
     text = Text.assemble((_name(evidence.user_id), "bold"), " on ", (about, "bold"))
-    text.append(f": {evidence.rating:g} of {explanation.rating.scale[1]:g}, {_day(evidence.timestamp)}")
+    text.append(f": {evidence.rating:g} of {explanation.rating.scale[1]:g}, {day(evidence.timestamp)}")
     summary = evidence.summary
     # Of what a taught Summarizer made of the review only what it was read from: the reader is to see the evidence.
     taught = summary.praise is not None
@@ -343,8 +342,3 @@ def _bullet(text: str) -> RenderableType:
 def _name(text: str) -> str:
     shown = plain(text)
     return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
-
-
-def _day(timestamp: int) -> str:
-    moment = datetime.fromtimestamp(timestamp, UTC)
-    return f"{moment.day} {moment:%B %Y}"

@@ -9,12 +9,12 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
+from whylike.dates import day
 from whylike.options import Engine, Store, Verbose, examples, identified
 from whylike.terminal import WIDEST, fail, log, messages, plain
 
@@ -213,12 +213,11 @@ def _evidence(conversation: Conversation, services: Services) -> None:
             _print(f"[{number}] is not in the store any more.")
             continue
         item = services.store.item(review.item_id)
-        when = datetime.fromtimestamp(review.timestamp, UTC)
         text = plain(f"{review.title}. {review.text}" if review.title else review.text)
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN].rsplit(' ', 1)[0]} …"
         about = item.name if item else review.item_id
         _print(
-            f"[{number}] {review.user_id} on {about}: {review.rating:g} of {best:g}, {when.day} {when:%B %Y} "
+            f"[{number}] {review.user_id} on {about}: {review.rating:g} of {best:g}, {day(review.timestamp)} "
             f"({review.review_id})"
         )
         _print(f"“{shown}”", indent="    ")

@@ -26,7 +26,18 @@ from whylike.chat_cli import chat
 from whylike.errors import InputError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.learn_cli import learn_app
-from whylike.options import PLAIN, Engine, Json, Store, Verbose, as_option, examples, identified, show
+from whylike.options import (
+    PLAIN,
+    Engine,
+    Json,
+    Store,
+    Verbose,
+    WithArguments,
+    as_option,
+    examples,
+    identified,
+    show,
+)
 from whylike.profile_cli import profile_app
 from whylike.teach_cli import EXAMPLES, train
 from whylike.terminal import fail, log, messages, plain, results
@@ -81,7 +92,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(learn_app, name="learn")
 app.add_typer(profile_app, name="profile")
 app.add_typer(vllm_app, name="vllm")
-app.command(epilog=EXAMPLES["train"])(train)
+app.command(cls=WithArguments, epilog=EXAMPLES["train"])(train)
 app.command(epilog=CHAT)(chat)
 
 User = Annotated[str, typer.Option("--user", metavar="U", help="Id of the user.")]
@@ -131,7 +142,8 @@ def demo(store: Store = None, verbose: Verbose = 0) -> None:
 
 
 @app.command(
-    epilog=examples("whylike ingest reviews.jsonl --items items.jsonl", "whylike ingest ratings.csv --scale 0.5:5:0.5")
+    cls=WithArguments,
+    epilog=examples("whylike ingest reviews.jsonl --items items.jsonl", "whylike ingest ratings.csv --scale 0.5:5:0.5"),
 )
 def ingest(
     reviews: Annotated[Path, typer.Argument(metavar="REVIEWS", help="File of reviews, plain or gzip.")],

@@ -12,7 +12,7 @@ import typer
 from whylike.evaluate_text_cli import EXAMPLES, reasons, summaries
 from whylike.evaluation.ablation import Ablation
 from whylike.learn_cli import LOOP, learning
-from whylike.options import PLAIN, Engine, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Engine, Json, Store, Verbose, WithArguments, examples, show
 from whylike.tables import told
 from whylike.terminal import log, messages, plain
 
@@ -35,7 +35,7 @@ evaluate_app.command(epilog=EXAMPLES["summaries"])(summaries)
 evaluate_app.command(epilog=EXAMPLES["reasons"])(reasons)
 
 
-evaluate_app.command(epilog=LOOP)(learning)
+evaluate_app.command(cls=WithArguments, epilog=LOOP)(learning)
 
 
 @evaluate_app.command(epilog=examples("whylike evaluate routing", "whylike evaluate routing --utterances own.yaml"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from whylike.dates import minute
 from whylike.errors import UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, show
+from whylike.options import PLAIN, Json, Store, Verbose, WithArguments, examples, show
 from whylike.tables import figures, told
 from whylike.terminal import log, messages, plain, results
 
@@ -27,6 +28,7 @@ LEARN = "whylike learn"
 HISTORY = f"{LEARN} history"
 LEARNERS = ("summarizer", "reasoner", "predictor")
 """The experts that go on learning."""
+COMMANDS = ("now", "history")
 POISONS = ("wrong-ratings", "flood", "instructions", "copies")
 
 
@@ -47,11 +49,15 @@ learn_app = typer.Typer(
 )
 
 
-@learn_app.command("now", epilog=examples(f"{LEARN} now --dry-run", f"{LEARN} predictor", f"{LEARN} --watch --min 200"))
+@learn_app.command(
+    "now",
+    cls=WithArguments,
+    epilog=examples(f"{LEARN} now --dry-run", f"{LEARN} predictor", f"{LEARN} --watch --min 200"),
+)
 def now(
     experts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor."),
+        typer.Argument(metavar="EXPERT", help="summarizer, reasoner, predictor; any number of them."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned from, and change nothing.")
@@ -92,15 +98,22 @@ def now(
     """
     if watch and dry_run:
         raise typer.BadParameter("--watch learns and --dry-run does not; give one of them")
-    from whylike.graph import learning as flow
-    from whylike.graph.tutor import Who
+    named = _experts(experts or ())
     from whylike.memory.connection import existing
     from whylike.progress import Watch
     from whylike.settings import load
 
     log(verbose)
     settings = existing(load({"store": store}))
-    named, who = _experts(experts or ()), Who(teacher) if teacher else None
+    if teacher == "openai":
+        from whylike.agents.endpoint import Endpoint
+
+        Endpoint.open(settings)  # who asks for a teacher is told at once that there is none
+
+    from whylike.graph import learning as flow
+    from whylike.graph.tutor import Who
+
+    who = Who(teacher) if teacher else None
     enough = flow.LEAST if least is None else least
     with Watch(messages(), "looking at what came in") as display:
         watching = flow.Watching(step=told(display), training=display.training)
@@ -197,7 +210,7 @@ def outcome_card(done: Outcome) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    when = f"run {done.run_id}, {_day(done.began_at)}: " if done.run_id and done.began_at else ""
+    when = f"run {done.run_id}, {minute(done.began_at)}: " if done.run_id and done.began_at else ""
     said = {
         "promoted": f"{done.version} was promoted: {done.why}; `whylike adapters rollback {done.expert}` goes back",
         "kept": f"{done.parent or 'the base model'} stays, not {done.version}: {done.why}",
@@ -255,14 +268,10 @@ def _experts(names: Iterable[str]) -> list[Expert]:
     from whylike.records import Expert
 
     for name in names:
+        if name in COMMANDS:
+            raise UsageError(f"{name} is a command and comes first, before its options: `{LEARN} {name} --json`")
         if name not in LEARNERS:
             raise UsageError(
                 f"{name} does not go on learning; give one of {', '.join(LEARNERS)}, or train it with `whylike train`"
             )
     return [Expert(name) for name in LEARNERS if name in set(names)]
-
-
-def _day(timestamp: int) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M}"

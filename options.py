@@ -36,6 +36,24 @@ Engine = Annotated[str | None, typer.Option("--engine", metavar="NAME", help=RUN
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 
 
+class WithArguments(typer.core.TyperCommand):
+    """A command whose help names its arguments without their types, which are a matter of the code."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer keeps the types to itself
+        """Write the arguments, then the options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            if (row := parameter.get_help_record(ctx)) is None:
+                continue
+            if isinstance(parameter, typer.core.TyperArgument):
+                sections["Arguments"].append((parameter.display_name_raw, row[1]))
+            else:
+                sections["Options"].append(row)
+        for name, rows in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(rows)
+
+
 def identified(option: str, text: str) -> str:
     """The id that an option gives, as the reader of a file would take it."""
     from whylike.memory.importers.values import identifier  # noqa: PLC0415 - so that `--help` is there at once

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whylike.dates import day
 from whylike.errors import NotFoundError, UsageError
 from whylike.options import PLAIN, Json, Store, Verbose, examples, identified, show
 from whylike.terminal import fail, log, messages, plain, results
@@ -45,13 +45,12 @@ def show_(
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Show the latest profile of a user or of an item; where there is none yet, make it from the newest reviews.
+    """Show the profile of a user or of an item as of now, from the newest reviews; one that was kept is used again.
 
     Of a user it is told how much is stored in all.
     """
     from whylike.agents.stated import OF_ITSELF
     from whylike.card import profile_card
-    from whylike.graph.profiles import Shown, named, read_for
     from whylike.memory.connection import existing
     from whylike.memory.nearest import not_found
     from whylike.memory.store import Store as Truth
@@ -69,15 +68,15 @@ def show_(
         known = truth.item(subject) if side is Side.ITEM else None
         if known is None and not (side is Side.USER and truth.has_user(subject)):
             raise not_found(truth, side, subject)
-        profile = truth.latest_profile(side, subject)
-    if profile is None:
-        with Watch(messages(), "loading the model") as watch:
-            from whylike.graph.profiles import profile_now
-            from whylike.graph.services import Services
+    with Watch(messages(), "opening the store") as watch:
+        from whylike.graph.profiles import Shown, named, profile_now, read_for
+        from whylike.graph.services import Services
 
-            with Services.open(settings, told=watch.index) as services:
-                profile = profile_now(services, side, subject, watch.event)
+        with Services.open(settings, told=watch.index) as services:
+            profile = profile_now(services, side, subject, watch.event)
     with Truth.open(settings) as truth:
+        if profile is None:  # there are no reviews, but it may have been imported
+            profile = truth.latest_profile(side, subject)
         told = truth.preferences(subject) if side is Side.USER else []
     if profile is None and told:
         profile = Profile(side=side, subject_id=subject, adapter_version=OF_ITSELF)
@@ -215,7 +214,7 @@ def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:
     if before is None:
         lines = [f"{found.user_id} is forgotten: {_listed(found.removed)} removed."]
     else:
-        lines = [f"{found.user_id} was forgotten on {datetime.fromtimestamp(before, UTC):%Y-%m-%d}; nothing is stored."]
+        lines = [f"{found.user_id} was forgotten on {day(before)}; nothing is stored."]
     if found.adapters:
         lines.append("Adapters learned from this user, and their weights cannot be made to forget:")
         for each in found.adapters:
@@ -239,7 +238,7 @@ def _stated(said: Preference) -> str:
     """What a user said, with its id."""
     from whylike.agents.attitudes import told_of
 
-    return f"Said on {datetime.fromtimestamp(said.stated_at, UTC):%Y-%m-%d}: {told_of(said)} ({said.preference_id})."
+    return f"Said on {day(said.stated_at)}: {told_of(said)} ({said.preference_id})."
 
 
 def _confirm(yes: bool) -> None:

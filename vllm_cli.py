@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whylike.dates import minute
 from whylike.options import PLAIN, Json, Store, Verbose, examples, show
 from whylike.terminal import log, messages, plain, results
 
@@ -123,7 +123,7 @@ def status_card(found: ServerStatus) -> RenderableType:
     if found.memory_mib is not None:
         rows["memory"] = f"{found.memory_mib:,} MiB"
     if found.created is not None:
-        rows["process"] = f"{found.pid}, since {datetime.fromtimestamp(found.created, UTC):%d %B %Y %H:%M} UTC"
+        rows["process"] = f"{found.pid}, since {minute(found.created)}"
     if found.log is not None:
         rows["log"] = found.log
     table = Table.grid(padding=(0, 2))

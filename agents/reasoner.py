@@ -12,7 +12,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 
 from whylike.adapters.engines.base import Engine, Writing, Written
@@ -22,6 +21,7 @@ from whylike.agents.plans import Stance
 from whylike.agents.prompting import one_line, prompt_file, render
 from whylike.agents.recipe import constants, recipe
 from whylike.agents.stated import is_stated
+from whylike.dates import day
 from whylike.records import Expert
 
 LONGEST = 160
@@ -222,8 +222,7 @@ def quoted(text: str) -> str:
 
 def called(title: str, timestamp: int) -> str:
     """What a reason calls an item that the user reviewed at a time: its title, else when that was."""
-    when = datetime.fromtimestamp(timestamp, UTC)
-    return quoted(title) or f"an item reviewed on {when.day} {when:%B %Y}"
+    return quoted(title) or f"an item reviewed on {day(timestamp)}"
 
 
 def _turns(point: Point) -> tuple[str, ...]:

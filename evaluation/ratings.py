@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from pydantic import Field
 
 from whylike.agents.calibration import Calibrator
+from whylike.dates import day
 from whylike.errors import UsageError
 from whylike.evaluation import baselines
 from whylike.evaluation.ablating import Ablated, ablate
@@ -174,18 +174,14 @@ def _notes(services: Services, parts: Split) -> list[str]:
     for expert, silent in ((services.predictor, unsaid), (services.reasoner, "")):
         version = expert.version
         until = services.registry.learned_until(version)
-        learned = silent if until is None else f"learned from reviews up to {_day(until)}"
+        learned = silent if until is None else f"learned from reviews up to {day(until)}"
         if expert.taught and learned and (until is None or until >= first):
             found.append(
-                f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {_day(first)}: "
+                f"{version} {learned}, and the pairs that it is calibrated and measured with begin on {day(first)}: "
                 "if it was taught on these reviews, it may have learned some of the pairs. Train one on this store as "
                 "it is now."
             )
     return found
-
-
-def _day(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()
 
 
 def _followed(lately: Lately, pair: Pair) -> Calibrator:

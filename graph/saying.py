@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from langgraph.runtime import Runtime
 
@@ -12,6 +11,7 @@ from whylike.agents import attitudes
 from whylike.agents.distributions import COVERED
 from whylike.agents.reasoner import quoted
 from whylike.agents.voice import to_you
+from whylike.dates import day
 from whylike.explanation import Effect, Explanation, Sentence
 from whylike.graph.hearing import called
 from whylike.graph.pair import explain_fully
@@ -58,8 +58,7 @@ def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanatio
     name = called(runtime, explanation.item_id)
     own = runtime.context.services.store.review_of(explanation.user_id, explanation.item_id)
     if own and own.timestamp == explanation.as_of:
-        when = datetime.fromtimestamp(own.timestamp, UTC)
-        voice.say(f"You gave {name} {own.rating:g} of {best:g} on {when.day} {when:%B %Y}.", [own.review_id])
+        voice.say(f"You gave {name} {own.rating:g} of {best:g} on {day(own.timestamp)}.", [own.review_id])
         voice.say(
             f"From what was known before, I would have expected {rating.expectation:.1f}, "
             f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}."

@@ -176,7 +176,7 @@ def profile_of(
 ) -> Profile:
     """The profile that the summaries of a side's reviews add up to, from the store if it was made from the same before.
 
-    A profile as of the past is not to be kept: the newest kept one is what `whylike profile show` shows. Neither is one
+    A profile as of the past is not to be kept: the newest kept one stands for its subject in the index. Neither is one
     of chosen reviews of an item: it is kept as an answer, by how they were chosen.
     """
     _, subject_id, reviews, ratings = known.sides[0 if side is Side.USER else 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -14,6 +13,7 @@ from whylike.agents import attitudes, slots
 from whylike.agents.reasoner import quoted
 from whylike.agents.spoken import described, spoken
 from whylike.agents.stems import stems
+from whylike.dates import day
 from whylike.graph.hearing import HELP, called, focused, resolved, without_names
 from whylike.graph.profiles import profile_now
 from whylike.graph.saying import (
@@ -197,9 +197,8 @@ def profile(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         if found.dislikes:
             voice.say(f"It seems that you dislike {enumerated(found.dislikes)}.")
     for each in said:
-        when = datetime.fromtimestamp(each.stated_at, UTC)
         told = attitudes.told(each)
-        voice.say(f"On {when.day} {when:%B %Y} you said that {told}.", line=True)
+        voice.say(f"On {day(each.stated_at)} you said that {told}.", line=True)
     voice.say(
         "Correct me (“no, I love long films”) or have me forget it (“forget that I like …”, “forget me”).", line=True
     )

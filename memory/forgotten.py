@@ -12,11 +12,11 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, Join, delete, exists, func, literal, select, update
 
+from whylike.dates import day
 from whylike.errors import UsageError
 from whylike.memory.database import Database, chunks
 from whylike.memory.schema import forgotten, learned_from, meta, reviews
@@ -174,7 +174,7 @@ def gone_among(connection: Connection, review_ids: Iterable[str]) -> set[str]:
 def turned_away(when: int) -> str:
     """Why something of a user is not taken in, and what to do where it should be."""
     return (
-        f"its user asked to be forgotten on {datetime.fromtimestamp(when, UTC):%Y-%m-%d}; where the user wants to come "
+        f"its user asked to be forgotten on {day(when)}; where the user wants to come "
         "back, run `whylike profile readmit --user U` first"
     )
 

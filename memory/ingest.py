@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
 
+from whylike.dates import day
 from whylike.errors import InputError, UsageError
 from whylike.memory.forgotten import turned_away
 from whylike.memory.importers import (
@@ -300,7 +300,7 @@ def _whose(there: Review) -> str:
     """Why the id of a review cannot be taken again."""
     return (
         f"review_id {shown(there.review_id)} belongs to another review, of item {shown(there.item_id)} on "
-        f"{datetime.fromtimestamp(there.timestamp, UTC):%Y-%m-%d}; give each review an id of its own, for example with "
+        f"{day(there.timestamp)}; give each review an id of its own, for example with "
         "the name of its file before it, or leave the column out"
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from whylike.records import ReasonAnnotation, ReasonDecision, Review
 
 USAGE = {"prompt_tokens": 300, "completion_tokens": 20}
 LISTS = "Positive Aspects: warm sound\nNegative Aspects: None\nUser Preference Elements: sound"
+OPENAI = ("--teacher", "openai")
 HOSTILE = "\x1b[31mred\u202e"
 
 
@@ -70,6 +73,22 @@ def test_tokens_and_cost_are_told_and_what_could_not_be_read_is_named(run: Run, 
     assert again["unread"] == ["r0", "r10", "r20", "r30"]
     assert again["paid"] == {"calls": 12, "tokens_in": 3_600, "tokens_out": 240, "cost": pytest.approx(0.006)}
     assert (again["left"], again["stopped"]) == (0, "")
+
+
+@pytest.mark.usefixtures("empty_store")
+@pytest.mark.parametrize(
+    "command", [("annotate", "summaries"), ("annotate", "reasons", *OPENAI), ("learn", *OPENAI)], ids=" ".join
+)
+def test_who_has_set_no_teacher_is_told_at_once(command: tuple[str, ...]):
+    code = (
+        f"import sys; sys.argv = {['whylike', *command]}\n"
+        "from whylike.cli import main\n"
+        "try: main()\nexcept SystemExit as end: print(end.code)\n"
+        "print([name for name in 'torch transformers chromadb langgraph sklearn'.split() if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("whylike: no teacher is set; ")
+    assert done.stdout == "2\n[]\n", "nothing that takes seconds has been loaded"
 
 
 def test_a_run_stops_at_the_budget_and_says_what_is_left_and_when_it_renews(
@@ -134,7 +153,7 @@ def test_what_teachers_wrote_is_listed_the_newest_first(run: Run, empty_store: S
         "instead": "It is hard to say.",
     }
     shown = run("annotate", "list", "--limit", "3").stdout
-    assert "1970-01-24 03:33 reason for ann and heat by openai:big+0123 (live reason)" in shown
+    assert "24 January 1970 03:33 UTC reason for ann and heat by openai:big+0123 (live reason)" in shown
     assert "  since the rating is far from sure\n  in place of: It is hard to say.\n" in shown
     assert "2 older annotations, which --limit shows." in shown
     assert "The user likes red strings." in shown

@@ -44,6 +44,8 @@ def test_every_command_has_help_with_an_example(run: Any, path: tuple[str, ...])
         assert result.exit_code == 0
         assert f"Example:\n    whylike {' '.join(path)}".rstrip() in result.stdout
         assert max(map(len, result.stdout.splitlines())) <= 80
+        arguments = result.stdout.partition("\nArguments:\n")[2].partition("\n\n")[0]
+        assert "<" not in arguments, "an argument's type says nothing to people"
 
 
 @pytest.mark.parametrize("path", [path for path, command in ALL if not hasattr(command, "commands")], ids=" ".join)
@@ -284,8 +286,8 @@ def test_a_review_is_rated_on_the_stores_scale(run: Any, workplace: Path) -> Non
     assert result.exit_code == 0
 
 
-def test_profile_show(run: Any) -> None:
-    run(*ADD)
+def test_profile_show(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
     profile = Profile(
         side=Side.USER, subject_id="ann", likes=("slow", HOSTILE), adapter_version="base:tiny", source="x"
     )
@@ -295,15 +297,32 @@ def test_profile_show(run: Any) -> None:
     assert "- slow\n" in shown
     assert "- [red]A title\n" in shown
     assert "dislikes: nothing stands out" in shown
-    assert "Stored about this user: profiles 1, reviews 1; `whylike profile forget` removes it all.\n" in shown
+    assert "Stored about this user: profiles 1; `whylike profile forget` removes it all.\n" in shown
     document = json.loads(run("profile", "show", "--user", "ann", "--json").stdout)
     stored = document.pop("stored")
     assert document.pop("said") == []
-    assert {name: count for name, count in stored.items() if count} == {"profiles": 1, "reviews": 1}
+    assert {name: count for name, count in stored.items() if count} == {"profiles": 1}
     assert Profile.model_validate(document) == profile
     near = run("profile", "show", "--user", "anne")
     assert near.exit_code == 2
     assert "'ann'" in near.stderr
+
+
+@pytest.mark.parametrize("at", ["2020-01-02", "2019-12-31"], ids=["newer", "older"])
+@pytest.mark.parametrize(("side", "subject"), [(Side.USER, "ann"), (Side.ITEM, "i1")])
+def test_profile_show_has_what_has_come_in_since(
+    run: Any, monkeypatch: pytest.MonkeyPatch, side: Side, subject: str, at: str
+) -> None:
+    monkeypatch.setenv("WHYLIKE_ENGINE", "scripted")
+    run(*ADD[:-1], "2020-01-01")
+    show = ("profile", "show", f"--{side}", subject, "--json")
+    first = json.loads(run(*show).stdout)
+    assert json.loads(run(*show).stdout) == first
+    bob = ("bob" if arg == "ann" and side is Side.ITEM else arg for arg in ADD[:-1])
+    run(*("2" if arg == "4" else arg for arg in bob), at)
+    now = json.loads(run(*show).stdout)
+    assert (first["average"], now["average"]) == (4, 3)
+    assert json.loads(run(*show).stdout) == now
 
 
 def test_profile_show_makes_the_profile_that_is_not_there_yet(

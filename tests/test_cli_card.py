@@ -195,6 +195,14 @@ def test_what_it_says() -> None:
     assert re.search(r" 5 █+\S* +60%\n", text)
 
 
+@pytest.mark.parametrize("with_reason", [True, False])
+def test_what_the_reader_should_know_comes_before_the_rating(with_reason: bool) -> None:
+    note = "no item 'i' in the store; did you mean 'i1'?"
+    text = shown(card(explanation(notes=[note]), {}.get, with_reason=with_reason))
+    assert text.index("as of") < text.index(f"- {note}") < text.index("Expected rating")
+    assert text.count(note) == 1
+
+
 def test_only_a_reviewers_own_words_stand_in_quotation_marks() -> None:
     told = SummaryLists(
         likes=["Good cast", "Warmth"],

@@ -230,9 +230,9 @@ def test_nothing_in_a_card_commands_the_terminal() -> None:
 def test_cards_show_what_matters() -> None:
     out = shown(details_card(Details(card=CARD, live=True, shipped=True, promotions=[], saw_forgotten=0)))
     assert "(live, comes with whylike)" in out
-    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "2023-11-14", "epochs 3", "loss 0.3333", "1:5, 0.5:5:0.5"):
+    for fact in ("d" * 64, "c" * 64, "(hash ffffffff)", "14 November 2023", "epochs 3", "loss 0.3333"):
         assert fact in out
-    for fact in ("precision float32", "learned_until 2023-11-14", "by `whylike train [red]A"):
+    for fact in ("1:5, 0.5:5:0.5", "precision float32", "learned_until 14 November 2023", "by `whylike train [red]A"):
         assert fact in out
     listed = shown(listing_card(Listing(adapters=[Entry(card=CARD, live=True, shipped=False)], live=LIVE)))
     assert "loss 0.3333, " in listed

@@ -23,6 +23,7 @@ from whylike.adapters.engines.base import Adapter
 from whylike.adapters.engines.scripted import ScriptedEngine
 from whylike.agents.calibration import AVERAGES, MODEL, Nested
 from whylike.agents.predictor import Predictor
+from whylike.dates import day
 from whylike.errors import UsageError
 from whylike.evaluation.ablating import ablate
 from whylike.evaluation.ablation import Ablation
@@ -263,7 +264,8 @@ def test_what_the_predictor_may_have_learned_is_told(settings: Settings, monkeyp
         monkeypatch.setattr(Predictor, "taught", False)
         untaught = evaluate(services, **asked)
     assert [len(each.notes) for each in (*told, unasked, untaught)] == [1, 0, 1, 0, 0]
-    for silent_or_late, said in ((told[0], "does not say up to when"), (told[2], "learned from reviews up to 20")):
+    late = f"learned from reviews up to {day(first)}"
+    for silent_or_late, said in ((told[0], "does not say up to when"), (told[2], late)):
         shown = " ".join(printed(silent_or_late).split())
         assert said in shown
         assert "may have learned some of the pairs" in shown
@@ -279,7 +281,7 @@ def test_what_the_reasoner_may_have_learned_is_told(settings: Settings, monkeypa
             monkeypatch.setattr(services.registry, "learned_until", {adapter.version: until}.get)
             told.append(evaluate(services, **asked).notes)
     assert [len(each) for each in told] == [0, 0, 1], "one that says nothing learned from no pair that measures"
-    assert told[2][0].startswith("reasoner-01234567 learned from reviews up to 20")
+    assert told[2][0].startswith(f"reasoner-01234567 learned from reviews up to {day(first)}, and")
 
 
 def test_explanations_use_what_was_kept(settings: Settings):

@@ -72,7 +72,7 @@ def test_a_file_that_is_read_again_brings_nobody_back(folder: Path, tmp_path: Pa
         assert (report.reviews, report.reviews_added, report.rejected, report.present) == (1, 0, 4, 1)
         assert report.rejects
         told = [json.loads(line) for line in report.rejects.read_text().splitlines()]
-        assert sum("asked to be forgotten on 20" in entry["reason"] for entry in told) == 3
+        assert sum("asked to be forgotten on " in entry["reason"] for entry in told) == 3
         assert all("`whylike profile readmit" in entry["reason"] or entry["line"] == 5 for entry in told)
         assert not left(folder, NEEDLES[:1])
         assert not store.has_user(WHO)

@@ -263,7 +263,7 @@ def test_a_review_whose_id_another_has_is_rejected(store, numbered, batch):
         {
             "line": number + 1,
             "reason": f"review_id '{number}' belongs to another review, of item 'i{number}' "
-            "on 1970-01-01; give each review an id of its own, for example with the name of its file before it, "
+            "on 1 January 1970; give each review an id of its own, for example with the name of its file before it, "
             "or leave the column out",
             "row": f"{number},bob,i{number},4,said by bob,{number}",
         }

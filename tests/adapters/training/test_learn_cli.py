@@ -46,6 +46,15 @@ def test_the_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     assert run("--watch", "--dry-run").exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["history", "now"])
+def test_a_command_after_its_options_is_told_where_it_stands(name: str) -> None:
+    refused = CliRunner().invoke(app, ["learn", "--json", name])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"whylike: {name} is a command and comes first, before its options: `whylike learn {name} --json`\n"
+    )
+
+
 def test_the_readmes_commands(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ratings, "read", judged(0.2))
     for name in ("store", "model", "engine", "device", "history", "learn_new", "learn_frozen", "learn_of_user"):
