@@ -201,10 +201,12 @@ def _command(turn: str, conversation: Conversation, services: Services) -> None:
 
 
 def _evidence(conversation: Conversation, services: Services) -> None:
-    """Show the reviews that the last answer names by number."""
-    cited = conversation.state.get("cited", [])
+    """Show the reviews that the last answer to name any names by number."""
+    cited, lines = conversation.state.get("cited", []), conversation.state.get("lines", [])
     if not cited:
         _print("No answer has named a review yet.")
+    elif lines and not lines[-1].get("reviews"):
+        _print("The last answer names no review; these belong to the one before that does.")
     best = services.store.scale.maximum
     found = {each.review_id: each for each in services.store.reviews(cited)}
     for number, review_id in enumerate(cited, start=1):

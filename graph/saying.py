@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 from whylike.agents import attitudes
 from whylike.agents.distributions import COVERED
+from whylike.agents.matching import MIDDLING, stands, unfit
 from whylike.agents.reasoner import quoted
 from whylike.agents.voice import to_you
 from whylike.dates import day
@@ -17,10 +18,13 @@ from whylike.graph.hearing import called
 from whylike.graph.pair import explain_fully
 from whylike.graph.state import Event, Json
 from whylike.graph.talk import Talking, Voice
-from whylike.records import Attitude, Preference
+from whylike.records import Attitude, Preference, Review, ReviewSummary
 
 QUOTED = 3
 """Reviews that are quoted of those that speak of one thing."""
+
+TOLD = 4
+"""Things that the user liked, and as many that they disliked, which are told of them."""
 
 SHOWS = 0.05
 """Difference of two ratings that shows with one decimal."""
@@ -59,9 +63,10 @@ def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanatio
     own = runtime.context.services.store.review_of(explanation.user_id, explanation.item_id)
     if own and own.timestamp == explanation.as_of:
         voice.say(f"You gave {name} {own.rating:g} of {best:g} on {day(own.timestamp)}.", [own.review_id])
+        said = ", and would have said:" if explanation.reason else "."
         voice.say(
             f"From what was known before, I would have expected {rating.expectation:.1f}, "
-            f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}."
+            f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}{said}"
         )
         return
     voice.say(
@@ -125,7 +130,28 @@ def tell_effect(voice: Voice, effect: Effect, explanation: Explanation) -> None:
         voice.say(f"That {told} speaks {way} it: {who}.", theirs[:QUOTED])
 
 
-def enumerated(aspects: Sequence[str]) -> str:
-    """Aspects as they stand in a sentence."""
-    shown = [f"“{quoted(each)}”" for each in aspects]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+def tell_tastes(voice: Voice, runtime: Runtime[Talking], read: Sequence[tuple[Review, ReviewSummary]]) -> None:
+    """Say what the user liked and disliked of late, in their own words, each with the item that it was said of.
+
+    Praise in a review of a bad rating is left out: it is often mockery.
+    """
+    scale = runtime.context.services.store.scale
+    own = [(review, summary.quoted()) for review, summary in read]
+    praise = [(review, words.likes) for review, words in own if scale.place(review.rating) >= MIDDLING]
+    blame = [(review, words.dislikes) for review, words in own]
+    for verb, side in (("liked", praise), ("disliked", blame)):
+        told = [(review, phrase) for review, phrases in side if (phrase := _telling(phrases))][:TOLD]
+        parts = [
+            f"{'in' if number else 'In'} {called(runtime, review.item_id)}{'' if number else f' you {verb}'} "
+            f"“{quoted(phrase)}”"
+            for number, (review, phrase) in enumerate(told)
+        ]
+        if parts:
+            listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+            voice.say(f"{listed}.", [review.review_id for review, _ in told], line=True)
+
+
+def _telling(phrases: Sequence[str]) -> str:
+    """The clearest phrase that says something by itself, else the clearest; empty where none can be quoted."""
+    fit = [phrase for phrase in phrases if not unfit(phrase)]
+    return next(filter(stands, fit), fit[0] if fit else "")

@@ -8,27 +8,29 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents import attitudes, slots
 from whylike.agents.reasoner import quoted
-from whylike.agents.spoken import described, spoken
+from whylike.agents.spoken import Spoken, described, spoken
 from whylike.agents.stems import stems
 from whylike.dates import day
 from whylike.graph.hearing import HELP, called, focused, resolved, without_names
-from whylike.graph.profiles import profile_now
+from whylike.graph.profiles import profile_now, read_for
 from whylike.graph.saying import (
     QUOTED,
     SHOWS,
-    enumerated,
     explained,
     tell_effect,
     tell_effects,
     tell_rating,
     tell_reason,
     tell_sentence,
+    tell_tastes,
 )
 from whylike.graph.shortlist import shortlist
 from whylike.graph.talk import Talk, Talking, Voice, traced
+from whylike.memory.embeddings import Embedder
 from whylike.memory.history import history
 from whylike.records import Preference, Review, Side
 
@@ -38,9 +40,12 @@ LIKED = 3
 """Items that are recommended."""
 ALIKE = 0.15
 """Share of the rating scale below which two expectations are too close to call."""
+COMMON = 0.2
+"""Share of stop words up to which what was said may not be English."""
 SUPPOSED = "supposed"
 """Id of what a user is only supposed to have said."""
 
+_WORD = re.compile(r"[^\W\d_]+")
 _GREETING = re.compile(
     r"^\W*(?:hello|hi|hiya|hey|greetings|good (?:morning|afternoon|evening|day))(?: (?:there|again|all|you))?\W*$",
     re.IGNORECASE,
@@ -106,16 +111,19 @@ def compare(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     better, other = sorted(answers, key=lambda each: -worth[each.item_id])
     low, high = better.rating.scale[:2]
     names = {each.item_id: called(runtime, each.item_id) for each in answers}
-    ratings = f"{worth[better.item_id]:.1f} against {worth[other.item_id]:.1f} of {high:g}"
-    by = f"you gave them {ratings}" if own else f"I expect {ratings}"
-    if len(own) == 1:
-        [(rated, written)] = own.items()
-        [guessed] = [item_id for item_id in found if item_id != rated]
-        by = f"you gave {names[rated]} {written.rating:g}, and I expect {worth[guessed]:.1f} for {names[guessed]}"
-    if worth[better.item_id] - worth[other.item_id] < ALIKE * (high - low):
-        voice.say(f"It is close: {by}, {names[better.item_id]} first, which is too near to call.")
-    else:
-        voice.say(f"Rather {names[better.item_id]} than {names[other.item_id]}: {by}.")
+    by = (
+        f"I expect {worth[better.item_id]:.1f} of {high:g} for {names[better.item_id]} "
+        f"and {worth[other.item_id]:.1f} for {names[other.item_id]}"
+    )
+    if own:
+        gave = " and ".join(f"{names[item_id]} {written.rating:g}" for item_id, written in own.items())
+        guessed = [
+            f", and I expect {worth[item_id]:.1f} for {names[item_id]}" for item_id in found if item_id not in own
+        ]
+        by = f"you gave {gave}{''.join(guessed)}"
+    near = worth[better.item_id] - worth[other.item_id] < ALIKE * (high - low)
+    verdict = "Too near to call" if near else f"Rather {names[better.item_id]} than {names[other.item_id]}"
+    voice.say(f"{verdict}: {by}.")
     for each in (better, other):
         sentences = each.reason.sentences if each.reason else []
         if each.item_id in own:
@@ -162,7 +170,7 @@ def what_if(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         way = "up" if new > old else "down"
         voice.say(f"If {told}, the rating that I expect for {name} would go {way}, from {old:.1f} to {new:.1f}.")
     else:
-        voice.say(f"If {told}, nothing would change: I would still expect {new:.1f} for {name}.")
+        voice.say(f"If {told}, nothing would change: I would still expect {old:.1f} for {name}.")
     tell_effect(voice, effect, after)
     changed = [
         each
@@ -191,11 +199,8 @@ def profile(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say(f"I have {many} by you, with {rated.average:.1f} of {services.store.scale.maximum:g} on average.")
     else:
         voice.say("I have no reviews by you.")
-    if found and (found.likes or found.dislikes):
-        if found.likes:
-            voice.say(f"From your reviews it seems that you like {enumerated(found.likes)}.")
-        if found.dislikes:
-            voice.say(f"It seems that you dislike {enumerated(found.dislikes)}.")
+    if found:
+        tell_tastes(voice, runtime, read_for(services.store, found, services.settings.history))
     for each in said:
         told = attitudes.told(each)
         voice.say(f"On {day(each.stated_at)} you said that {told}.", line=True)
@@ -239,9 +244,17 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say("Hello. Ask me whether you would like something; /help says what else I can do.")
     elif _PARTING.search(said):
         voice.say("Goodbye; /quit ends the conversation, which can be gone on with later.")
-    else:
+    elif _english(said):
         voice.say("That is not something I can help with; /help says what is.")
+    else:
+        voice.say("I cannot help with that, or it is not English, which is all I understand; /help says what I can do.")
     return Command(update=voice.done(), goto="close")
+
+
+def _english(said: str) -> bool:
+    """Whether as many of the words as English has them are its commonest."""
+    words = _WORD.findall(said.lower())
+    return sum(word in ENGLISH_STOP_WORDS for word in words) > COMMON * len(words)
 
 
 def _beside(about: str, name: str) -> str:
@@ -265,7 +278,9 @@ def _telling_of(voice: Voice, runtime: Runtime[Talking], item_id: str, reviews: 
     elif told:
         voice.say(f"None of {many} speaks of “{about}” in these words; this comes nearest.")
     else:
-        voice.say(f"None of {many} says anything of “{about}”, so I cannot tell.")
+        word, told = _in_part(reviews, about, services.embedder)
+        less = f"; {len(told)} {'speaks' if len(told) == 1 else 'speak'} of “{word}”" if told else ""
+        voice.say(f"None of {many} says anything of “{about}”, so I cannot tell{less}.")
     for each in told[:QUOTED]:
         voice.say(
             f"One that gave it {each.review.rating:g} of {services.store.scale.maximum:g}: “{quoted(each.phrase)}”.",
@@ -273,6 +288,13 @@ def _telling_of(voice: Voice, runtime: Runtime[Talking], item_id: str, reviews: 
         )
     if sentence:
         voice.say(f"Its description says: “{quoted(sentence)}”.")
+
+
+def _in_part(reviews: Sequence[Review], about: str, embedder: Embedder) -> tuple[str, list[Spoken]]:
+    """The one of several words that most reviews have as it is, and those: “ending” of “ending sad”."""
+    words = about.split() if " " in about else []
+    named = {word: [each for each in spoken(reviews, word, embedder) if word in each.phrase.lower()] for word in words}
+    return max(named.items(), key=lambda each: len(each[1]), default=("", []))
 
 
 def _telling_most(voice: Voice, runtime: Runtime[Talking], state: Talk, item_id: str) -> None:

@@ -71,6 +71,13 @@ def test_evidence_and_trace_are_shown_on_request(chat: Any) -> None:
     assert "hello" not in shown
 
 
+def test_evidence_after_an_answer_that_names_no_review_says_whose_it_is(chat: Any) -> None:
+    shown = chat("would I like Nomadland", "/evidence", "hello", "/evidence").stdout
+    before, after = shown.partition("> hello")[::2]
+    assert "The last answer names no review" not in before
+    assert "The last answer names no review; these belong to the one before that does.\n[1] " in after
+
+
 def test_no_line_is_wider_than_the_terminal(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     result = chat("would I like Nomadland", "is it slow?", "what do you know about me", "/evidence")

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from whylike.graph.pair import Services
 from whylike.memory.schema import answers
-from whylike.records import Item, Review
+from whylike.records import Item, Review, ReviewSummary
 
 
 def test_why_is_answered_with_a_rating_and_a_reason_whose_sentences_name_their_reviews(talk: Talk) -> None:
@@ -25,6 +25,9 @@ def test_why_of_what_the_user_has_reviewed_tells_that_and_does_not_use_it(talk: 
     with talk() as conversation:
         answer = say(conversation, "would I like The Long Ice")
         assert "You gave The Long Ice 5 of 5" in answer
+        before, _, reason = answer.partition(", and would have said: ")
+        assert before.endswith(".0")
+        assert reason, "it is told as what was foreseen, not as what is so"
         assert "zanzibar" not in answer
 
 
@@ -52,6 +55,15 @@ def test_two_things_asked_at_once_are_each_answered(talk: Talk) -> None:
         assert "says anything of “subtitles”" in answer
 
 
+def test_of_what_nobody_says_as_a_whole_the_part_is_told_that_somebody_speaks_of(talk: Talk) -> None:
+    with talk() as conversation:
+        say(conversation, "would I like The Long Ice")
+        answer = say(conversation, "is the ending purple?")
+        assert "says anything of “ending purple”, so I cannot tell; 2 speak of “ending”." in answer
+        assert "The ending gave me chills" in answer
+        assert "cannot tell." in say(conversation, "are the subtitles purple?")
+
+
 def test_what_a_description_says_is_told_as_such(talk: Talk) -> None:
     with talk() as conversation:
         say(conversation, "would I like The Long Ice")
@@ -64,7 +76,7 @@ def test_two_items_are_compared(talk: Talk) -> None:
         assert "Waltz of the Clerks" in answer
         assert "Tarts at Dawn" in answer
         assert sorted(conversation.state["focus"][:2]) == ["tarts", "waltz"]
-        assert " against " in answer
+        assert " of 5 for " in answer
 
 
 def test_in_a_comparison_what_the_user_gave_counts_for_more_than_what_is_expected(
@@ -138,6 +150,45 @@ def test_what_only_comes_near_is_not_told_as_said(talk: Talk, services: Services
         assert "“shiny”" in say(conversation, "is the toaster shiny?"), "not “toaster shiny”"
 
 
+def test_what_is_known_of_a_user_is_told_in_their_own_words_with_what_they_are_about(
+    talk: Talk, services: Services, corpus: tuple[Review, ...]
+) -> None:
+    theirs = {review.item_id: review for review in corpus if review.user_id == "ben"}
+    phrases = {
+        "waltz": ((), ("the clerks are charming",)),
+        "ice": (("cold", "the wind never stops howling"), ()),
+        "ship": ((), ("blood everywhere for no reason",)),
+    }
+    services.store.add_summaries(
+        [
+            ReviewSummary(
+                review_id=theirs[item_id].review_id,
+                likes=likes,
+                dislikes=dislikes,
+                adapter_version=services.summarizer.mark,
+            )
+            for item_id, (likes, dislikes) in phrases.items()
+        ]
+    )
+    with talk("ben") as conversation:
+        shown = say(conversation, "what do you know about me")
+        assert "I have 3 reviews by you" in shown
+        assert "In The Long Ice you liked “the wind never stops howling”.[1]" in shown
+        assert (
+            "In Waltz of the Clerks you disliked “the clerks are charming” and in Dr. Hull's 'Deep' Ship “blood "
+            "everywhere for no reason”.[2][3]"
+        ) in shown
+        assert conversation.state["cited"] == ["r5", "r12", "r2"]
+
+
+def test_praise_in_a_bad_review_is_not_told_as_liked(talk: Talk, services: Services) -> None:
+    with talk("eve") as conversation:
+        services.store.add_summaries(
+            [ReviewSummary(review_id="r11", likes=("far too bloody for me",), adapter_version=services.summarizer.mark)]
+        )
+        assert " liked " not in say(conversation, "what do you know about me")
+
+
 def test_what_is_recommended_the_user_has_not_reviewed(talk: Talk) -> None:
     with talk("eve") as conversation:
         answer = say(conversation, "what should I watch next?")
@@ -155,6 +206,12 @@ def test_anything_else_is_told_what_can_be_asked(talk: Talk) -> None:
     with talk() as conversation:
         assert "not something I can help with" in say(conversation, "what's the weather tomorrow")
         assert "welcome" in say(conversation, "thank you very much")
+
+
+@pytest.mark.parametrize("said", ["Empfiehl mir etwas", "я люблю медленные фильмы", "私は遅い映画が好きです"])
+def test_who_speaks_another_language_is_told_that_it_is_not_understood(talk: Talk, said: str) -> None:
+    with talk() as conversation:
+        assert "not English, which is all I understand" in say(conversation, said)
 
 
 @pytest.mark.parametrize(
