@@ -91,13 +91,14 @@ def phrases(title: str, text: str) -> list[str]:
     A short sentence is one phrase; a longer one is cut at its clauses, but never where a denial or a hedge (“not”,
     “lacks”, “if”) reaches over the cut; what is then too long, or could not stand alone, is left out. Each phrase has
     at most `LONGEST` words and `LETTERS` characters, and at least two words that carry meaning. A review too short to
-    have one (“Great!”) is a phrase of its own.
+    have one (“Great!”) is a phrase of its own, but not one of emoji or digits alone, whose tone the model cannot tell.
     """
     found = [phrase for source in (title, text) for phrase in _cut(_read(source))]
     telling = {phrase.lower(): phrase for phrase in reversed(found) if _tells(phrase)}
     kept = [phrase for phrase in dict.fromkeys(found) if telling.get(phrase.lower()) == phrase]
     if not kept:
-        kept = [whole for source in (text, title) if (whole := _trim(one_line(source))) and _says(whole)][:1]
+        wholes = [_trim(one_line(source)) for source in (text, title)]
+        kept = [whole for whole in wholes if any(map(str.isalpha, whole)) and _says(whole)][:1]
     return kept[:MOST]
 
 
