@@ -51,15 +51,15 @@ class Plan(NamedTuple):
     told: Outcome
 
 
-def broken_off(store: Store, expert: Expert) -> LearningRun | None:
-    """The last run, if it was broken off, or waits for more to learn from."""
-    runs = store.learning_runs(expert)
+def broken_off(runs: Sequence[LearningRun]) -> LearningRun | None:
+    """The last of an expert's runs, if it was broken off, or waits for more to learn from."""
     return runs[-1] if runs and runs[-1].ended_at is None else None
 
 
 def there(store: Store, settings: Settings, course: Course, *, tutored: bool) -> int:
     """How much there may be to learn from of what came in since the last run."""
-    return course.sources(store, since_last(Registry(settings, store), store, course.expert), tutored)
+    runs = store.learning_runs(course.expert)
+    return course.sources(store, since_last(Registry(settings, store), store, course.expert, runs), tutored)
 
 
 def enough(least: int, settings: Settings) -> int:
@@ -67,9 +67,9 @@ def enough(least: int, settings: Settings) -> int:
     return min(least, settings.learn_new)
 
 
-def since_last(registry: Registry, store: Store, expert: Expert) -> int:
+def since_last(registry: Registry, store: Store, expert: Expert, runs: Sequence[LearningRun]) -> int:
     """The latest arrival that is no news: what the last run, or the training of what is live, had to learn from."""
-    ended = [run for run in store.learning_runs(expert) if run.outcome in {"promoted", "kept"}]
+    ended = [run for run in runs if run.outcome in {"promoted", "kept"}]
     if ended:
         return ended[-1].until
     live = registry.live_versions().get(expert)
@@ -83,8 +83,8 @@ def planned(services: Services, course: Course, least: int) -> Plan:
     """What a run would do, or why it would do nothing."""
     store, settings, expert = services.store, services.settings, course.expert
     runs = store.learning_runs(expert)
-    begun = broken_off(store, expert)
-    since = begun.since if begun else since_last(services.registry, store, expert)
+    begun = broken_off(runs)
+    since = begun.since if begun else since_last(services.registry, store, expert, runs)
     until = begun.until if begun else store.arrivals()
     parent = services.registry.live_versions().get(expert)
     frozen = store.frozen(expert) or [*to_freeze_of(store, course, settings, since, until)]

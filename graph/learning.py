@@ -131,7 +131,7 @@ def watch(
             arrivals = store.arrivals()
             found: dict[Expert, int] = {}
             for each in experts or learners(Registry(settings, store)):
-                broken = each not in wanted and broken_off(store, each) is not None
+                broken = each not in wanted and broken_off(store.learning_runs(each)) is not None
                 if broken or seen.get(each) != arrivals:
                     found[each] = there(store, settings, COURSES[each], tutored=tutored)
                     if not broken and found[each] < wanted.get(each, least):
@@ -168,8 +168,9 @@ def history(store: Store) -> Learning:
 
 def _looked_at(services: Services, course: Course, least: int, tutor: Tutor) -> Outcome:
     """What a run would do."""
-    if not broken_off(services.store, course.expert):
-        course.gather(services, tutor, since_last(services.registry, services.store, course.expert))
+    runs = services.store.learning_runs(course.expert)
+    if not broken_off(runs):
+        course.gather(services, tutor, since_last(services.registry, services.store, course.expert, runs))
     return planned(services, course, least).told.model_copy(update={"notes": tuple(tutor.notes)})
 
 
@@ -177,7 +178,8 @@ def _learn(services: Services, course: Course, least: int, tutor: Tutor, watchin
     """One expert's run, or the rest of one that was broken off."""
     store, expert = services.store, course.expert
     began = time.monotonic()
-    run = broken_off(store, expert)
+    runs = store.learning_runs(expert)
+    run = broken_off(runs)
     if run and run.outcome == "promoting":
         return _promote(services, run, Outcome.model_validate_json(run.report))
     if run and services.registry.live_versions().get(expert) != run.parent:
@@ -185,7 +187,7 @@ def _learn(services: Services, course: Course, least: int, tutor: Tutor, watchin
         _end(store, run, Outcome(expert=expert, outcome="failed", why="another version was promoted since"))
         run = None
     if not run:
-        course.gather(services, tutor, since_last(services.registry, store, expert))
+        course.gather(services, tutor, since_last(services.registry, store, expert, runs))
     plan = planned(services, course, least)
     if plan.told.outcome == "waiting":
         return plan.told.model_copy(update={"notes": tuple(tutor.notes)})

@@ -43,7 +43,8 @@ class Summaries(Course):
         # Of all that came in, also of what is read already: a run that was killed meanwhile wants the same again.
         chosen = choose(store.worded_reviews(WORDS, since), (), texts, settings)
         wanted = [*chosen.new, *chosen.newest]
-        if not store.frozen(self.expert) and len(to_freeze(self.arrived(store), settings)) < FEWEST:
+        before = self.arrived(store, BEGINNING, since)  # for the same reason without what came in since
+        if not store.frozen(self.expert) and len(to_freeze(before, settings)) < FEWEST:
             wanted += to_freeze(store.worded_reviews(WORDS), settings)
         read, fresh = store.read_texts(), dict[str, Review]()
         for each in store.reviews(dict.fromkeys(wanted)):

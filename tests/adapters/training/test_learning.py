@@ -14,7 +14,7 @@ from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses.ratings import Ratings
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
 from whylike.graph import learning, lessons
-from whylike.graph.choosing import Outcome
+from whylike.graph.choosing import Outcome, planned
 from whylike.graph.services import Services
 from whylike.memory.annotations import Occasion
 from whylike.memory.spending import Purpose
@@ -44,6 +44,15 @@ def test_a_dry_run_says_what_a_run_does_and_changes_nothing(
     done = learn(settings)
     counts = ("arrived", "new", "replayed", "left_out", "newest", "frozen", "parent")
     assert {name: getattr(said, name) for name in counts} == {name: getattr(done, name) for name in counts}
+
+
+def test_the_runs_before_are_read_once_for_a_plan(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Expert | None] = []
+    runs = Store.learning_runs
+    monkeypatch.setattr(Store, "learning_runs", lambda store, expert: read.append(expert) or runs(store, expert))
+    with Services.open(settings) as services:
+        assert planned(services, Ratings(), LEAST).told.outcome == "would learn"
+    assert read == [Expert.PREDICTOR]
 
 
 def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(

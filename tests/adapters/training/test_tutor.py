@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from endpoint import Server, said
 from learner import settings_of
 
 from whylike.adapters.registry.registry import Registry
+from whylike.adapters.training.arrived import FEWEST, to_freeze
 from whylike.adapters.training.teach import RECIPES, teach
 from whylike.agents import teacher
 from whylike.evaluation.asking import unexplained
 from whylike.evaluation.calibrating import fit
 from whylike.evaluation.courses import reasons
 from whylike.evaluation.courses.base import Reading
+from whylike.evaluation.courses.summaries import Summaries
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
 from whylike.graph import learning, lessons, tutor
 from whylike.graph.choosing import Outcome
@@ -176,6 +179,31 @@ def test_a_run_that_was_killed_before_it_was_noted_has_nothing_else_summarized(
     assert 0 < read < 250
     done = learned(own, Expert.SUMMARIZER)
     assert (done.outcome, done.arrived, len(server.asked)) == ("promoted", read, read)
+
+
+@pytest.mark.usefixtures("promoting")
+def test_a_first_run_that_was_killed_while_reviews_were_summarized_is_judged_by_the_same_for_good(
+    settings: Settings, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = taught_by(settings, server).model_copy(update={"teacher_concurrency": 1})
+    own = undisturbed.model_copy(update={"store": tmp_path / "killed"})
+    shutil.copytree(settings.store, own.store)
+    wanted = learned(undisturbed, Expert.SUMMARIZER)
+    keep = Store.keep_summary
+
+    def killed(store: Store, *given: Any, **how: Any) -> None:
+        keep(store, *given, **how)
+        if len(to_freeze(Summaries().arrived(store), own)) == FEWEST:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(Store, "keep_summary", killed)
+        learned(own, Expert.SUMMARIZER)
+    done = learned(own, Expert.SUMMARIZER)
+    assert (done.version, done.arrived, done.frozen) == (wanted.version, wanted.arrived, wanted.frozen)
+    assert wanted.frozen > FEWEST
+    with Store.open(undisturbed) as store, Store.open(own) as after:
+        assert after.frozen(Expert.SUMMARIZER) == store.frozen(Expert.SUMMARIZER)
 
 
 def test_what_says_too_little_takes_the_place_of_nothing_that_a_teacher_can_read(
