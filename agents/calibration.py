@@ -68,7 +68,7 @@ class Readout(Record):
     """All that a rating is made from. Ratings are on `scale`."""
 
     scale: RatingScale
-    general: float = Field(description="Mean of all earlier ratings, or the middle of the scale")
+    general: float = Field(description="Mean of all earlier ratings, nearer the middle of the scale while they are few")
     user: Rated
     item: Rated
     user_spread: float | None = Field(default=None, description="Standard deviation of the newest ratings")
@@ -199,11 +199,11 @@ def readout(
         heard: What the model answered, if it was asked.
         balance: How far the points of the reason speak for the item, if there is one.
     """
-    general = everything.average if everything.average is not None else (scale.minimum + scale.maximum) / 2
+    middle = (scale.minimum + scale.maximum) / 2
     newest = history.item_newest[:RECENT]
     return Readout(
         scale=scale,
-        general=general,
+        general=middle + damped(everything, middle),  # a store of three 5s does not know that all is a 5
         user=history.user_rated,
         item=history.item_rated,
         user_spread=_spread([review.rating for review in history.user_reviews], scale),

@@ -119,12 +119,23 @@ def test_the_bias_stays_on_the_scale(scale: RatingScale, general: float, user: f
 
 
 def test_the_bias_is_the_general_mean_moved_by_damped_means():
-    scale, everything = RatingScale(), Rated(count=100, average=3.5)
-    assert damped_bias(NOBODY, everything, scale) == 3.5
+    scale, everything = RatingScale(), Rated(count=10**9, average=3.5)
+    assert damped_bias(NOBODY, everything, scale) == pytest.approx(3.5)
     assert damped_bias(NOBODY, Rated(), scale) == 3.0, "the middle of the scale where nothing is known"
     one, many = (damped_bias(known(5, count=count), everything, scale) for count in (1, 10_000))
     assert 3.5 < one < 4 < many < 5
     assert damped_bias(known(4.5, 2.5), everything, scale) == pytest.approx(3.5), "the two pull against each other"
+
+
+def test_a_few_ratings_that_agree_do_not_make_sure_of_the_next():
+    scale = RatingScale()
+    one, three, many = (
+        rate(readout(known(5, count=count), Rated(count=count, average=5.0), scale)) for count in (1, 3, 300)
+    )
+    assert one.interval[0] <= three.interval[0] < many.interval[0] == 5
+    assert one.interval[0] < 4
+    assert one.expectation < three.expectation < many.expectation
+    assert damped_bias(NOBODY, Rated(count=5, average=5.0), scale) == 4.0
 
 
 # The prediction
