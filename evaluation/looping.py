@@ -237,7 +237,7 @@ def _following(
         store = services.store
         before_them = store.arrivals()
         _feed(store, asked, scale)
-        new = [each.key for each in course.arrived(store, before_them)]
+        new = [each.key for each in reversed([*course.arrived(store, before_them)])]
         sets = {FOLLOWING: new, FROZEN: store.frozen(outcome.expert)}
         before, after = readings(services, course, (outcome.parent, outcome.version), sets, told)
         found = course.compared(before, after, services)

@@ -46,6 +46,8 @@ class Plan(NamedTuple):
     until: int
     parent: str | None
     frozen: list[str]
+    to_freeze: dict[str, str]
+    """What of these is to be settled first, each with whose it is: all or nothing."""
     chosen: Chosen
     replay: list[str]
     told: Outcome
@@ -87,19 +89,20 @@ def planned(services: Services, course: Course, least: int) -> Plan:
     since = begun.since if begun else since_last(services.registry, store, expert, runs)
     until = begun.until if begun else store.arrivals()
     parent = services.registry.live_versions().get(expert)
-    frozen = store.frozen(expert) or [*to_freeze_of(store, course, settings, since, until)]
+    settled = store.frozen(expert)
+    freezing = {} if settled else _to_freeze(store, course, settings, since, until)
+    frozen = settled or [*freezing]
 
     def texts(keys: Sequence[str]) -> dict[str, str]:
         return course.texts(store, keys)
 
-    arrived = course.arrived(store, since, until)
-    chosen = choose(arrived, set(frozen), texts, settings)
+    chosen = choose(course.arrived(store, since, until), set(frozen), texts, settings)
     ranges = learned_ranges(runs) or [(BEGINNING, since)]
-    old = [
+    old = (
         each
         for each in course.made(store, BEGINNING, since)
         if any(first < each.position <= last for first, last in ranges)
-    ]
+    )
     count = round(len(chosen.new) * settings.learn_replay)
     replay = replayed(old, chosen.judged, texts, settings, count=count, seed=max(since, 0))
     told = Outcome(
@@ -107,7 +110,7 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         outcome="would learn",
         why=f"{len(chosen.new):,} new {course.what} and {len(replay):,} old ones",
         parent=parent,
-        arrived=len(arrived),
+        arrived=chosen.arrived,
         new=len(chosen.new),
         replayed=len(replay),
         left_out=chosen.left_out,
@@ -123,10 +126,10 @@ def planned(services: Services, course: Course, least: int) -> Plan:
         what, judging = ("newest", chosen.newest) if len(chosen.newest) < FEWEST else ("held-out", frozen)
         why = f"there are {len(judging):,} {what} {course.what} to judge by, and {FEWEST} are needed"
         told = told.model_copy(update={"outcome": "waiting", "why": why})
-    return Plan(since, until, parent, frozen, chosen, replay, told)
+    return Plan(since, until, parent, frozen, freezing, chosen, replay, told)
 
 
-def to_freeze_of(store: Store, course: Course, settings: Settings, since: int, until: int) -> dict[str, str]:
+def _to_freeze(store: Store, course: Course, settings: Settings, since: int, until: int) -> dict[str, str]:
     """What the expert is to be judged by for good: of what is no news, unless that is too little."""
     before = to_freeze(course.arrived(store, BEGINNING, since), settings)
     return before if len(before) >= FEWEST else to_freeze(course.arrived(store, BEGINNING, until), settings)

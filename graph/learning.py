@@ -25,7 +25,7 @@ from whylike.errors import UsageError
 from whylike.evaluation.courses import COURSES
 from whylike.evaluation.courses.base import Course, Reading, Sets
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict, judge
-from whylike.graph.choosing import Outcome, Plan, broken_off, enough, planned, since_last, there, to_freeze_of
+from whylike.graph.choosing import Outcome, Plan, broken_off, enough, planned, since_last, there
 from whylike.graph.services import Services
 from whylike.graph.tutor import Tutor, Who
 from whylike.memory.database import HeldError
@@ -191,8 +191,7 @@ def _learn(services: Services, course: Course, least: int, tutor: Tutor, watchin
     plan = planned(services, course, least)
     if plan.told.outcome == "waiting":
         return plan.told.model_copy(update={"notes": tuple(tutor.notes)})
-    if not store.frozen(expert):
-        store.freeze(expert, to_freeze_of(store, course, services.settings, plan.since, plan.until))
+    store.freeze(expert, plan.to_freeze)
     run = run or store.begin_learning(expert, since=plan.since, until=plan.until, parent=plan.parent)
     if run.report:
         tutor.rest(json.loads(run.report))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, exists, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Row, exists, func, insert, select, update
 
 from whylike.memory.annotations import KINDS, Annotation, Occasion
 from whylike.memory.arrivals import latest
@@ -65,37 +65,38 @@ class Learned:
         with self.database.read() as connection:
             return latest(connection)
 
-    def arrived_reviews(self, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
-        """The reviews that came in after one arrival, up to another one or to the latest, in that order."""
-        number = func.coalesce(reviews.c.position, 0)
-        columns = (reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number)
-        query = select(*columns).where(_after(reviews.c.position, since)).order_by(number, reviews.c.review_id)
-        if until is not None:
-            query = query.where(number <= until)
-        with self.database.read() as connection:
-            return [Arrived(*row) for row in connection.execute(query)]
+    def arrived_reviews(self, since: int = BEGINNING, until: int | None = None) -> Iterator[Arrived]:
+        """The reviews that came in after one arrival, up to another one or to the latest, the newest arrival first."""
+        return (each for each, _ in self._reviews(since, until))
 
-    def worded_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
+    def worded_reviews(self, words: int, since: int = BEGINNING) -> Iterator[Arrived]:
         """The reviews that came in after an arrival whose text has so many words, in the order of `arrived_reviews`."""
-        return [each for each, _ in self._worded(words, since)]
+        return (each for each, _ in self._worded(words, since))
 
-    def unread_reviews(self, words: int, since: int = BEGINNING) -> list[Arrived]:
+    def unread_reviews(self, words: int, since: int = BEGINNING) -> Iterator[Arrived]:
         """Those of them whose text no teacher has summarized."""
         read = self.read_texts()
-        return [each for each, text in self._worded(words, since) if same_text(text) not in read]
+        return (each for each, text in self._worded(words, since) if same_text(text) not in read)
 
     def read_texts(self) -> set[str]:
         """The texts that a teacher has summarized, by `same_text`."""
         return {same_text(each.text) for each in self.arrived_summaries().values()}
 
     def _worded(self, words: int, since: int) -> Iterator[tuple[Arrived, str]]:
+        for each, [text] in self._reviews(since, None, reviews.c.text):
+            if len(text.split()) >= words:
+                yield each, text
+
+    def _reviews(self, since: int, until: int | None, *more: Column[str]) -> Iterator[tuple[Arrived, Sequence[str]]]:
+        """The same reviews, each with more of it; few of them are in memory at a time."""
         number = func.coalesce(reviews.c.position, 0)
-        columns = (reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number, reviews.c.text)
-        query = select(*columns).where(_after(reviews.c.position, since)).order_by(number, reviews.c.review_id)
+        query = select(reviews.c.review_id, reviews.c.user_id, reviews.c.item_id, number, *more)
+        query = query.where(_after(reviews.c.position, since)).order_by(number.desc(), reviews.c.review_id.desc())
+        if until is not None:
+            query = query.where(number <= until)
         with self.database.read() as connection:
-            for *row, text in connection.execute(query.execution_options(yield_per=1000)):
-                if len(text.split()) >= words:
-                    yield Arrived(*row), text
+            for key, user_id, item_id, place, *rest in connection.execute(query.execution_options(yield_per=1000)):
+                yield Arrived(key, user_id, item_id, place), rest
 
     def arrived_reasons(self, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """The teachers' reasons of the same arrivals, for whom they were written and about what, as far as is known."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from whylike.adapters.training.examples import place
@@ -54,25 +55,35 @@ class Chosen(NamedTuple):
     judged: Judged = Judged()
     """The newest, and what is frozen."""
 
+    @property
+    def arrived(self) -> int:
+        """How many came in."""
+        return len(self.new) + len(self.newest) + sum(self.left_out.values())
 
-def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, settings: Settings) -> Chosen:
+
+def choose(arrived: Iterable[Arrived], frozen: Collection[str], texts: Texts, settings: Settings) -> Chosen:
     """Share out what came in.
 
     Args:
-        arrived: In the order in which it came in.
+        arrived: The newest first; it is read once, and few of it are in memory at a time.
         frozen: Keys that no run learns from.
         texts: Looks up what was written.
         settings: How many of what, at most.
     """
-    left_out: Counter[str] = Counter()
-    free = [each for each in reversed(arrived) if each.key not in frozen]
-    left_out["to judge every run by"] = len(arrived) - len(free)
-    of_few = _capped(free, lambda each: each.user_id, settings.learn_of_user)
-    left_out["more of one user"] = len(free) - len(of_few)
-    read = of_few[: AMONG * settings.learn_new]
+    to_judge = more = older = 0
+    read: list[Arrived] = []
+    of_user, of_text = _room(settings.learn_of_user), _room(settings.learn_of_text)
+    for each in arrived:
+        if each.key in frozen:
+            to_judge += 1
+        elif not of_user(each.user_id):
+            more += 1
+        elif len(read) < AMONG * settings.learn_new:
+            read.append(each)
+        else:
+            older += 1
     words = {key: said(text) for key, text in texts([*(each.key for each in read), *frozen]).items()}
-    told = _capped(read, lambda each: words.get(each.key, ""), settings.learn_of_text)
-    left_out["more of one text"] = len(read) - len(told)
+    told = [each for each in read if of_text(words.get(each.key, ""))]
     held = min(max(int(len(told) * NEWEST), FEWEST), MOST)
     newest = [each for each in told if each.judges][:held]
     judging = frozenset([*frozen, *(each.key for each in newest)])
@@ -83,11 +94,16 @@ def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, se
     )
     others = [each for each in told if each.key not in judged.keys]
     apart = [each for each in others if not judged.has(each) and words.get(each.key) not in judged.texts]
-    left_out["told of what is to judge by"] = len(others) - len(apart)
     rest = [each for each in apart if learnable(each)]
-    left_out["of items that nothing learns from"] = len(apart) - len(rest)
     new = rest[: settings.learn_new]
-    left_out["older than so many that a run takes"] = len(of_few) - len(read) + len(rest) - len(new)
+    left_out = {
+        "to judge every run by": to_judge,
+        "more of one user": more,
+        "more of one text": len(read) - len(told),
+        "told of what is to judge by": len(others) - len(apart),
+        "of items that nothing learns from": len(apart) - len(rest),
+        "older than so many that a run takes": older + len(rest) - len(new),
+    }
     return Chosen(
         [each.key for each in new],
         [each.key for each in newest],
@@ -97,26 +113,29 @@ def choose(arrived: Sequence[Arrived], frozen: Collection[str], texts: Texts, se
 
 
 def replayed(
-    old: Sequence[Arrived], judged: Judged, texts: Texts, settings: Settings, *, count: int, seed: int
+    old: Iterable[Arrived], judged: Judged, texts: Texts, settings: Settings, *, count: int, seed: int
 ) -> list[str]:
     """The keys of a sample of what came in before, another one for each seed, capped in the same way."""
     drawn = sorted(
         (each for each in old if learnable(each) and not judged.has(each)), key=lambda each: place(each.key, seed)
     )
-    of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)[: AMONG * count]
-    words = {key: said(text) for key, text in texts([each.key for each in of_few]).items()}
-    told = _capped(of_few, lambda each: words.get(each.key, ""), settings.learn_of_text)
+    of_user, of_text = _room(settings.learn_of_user), _room(settings.learn_of_text)
+    of_few = (each for each in drawn if of_user(each.user_id))
+    read = [*islice(of_few, AMONG * count)]
+    words = {key: said(text) for key, text in texts([each.key for each in read]).items()}
+    told = [each for each in read if of_text(words.get(each.key, ""))]
     return [each.key for each in told if words.get(each.key) not in judged.texts][:count]
 
 
-def to_freeze(there: Sequence[Arrived], settings: Settings) -> dict[str, str]:
+def to_freeze(there: Iterable[Arrived], settings: Settings) -> dict[str, str]:
     """What an expert is to be judged by for good, by key, each with whose it is.
 
     Only of items that no training learns from (`teach.HELD_OUT`), so that no command ever does.
     """
     drawn = sorted((each for each in there if each.judges and not learnable(each)), key=lambda each: place(each.key, 0))
-    of_few = _capped(drawn, lambda each: each.user_id, settings.learn_of_user)
-    return {each.key: each.user_id for each in of_few[: settings.learn_frozen]}
+    of_user = _room(settings.learn_of_user)
+    of_few = (each for each in drawn if of_user(each.user_id))
+    return {each.key: each.user_id for each in islice(of_few, settings.learn_frozen)}
 
 
 def learnable(each: Arrived) -> bool:
@@ -129,13 +148,12 @@ def said(text: str) -> str:
     return " ".join(_WORD.findall(text.casefold()))
 
 
-def _capped(some: Sequence[Arrived], what: Callable[[Arrived], str], most: int) -> list[Arrived]:
-    """The first few of each kind; of no kind, all."""
+def _room(most: int) -> Callable[[str], bool]:
+    """Tells whether there is room for one more of a kind: for the first few there is, and for all of no kind."""
     seen: Counter[str] = Counter()
-    kept = []
-    for each in some:
-        kind = what(each)
+
+    def takes(kind: str) -> bool:
         seen[kind] += 1
-        if not kind or seen[kind] <= most:
-            kept.append(each)
-    return kept
+        return not kind or seen[kind] <= most
+
+    return takes

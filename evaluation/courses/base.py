@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -53,13 +53,13 @@ class Course(ABC):
 
     def sources(self, store: Store, since: int, tutored: bool) -> int:
         """How much there is to learn from of what came in after an arrival, once a tutor has been at it, if any."""
-        return len(self.arrived(store, since))
+        return sum(1 for _ in self.arrived(store, since))
 
-    def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
-        """What there is to learn from, of what came in between two arrivals, in that order."""
+    def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> Iterable[Arrived]:
+        """What there is to learn from, of what came in between two arrivals, the newest first; to be read once."""
         return store.arrived_reviews(since, until)
 
-    def made(self, store: Store, since: int, until: int) -> list[Arrived]:
+    def made(self, store: Store, since: int, until: int) -> Iterable[Arrived]:
         """Those of these of which there is something to learn from, whatever a tutor does."""
         return self.arrived(store, since, until)
 

@@ -5,7 +5,8 @@ Method: Reason4Rec's filter, once for each batch of new reviews; without a teach
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from pydantic import JsonValue
@@ -41,15 +42,16 @@ class Reasons(Course):
             return ""
         return "no adapter is live for the reward expert, which judges reasons (`whylike train reward`)"
 
-    def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
+    def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> Iterable[Arrived]:
         """As of `Course`: a reason that a teacher wrote for somebody who waited has no rating to judge by."""
-        told = [each._replace(judges=False) for each in store.arrived_reasons(since, until)]
-        return sorted([*store.arrived_reviews(since, until), *told], key=lambda each: (each.position, each.key))
+        told = [each._replace(judges=False) for each in reversed(store.arrived_reasons(since, until))]
+        reviews = store.arrived_reviews(since, until)
+        return heapq.merge(reviews, told, key=lambda each: (each.position, each.key), reverse=True)
 
-    def made(self, store: Store, since: int, until: int) -> list[Arrived]:
+    def made(self, store: Store, since: int, until: int) -> Iterable[Arrived]:
         """As of `Course`: reasons, and pairs for which one has been kept."""
         kept = {each.review_id for each in store.decisions().values() if each.annotation}
-        return [each for each in self.arrived(store, since, until) if not each.judges or each.key in kept]
+        return (each for each in self.arrived(store, since, until) if not each.judges or each.key in kept)
 
     def examples(self, services: Services, keys: Sequence[str], tutor: Tutor) -> list[Example]:
         """As of `Course`; a pair for which no reason passes teaches nothing."""

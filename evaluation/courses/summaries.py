@@ -54,7 +54,8 @@ class Summaries(Course):
 
     def sources(self, store: Store, since: int, tutored: bool) -> int:
         """As of `Course`."""
-        return len(self.arrived(store, since)) + (len(store.unread_reviews(WORDS, since)) if tutored else 0)
+        unread = store.unread_reviews(WORDS, since) if tutored else ()
+        return super().sources(store, since, tutored) + sum(1 for _ in unread)
 
     def arrived(self, store: Store, since: int = BEGINNING, until: int | None = None) -> list[Arrived]:
         """As of `Course`; of a text that several wrote it is not known whose it is."""
@@ -63,7 +64,7 @@ class Summaries(Course):
         whose = {key: authors.get(same_text(each.text), set()) for key, (_, each) in found.items()}
         return [
             Arrived(key, next(iter(whose[key])) if len(whose[key]) == 1 else "", each.item_id, number)
-            for key, (number, each) in found.items()
+            for key, (number, each) in reversed(found.items())
         ]
 
     def texts(self, store: Store, keys: Sequence[str]) -> dict[str, str]:

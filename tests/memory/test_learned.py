@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from whylike.memory.annotations import Occasion
-from whylike.memory.learned import BEGINNING, LearningRun, learned_ranges
+from whylike.memory.learned import BEGINNING, Arrived, LearningRun, learned_ranges
 from whylike.memory.schema import reviews
 from whylike.memory.spending import Purpose
 from whylike.memory.store import Store
@@ -29,11 +31,26 @@ def review(name: str, *, user: str = "u", timestamp: int = 100) -> Review:
 def test_what_came_in_is_known_by_when_it_came_and_not_by_its_time(store: Store) -> None:
     store.add_reviews([review("late", timestamp=900), review("b")])
     seen = store.arrivals()
-    assert [each.key for each in store.arrived_reviews()] == ["late", "b"]
+    assert [each.key for each in store.arrived_reviews()] == ["b", "late"]
     store.add_reviews([review("late", timestamp=900), review("old", timestamp=1)])
     assert [(each.key, each.position) for each in store.arrived_reviews(seen)] == [("old", seen + 1)]
-    assert [each.key for each in store.arrived_reviews(BEGINNING, seen)] == ["late", "b"]
-    assert store.arrived_reviews(store.arrivals()) == []
+    assert [each.key for each in store.arrived_reviews(BEGINNING, seen)] == ["b", "late"]
+    assert [*store.arrived_reviews(store.arrivals())] == []
+
+
+def test_of_many_that_came_in_few_are_in_memory_at_once(store: Store) -> None:
+    store.add_reviews(review(f"{number}") for number in range(10_000))
+
+    def peak(reading: Callable[[Iterator[Arrived]], Any]) -> int:
+        tracemalloc.start()
+        try:
+            assert reading(store.arrived_reviews())
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(any)  # what is made at the first reading and kept
+    assert peak(lambda some: sum(1 for _ in some)) < peak(list) / 2
 
 
 def test_a_number_is_never_given_twice(store: Store) -> None:
@@ -49,7 +66,7 @@ def test_reviews_from_before_they_were_numbered_are_no_news_but_to_the_first_run
     store.add_reviews([review("a")])
     with store.database.write() as connection:
         connection.execute(reviews.update().values(position=None))
-    assert store.arrived_reviews(0) == []
+    assert [*store.arrived_reviews(0)] == []
     assert [(each.key, each.position) for each in store.arrived_reviews(BEGINNING)] == [("a", 0)]
 
 
@@ -126,12 +143,12 @@ def test_what_no_teacher_has_read_is_known_by_its_text(store: Store) -> None:
     store.add_reviews([review("a"), review("short").model_copy(update={"text": "Good."})])
     seen = store.arrivals()
     store.add_reviews([review("b"), review("again", user="v").model_copy(update={"text": "b is good"})])
-    assert [each.key for each in store.worded_reviews(3)] == ["a", "b", "again"]
-    assert [each.key for each in store.worded_reviews(3, seen)] == ["b", "again"]
+    assert [each.key for each in store.worded_reviews(3)] == ["again", "b", "a"]
+    assert [each.key for each in store.worded_reviews(3, seen)] == ["again", "b"]
     store.add_annotations([SummaryAnnotation(item_id="i", text="b is good", rating=4, likes=("sound",))], "file")
     assert [each.key for each in store.unread_reviews(3)] == ["a"]
-    assert store.unread_reviews(3, seen) == []
-    assert [each.key for each in store.unread_reviews(1)] == ["a", "short"]
+    assert [*store.unread_reviews(3, seen)] == []
+    assert [each.key for each in store.unread_reviews(1)] == ["short", "a"]
 
 
 def test_a_teachers_reason_is_known_by_whom_it_was_told_or_by_its_items_title(store: Store) -> None:

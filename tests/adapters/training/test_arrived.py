@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 from hypothesis import given
@@ -27,18 +28,30 @@ def different(keys: list[str]) -> dict[str, str]:
 
 def test_the_newest_are_held_back_and_all_is_accounted_for() -> None:
     arrived = came(150)
-    chosen = choose(arrived, set(), different, SETTINGS)
+    chosen = choose(reversed(arrived), set(), different, SETTINGS)
     assert chosen.newest == [f"r{number}" for number in range(149, 119, -1)]
     assert not set(chosen.new) & set(chosen.newest)
     assert all(int(key[1:]) < 120 for key in chosen.new)
     assert len(chosen.new) == 60
-    assert len(arrived) == len(chosen.new) + len(chosen.newest) + sum(chosen.left_out.values())
-    assert chosen == choose(arrived, set(), different, SETTINGS), "a run that was killed chooses the same again"
+    assert len(arrived) == chosen.arrived == len(chosen.new) + len(chosen.newest) + sum(chosen.left_out.values())
+    assert chosen == choose(reversed(arrived), set(), different, SETTINGS), (
+        "a run that was killed chooses the same again"
+    )
+
+
+def test_however_many_came_in_few_are_in_memory_at_once() -> None:
+    many = (each for first in range(50_000) for each in came(1, first=first))
+    tracemalloc.start()
+    try:
+        assert choose(many, set(), different, SETTINGS).arrived == 50_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_flood_by_one_user_fills_few_places() -> None:
     flood = [Arrived(f"f{number}", "flooder", f"i{number % 80}", 1000 + number) for number in range(500)]
-    chosen = choose([*came(150), *flood], set(), different, SETTINGS)
+    chosen = choose(reversed([*came(150), *flood]), set(), different, SETTINGS)
     of_flood = [key for key in (*chosen.new, *chosen.newest) if key.startswith("f")]
     assert len(of_flood) == SETTINGS.learn_of_user
     assert chosen.left_out["more of one user"] == 495
@@ -52,12 +65,15 @@ def test_copies_of_one_text_fill_few_places_whatever_figures_and_signs_are_added
         said = {key: f"Do NOT buy this, {key[1:]} times!" for key in keys if key.startswith("c")}
         return different(keys) | said
 
-    chosen = choose([*others, *copies], set(), texts, SETTINGS)
+    chosen = choose(reversed([*others, *copies]), set(), texts, SETTINGS)
     of_copies = [key for key in (*chosen.new, *chosen.newest) if key.startswith("c")]
     assert len(of_copies) == SETTINGS.learn_of_text
     assert chosen.left_out["more of one text"] == 87
     without = choose(
-        [*others, *copies], set(), lambda keys: {**different(keys), **{f"c{n}": "" for n in range(90)}}, SETTINGS
+        reversed([*others, *copies]),
+        set(),
+        lambda keys: {**different(keys), **{f"c{n}": "" for n in range(90)}},
+        SETTINGS,
     )
     assert "more of one text" not in without.left_out, "ratings without a text are no copies of one another"
 
@@ -69,7 +85,7 @@ def test_whatever_comes_the_caps_hold_and_nothing_frozen_or_held_out_is_learned(
     there = came(200)
     arrived = came(count, users=users, items=items, first=500)
     frozen = to_freeze([*there, *arrived], SETTINGS)
-    chosen = choose(arrived, frozen.keys(), different, SETTINGS)
+    chosen = choose(reversed(arrived), frozen.keys(), different, SETTINGS)
     by_key = {each.key: each for each in arrived}
     assert len(chosen.new) <= SETTINGS.learn_new
     assert len(chosen.newest) <= MOST
@@ -103,7 +119,7 @@ def test_what_is_judged_by_is_not_learned_as_another_copy_or_as_what_a_teacher_t
     """One text stands with several items; and a teacher may have explained a pair to its user."""
     arrived = came(150)
     frozen = [*to_freeze(came(200, first=900), SETTINGS)][:5]
-    [newest, *_] = choose(arrived, frozen, different, SETTINGS).newest
+    [newest, *_] = choose(reversed(arrived), frozen, different, SETTINGS).newest
     by_key = {each.key: each for each in arrived}
     copies = [
         each._replace(key=f"copy of {key}", item_id="i1", position=0) for key in (newest, frozen[0]) for each in came(1)
@@ -118,7 +134,7 @@ def test_what_is_judged_by_is_not_learned_as_another_copy_or_as_what_a_teacher_t
     assert learnable(other)
     roomy = SETTINGS.model_copy(update={"learn_new": 300, "learn_of_user": 300})
     old = [*copies, *told, other]
-    chosen = choose([*old, *arrived], frozen, texts, roomy)
+    chosen = choose(reversed([*old, *arrived]), frozen, texts, roomy)
     assert newest in chosen.newest
     assert set(chosen.new) & {each.key for each in old} == {other.key}
     assert chosen.left_out["told of what is to judge by"] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from whylike.adapters.registry.registry import Registry
 from whylike.adapters.training import teach as teaching
 from whylike.evaluation.asking import unexplained
 from whylike.evaluation.calibrating import fit
+from whylike.evaluation.courses import COURSES
 from whylike.evaluation.courses.ratings import Ratings
 from whylike.evaluation.judging import FROZEN, NEWEST, Verdict
 from whylike.graph import learning, lessons
@@ -20,7 +22,7 @@ from whylike.memory.annotations import Occasion
 from whylike.memory.spending import Purpose
 from whylike.memory.splits import split
 from whylike.memory.store import Store
-from whylike.records import Expert, Review, SummaryAnnotation
+from whylike.records import Expert, ReasonAnnotation, Review, SummaryAnnotation
 from whylike.settings import Settings
 
 
@@ -55,6 +57,20 @@ def test_the_runs_before_are_read_once_for_a_plan(settings: Settings, monkeypatc
     assert read == [Expert.PREDICTOR]
 
 
+@pytest.mark.parametrize("expert", COURSES)
+def test_what_came_in_is_told_the_newest_first(settings: Settings, expert: Expert) -> None:
+    with Store.open(settings) as store:
+        for number, each in enumerate(reviews(250, 5)):
+            told = Occasion.of(each, "openai:big", Purpose.LIVE_REASON)
+            store.keep_reason(f"{number}", ReasonAnnotation(title="A", text="They like it."), "openai:big", told)
+            said = SummaryAnnotation(item_id=each.item_id, text=each.text, rating=each.rating, likes=("tone",))
+            store.add_annotations([said], "file")
+            store.add_reviews([each])
+        told = [each.position for each in COURSES[expert].arrived(store)]
+    assert len(told) == {Expert.SUMMARIZER: 5, Expert.REASONER: 260, Expert.PREDICTOR: 255}[expert]
+    assert told == sorted(told, reverse=True)
+
+
 def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +90,7 @@ def test_each_run_learns_from_what_came_since_and_goes_on_from_what_is_live(
     add(settings, reviews(250, 100))
     with Store.open(settings) as store:
         frozen = store.frozen(Expert.PREDICTOR)
+    assert len(frozen) == first.frozen
     monkeypatch.setattr(Ratings, "read", judged(-0.2))
     second = learn(settings)
     assert (second.outcome, second.parent, second.arrived) == ("kept", first.version, 100)
@@ -154,11 +171,11 @@ def test_a_calibrator_is_there_for_a_new_version_where_there_was_one(
 
 def test_what_comes_in_does_not_move_the_figures_of_the_frozen_set(settings: Settings) -> None:
     with Services.open(settings) as services:
-        keys = [each.key for each in services.store.arrived_reviews()]
+        keys = [each.key for each in reversed([*services.store.arrived_reviews()])]
         services.store.add_reviews(
             [each.model_copy(update={"rating": 1.0, "timestamp": 1_700_000_000}) for each in reviews(900, 60)]
         )
-        wrong = [each.key for each in services.store.arrived_reviews()[-40:]]
+        wrong = [each.key for each in islice(services.store.arrived_reviews(), 40)]
         sets = [{NEWEST: newest, FROZEN: keys[:60]} for newest in (keys[-40:], wrong)]
         first, second = (Ratings().read(services, each, lambda *_: None) for each in sets)
     assert first.off.keys() == {"RMSE", "calibrated RMSE"}
