@@ -41,6 +41,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _ASIDE = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+", re.IGNORECASE)
 _POINTS = re.compile(r"\b(?:it|its|they|them|this one|that one)\b", re.IGNORECASE)
+_LINK = re.compile(r"\W*\b(?:or|and|than|vs|versus|with|to|against)\b\W*(?:the\s+)?", re.IGNORECASE)
 _SUBTITLE = re.compile(r"\s*(?::|\s[-–—]\s)\s*")
 
 
@@ -70,8 +71,9 @@ class Described(Record):
 def named(store: Store, text: str) -> list[Mention]:
     """The items whose titles stand in the text, in its order; where titles overlap the longest that fits best counts.
 
-    Two items of one title are both there, with the same place. A common word is no title beside a certain one, or where
-    the text points to an item already (“is it bad?”).
+    Two items of one title are both there, with the same place. A common word is no title beside a certain one, unless
+    it is set against a certain one (“whiplash or La La Land”), or where the text points to an item already (“is it
+    bad?”).
     """
     text = text[:LONGEST]
     places = [found.span() for found in _WORD.finditer(text)]
@@ -93,7 +95,11 @@ def named(store: Store, text: str) -> list[Mention]:
         if not again and (apart or (same and each.likeness >= same[0].likeness)):
             taken.append(each)
     if any(each.certain for each in taken) or _POINTS.search(text):
-        taken = [each for each in taken if each.certain]
+        taken = [
+            each
+            for each in taken
+            if each.certain or any(other.certain and _linked(text, each, other) for other in taken)
+        ]
     return sorted(taken, key=lambda each: (each.start, each.item_id))
 
 
@@ -145,6 +151,12 @@ def settled(found: Sequence[Described]) -> str | None:
     if not found or not found[0].worded or (len(found) > 1 and found[0].score - found[1].score < SURE):
         return None
     return found[0].item_id
+
+
+def _linked(text: str, one: Mention, other: Mention) -> bool:
+    """Whether nothing but an “or” or the like stands between two names."""
+    first, second = sorted((one, other), key=lambda each: each.start)
+    return bool(_LINK.fullmatch(text[first.end : second.start]))
 
 
 def _words(text: str) -> list[str]:

@@ -33,7 +33,7 @@ _KINDS = (
 )
 _PHRASE = re.compile(
     rf"\b(?:that|the|this|those|a|an|some)\s+((?:(?!that\b|the\b|is\b|would\b|for\b)[\w'’-]+\s+){{1,5}}?{_KINDS}"
-    rf"(?:\s+(?:by|starring)\s+(?:(?!and\b|or\b|have\b|is\b|as\b)[\w'’-]+\s*){{1,3}})?)(?!\w)"
+    rf"(?:\s+(?:by|starring|with|about|from)\s+(?:(?!and\b|or\b|have\b|is\b|as\b)[\w'’-]+\s*){{1,3}})?)(?!\w)"
     rf"|\b(?:the\s+)?(?:one|{_KINDS})\s+((?:about|with|where|by|from|set|starring)\s+[\w'’ -]+)",
     re.IGNORECASE,
 )
