@@ -48,11 +48,12 @@ _UNFIT = re.compile(
     r"|\b(?:but|although|however|though)\b(?=.*\w)"
     r"|\b(?:ignore|disregard|obey|override|print|reveal)\b[^.]{0,30}\b(?:prompts?|instructions?|orders)\b"
     r"|\bas\s+(?:the|an?)\s+(?:system|ai|assistant|language\s+model|admin\w*)\b"
+    r"|<\||\|>|\bthe\s+user\s+(?:loves?|likes?|enjoys?|hates?|wants?|gives?|gave|rate[sd]?|will|would|should|must|is|has)\b"
     r"|\b(?:drop\s+table|delete\s+from|insert\s+into|select\s+\*)|</?[a-z]+[\s/>]",
     re.IGNORECASE | re.DOTALL,
 )
 """What is not to be quoted: an address, a form filled in, what turns within, and so stands on neither side, and what
-speaks to a machine, which is harmless in quotation marks and of no use to a reader."""
+speaks to a machine, or of “the user”, which is harmless in quotation marks and of no use to a reader."""
 _LEANS = re.compile(
     r"\b(?:that|this|those|these)\s+[\w'’-]+[.!?]?$"
     r"|^(?-i:is|are|was|were|has|have|had|will|would|can|could|does|did)\b"

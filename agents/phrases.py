@@ -80,6 +80,8 @@ _AWAITS = re.compile(
 )
 """What was expected, and not how it turned out: “I expected it to be loud”."""
 _EDGE = " .,;:!?…。、，\"“”'‘’()[]{}<>|*-–—_/\\~=+#&"
+_BRACKET = re.compile(r"[?!]?\)")
+"""What closes a bracket, with what it asks or exclaims."""
 _NAME = re.compile(r"[^\W\d_]{4,}")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _FOREIGN = re.compile(r"[^\W\d_\u0000-\u02ff]")
@@ -198,7 +200,10 @@ def _tells(phrase: str) -> bool:
 
 
 def _trim(piece: str) -> str:
-    before = None
+    """A piece without what stands at its edges, but with the end of a bracket that it began."""
+    before, whole = None, piece
     while piece != before:
         before, piece = piece, _LEAD.sub("", piece.strip(_EDGE))
+    if piece.count("(") > piece.count(")") and (end := _BRACKET.match(whole[whole.rindex(piece) + len(piece) :])):
+        piece += end[0]
     return piece

@@ -141,7 +141,10 @@ def resolved(
         if one:
             found.append(one)
         elif near:
-            return _which(runtime, [each.item_id for each in near[:OFFERED]], 0, f"I am not sure which one “{echo}” is")
+            begin = f"I am not sure which one “{echo}” is"
+            if not any(each.worded for each in near):
+                begin = f"I know of nothing called “{echo}”; this comes nearest"
+            return _which(runtime, [each.item_id for each in near[:OFFERED]], 0, begin)
         elif describing:
             question = ask(f"I know of nothing that “{echo}” could be. Which item do you mean?", "settle_item")
             return Command(update={"question": {**question, "ids": [], "group": 0}}, goto="ask")

@@ -11,6 +11,8 @@ from langgraph.types import Command
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from whylike.agents import attitudes, slots
+from whylike.agents.matching import unfit
+from whylike.agents.phrases import phrases
 from whylike.agents.reasoner import quoted
 from whylike.agents.spoken import Spoken, described, spoken
 from whylike.agents.stems import stems
@@ -128,9 +130,10 @@ def compare(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         sentences = each.reason.sentences if each.reason else []
         if each.item_id in own:
             written = own[each.item_id]
-            voice.say(
-                f"{names[each.item_id]}: you gave it {written.rating:g} yourself.", [written.review_id], line=True
-            )
+            wrote = next((one for one in phrases(written.title, written.text) if not unfit(one)), "")
+            said = f", and wrote “{quoted(wrote)}”" if wrote else ""
+            gave = f"{names[each.item_id]}: you gave it {written.rating:g} yourself{said}."
+            voice.say(gave, [written.review_id], line=True)
             continue
         for number, sentence in enumerate(sentences[:2]):
             tell_sentence(voice, sentence, begin=f"{names[each.item_id]}: " if number == 0 else "", bare=True)

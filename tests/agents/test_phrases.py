@@ -89,6 +89,8 @@ def test_a_phrase_is_cut_no_further(text: str):
         ("声音很温暖好听，电池不到一小时就没电了。", ["声音很温暖好听，电池不到一小时就没电了"]),
         ("الصوت دافئ جدا؟ البطارية ضعيفة للغاية.", ["الصوت دافئ جدا", "البطارية ضعيفة للغاية"]),
         ("Great!", ["Great"]),
+        ("Too scary for me (compliment?)", ["Too scary for me (compliment?)"]),
+        ("It is heavy (mind your feet).", ["It is heavy (mind your feet)"]),
         ("Great 👍🏽", ["Great 👍🏽"]),
         ("👍🏽👍🏽", []),
         ("👎👎👎", []),

@@ -93,6 +93,7 @@ def test_in_a_comparison_what_the_user_gave_counts_for_more_than_what_is_expecte
         answer = say(conversation, "Waltz of the Clerks or Tarts at Dawn, which would suit me better?")
         assert "Rather Tarts at Dawn than Waltz of the Clerks: you gave Tarts at Dawn 5, and I expect " in answer
         assert " for Waltz of the Clerks." in answer
+        assert "Tarts at Dawn: you gave it 5 yourself, and wrote “My favourite of all”.[" in answer
 
 
 def test_a_comparison_with_one_named_takes_the_one_spoken_of(talk: Talk) -> None:

@@ -101,3 +101,12 @@ def test_where_it_is_not_sure_it_asks_what_is_wanted(talk: Talk, monkeypatch: py
             patched.setattr(conversation._talking.router, "route", lambda *_: unsure)
             say(conversation, "Waltz of the Clerks, me")
         assert "Waltz of the Clerks: I expect" in say(conversation, "yes"), "the likelier is asked about first"
+
+
+def test_what_only_comes_near_is_not_offered_as_what_was_named(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "FOUND", 0.05)
+    with talk("dee") as conversation:
+        question = say(conversation, "would I like that zeppelin opera")
+        assert question.startswith(
+            "I know of nothing called “zeppelin opera”; this comes nearest. Which do you mean? 1."
+        )
