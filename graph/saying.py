@@ -58,21 +58,16 @@ def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanatio
     """Say what the user would rate an item and how sure that is, beside what they gave it themselves."""
     rating = explanation.rating
     low, high = rating.interval
+    within = f"with {COVERED:.0%} probability {f'between {low:g} and ' if low < high else ''}{high:g}"
     best = rating.scale[1]
     name = called(runtime, explanation.item_id)
     own = runtime.context.services.store.review_of(explanation.user_id, explanation.item_id)
     if own and own.timestamp == explanation.as_of:
         voice.say(f"You gave {name} {own.rating:g} of {best:g} on {day(own.timestamp)}.", [own.review_id])
         said = ", and would have said:" if explanation.reason else "."
-        voice.say(
-            f"From what was known before, I would have expected {rating.expectation:.1f}, "
-            f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}{said}"
-        )
+        voice.say(f"From what was known before, I would have expected {rating.expectation:.1f}, {within}{said}")
         return
-    voice.say(
-        f"{name}: I expect that you would give it {rating.expectation:.1f} of {best:g}, "
-        f"at {COVERED:.0%} something between {low:.1f} and {high:.1f}."
-    )
+    voice.say(f"{name}: I expect that you would give it {rating.expectation:.1f} of {best:g}, {within}.")
 
 
 def tell_reason(voice: Voice, explanation: Explanation) -> None:
