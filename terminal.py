@@ -83,6 +83,7 @@ def log(verbose: int) -> None:
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for kernels that only a hub has
 
 
 class _Log(logging.Handler):

@@ -130,6 +130,7 @@ def test_messages_go_through_it(capsys: pytest.CaptureFixture[str]) -> None:
     log(1)
     logging.getLogger("whylike.somewhere").info("read %s", f"{ATTACKS[1]}y")
     logging.getLogger("whylike.somewhere").debug("not this")
+    assert not logging.getLogger("bitsandbytes.backends").isEnabledFor(logging.WARNING), "it advises in vain"
     assert capsys.readouterr() == ("", "whylike: no item x\nwhylike: read y\n")
 
 
