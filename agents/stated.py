@@ -17,7 +17,7 @@ from whylike.agents.closeness import cosines
 from whylike.agents.comparing import missed
 from whylike.agents.matching import MIDDLING
 from whylike.agents.phrases import phrases
-from whylike.agents.stems import names, telling
+from whylike.agents.stems import families, names
 from whylike.explanation import Effect
 from whylike.memory.embeddings import Embedder
 from whylike.records import Attitude, Preference, RatingScale, Review, ReviewSummary
@@ -159,9 +159,9 @@ def replacing(old: Sequence[Preference], new: Sequence[Preference], embedder: Em
 
 def same(about: str, other: str, embedder: Embedder) -> bool:
     """Whether two things that a user said are about the same."""
-    stems_ = telling(about)
+    words = families(about)
     alike = cosines(embedder.embed([about]), embedder.embed([other]))[0, 0] >= np.float32(SAME)
-    return bool(alike) or (bool(stems_) and stems_ == telling(other))
+    return bool(alike) or (bool(words) and words == families(other))
 
 
 def _without(summary: ReviewSummary, about: str, sides: Sequence[bool], embedder: Embedder) -> ReviewSummary:
