@@ -189,3 +189,16 @@ def test_whatever_is_typed_is_answered_and_writes_nothing(talk: Talk, services: 
         before = everything(services)
         assert say(conversation, turn)
         assert everything(services) == before
+
+
+@pytest.mark.parametrize("asked", ["do i like sad endings", "Don't I hate gore?", "have I said I hate gore?"])
+def test_a_question_about_ones_own_taste_is_answered_and_never_offered_for_noting(talk: Talk, asked: str) -> None:
+    with talk() as conversation:
+        answer = say(conversation, asked)
+        assert "I have 5 reviews by you" in answer
+        assert not answer.endswith("->")
+
+
+def test_to_ask_for_something_less_sad_is_to_ask_to_be_recommended_something(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        assert "I expect you to like most" in say(conversation, "is there anything less sad")
