@@ -202,3 +202,10 @@ def test_a_question_about_ones_own_taste_is_answered_and_never_offered_for_notin
 def test_to_ask_for_something_less_sad_is_to_ask_to_be_recommended_something(talk: Talk) -> None:
     with talk("dee") as conversation:
         assert "I expect you to like most" in say(conversation, "is there anything less sad")
+
+
+def test_a_taste_that_was_noted_with_a_filler_is_found_without_it(talk: Talk) -> None:
+    with talk() as conversation:
+        assert "you do not mind subtitles;" in say(conversation, "i dont mind subtitles actually")
+        say(conversation, "yes")
+        assert "you do not mind subtitles?" in say(conversation, "forget that i dont mind subtitles")
