@@ -29,7 +29,7 @@ from whylike.graph.saying import (
     tell_tastes,
 )
 from whylike.graph.shortlist import shortlist
-from whylike.graph.talk import Talk, Talking, Voice, traced
+from whylike.graph.talk import GREETING, Talk, Talking, Voice, traced
 from whylike.memory.embeddings import Embedder
 from whylike.memory.history import history
 from whylike.records import Preference, Review, Side
@@ -46,10 +46,6 @@ SUPPOSED = "supposed"
 """Id of what a user is only supposed to have said."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_GREETING = re.compile(
-    r"^\W*(?:hello|hi|hiya|hey|greetings|good (?:morning|afternoon|evening|day))(?: (?:there|again|all|you))?\W*$",
-    re.IGNORECASE,
-)
 _PARTING = re.compile(
     r"^\W*(?:(?:good)?bye(?:[ -]bye)?|good night|see (?:you|ya)(?: later)?|farewell|quit|exit)\W*$", re.IGNORECASE
 )
@@ -240,7 +236,7 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say("You are welcome.")
     elif _HELPLESS.search(said):
         voice.say(HELP)
-    elif _GREETING.search(said):
+    elif GREETING.search(said):
         voice.say("Hello. Ask me whether you would like something; /help says what else I can do.")
     elif _PARTING.search(said):
         voice.say("Goodbye; /quit ends the conversation, which can be gone on with later.")

@@ -134,6 +134,21 @@ def test_a_newcomers_answer_counts_as_it_is_worded_and_yes_names_nothing(talk: T
         assert "So you like clerks; you dislike gore. Shall I note that?" in answer
 
 
+def test_a_newcomer_who_greets_or_has_no_preference_has_said_nothing_of_a_taste(talk: Talk) -> None:
+    with talk("zoe") as conversation:
+        asked = say(conversation, "hello there")
+        assert say(conversation, "hello there") == f"Hello. {asked}"
+        say(conversation, "anything")
+        say(conversation, "everything")
+        assert "Then I go by what others say" in say(conversation, "no preference")
+
+
+def test_a_newcomers_short_question_is_no_answer(talk: Talk) -> None:
+    with talk("zoe") as conversation:
+        say(conversation, "")
+        assert "puts you off" not in say(conversation, "why?")
+
+
 def test_a_newcomer_who_asks_something_instead_is_answered(talk: Talk, services: Services) -> None:
     with talk("zoe") as conversation:
         say(conversation, "")
