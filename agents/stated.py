@@ -39,9 +39,7 @@ OF_ITSELF = "stated"
 """What such a taste has in place of an adapter version."""
 
 _PREFIX = "\x01"
-_DENIED = re.compile(
-    r"\b(?:not|never|hardly|isn['’]t|wasn['’]t|doesn['’]t|didn['’]t|without|far from)\b", re.IGNORECASE
-)
+DENIED = re.compile(r"\b(?:not|never|hardly|isn['’]t|wasn['’]t|doesn['’]t|didn['’]t|without|far from)\b", re.IGNORECASE)
 
 
 def stated_id(preference: Preference) -> str:
@@ -197,7 +195,7 @@ def _sign(there: Sequence[str], about: str, way: int, *, doubtful: bool) -> int:
     for phrase in there:
         if names(missed(phrase), about):
             found.append(-way)
-        elif not doubtful and not _DENIED.search(phrase):
+        elif not doubtful and not DENIED.search(phrase):
             found.append(way)
     return (sum(found) > 0) - (sum(found) < 0)
 

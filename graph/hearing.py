@@ -99,7 +99,12 @@ def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take the answer to what the user wants."""
     question = state["question"]
-    place = slots.chosen(state["answer"], question["options"])
+    options, answer = question["options"], state["answer"]
+    place = slots.chosen(answer, [""] * len(options))  # by its number
+    if place is None:
+        likely = slots.chosen(answer, options)
+        # “recommend me something” is like “something else”, and yet more than that
+        place = likely if likely is not None and telling(answer) <= telling(options[likely]) else None
     if place is None and slots.agrees(state["answer"]):
         place = 0  # the likelier; what writes asks once more
     if place is None:
