@@ -76,18 +76,24 @@ _END = re.compile(
     r"|how|what|not)\b"
 )
 _TAIL = re.compile(
-    r"(?: (?:now|nowadays|these days|lately|anymore|any more|any longer|lol|please|pls|too|either|though|really|at all"
-    r"|that much|so much|a lot|you know|no more|again|in fact|myself|instead|with me|for me|by me|in a \w+))+$"
+    r"(?: (?:actually|honestly|anyways?|tbh|imo|btw|i guess|i think|i suppose|i must say|to be (?:fair|honest)"
+    r"|by the way|haha(?:ha)*|now|nowadays|these days|lately|anymore|any more|any longer|lol|please|pls|too|either"
+    r"|though|really|at all|that much|so much|a lot|you know|no more|again"
+    r"|in fact|myself|instead|with me|for me|by me|in a \w+))+$"
 )
 _LEAD = re.compile(
-    r"^(?:(?:what|how|and|but|no|nope|nah|ok|well|suppose|say|actually|to|it|if|when|that|about|abt|for|of|the"
-    r"|having) )+"
+    r"^(?:(?:what|how|and|but|no|nope|nah|ok|well|suppose|say|actually|honestly|tbh|btw|haha|to be honest|to|it|if|when"
+    r"|that|about|abt|for|of|the|having) )+"
 )
 _MEAN = re.compile(r"^(?:it|that|this|them|him|her|me|you|one|something|anything|everything|nothing)\b")
 
 
 _PARTS = re.compile(
-    r"[,;.!]?\s+(?:but|while|whereas|and)\s+(?=(?:i|i['’]\w+)\b)|[;.!?]\s+|,\s+(?=(?:i|i['’]\w+)\s)", re.IGNORECASE
+    r"[,;.!]?\s+(?:but|while|whereas|and)\s+(?=(?:i|i['’]\w+|(?:(?:really|also|absolutely|do) )*"
+    r"(?:like|love(?! (?:songs?|stor(?:y|ies)|scenes?|affairs?|ballads?))|enjoy|adore|prefer|hate|dislike"
+    r"|detest|loathe|can['’]?t|cannot|don['’]?t|do not))\b)"
+    r"|[;.!?]\s+|,\s+(?=(?:i|i['’]\w+)\s)",
+    re.IGNORECASE,
 )
 """Where another statement may begin."""
 

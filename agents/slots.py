@@ -79,7 +79,9 @@ _QUESTIONS = re.compile(
 """Where one question of a turn ends and the next begins."""
 _BEGIN = re.compile(r"^(?:(?:the|a|an|some|any|lots of)\s+)+", re.IGNORECASE)
 _NOTHING = re.compile(
-    r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea|don['’]?t know|y|yes|yep|yeah|yup|sure|ok|okay|-)?"
+    r"^\W*(?:nothing|none|no|nope|skip|pass|next|not really|no idea"
+    r"|(?:i )?don['’]?t know|not sure|anything|everything|whatever|any"
+    r"|all(?: kinds?)?|no preferences?|(?:i['’]m |i am )?easy|surprise me|y|yes|yep|yeah|yup|sure|ok|okay|-)?"
     r"\W*$",
     re.IGNORECASE,
 )

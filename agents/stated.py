@@ -17,7 +17,7 @@ from whylike.agents.closeness import cosines
 from whylike.agents.comparing import missed
 from whylike.agents.matching import MIDDLING
 from whylike.agents.phrases import phrases
-from whylike.agents.stems import names, telling
+from whylike.agents.stems import families, names
 from whylike.explanation import Effect
 from whylike.memory.embeddings import Embedder
 from whylike.records import Attitude, Preference, RatingScale, Review, ReviewSummary
@@ -39,9 +39,7 @@ OF_ITSELF = "stated"
 """What such a taste has in place of an adapter version."""
 
 _PREFIX = "\x01"
-_DENIED = re.compile(
-    r"\b(?:not|never|hardly|isn['’]t|wasn['’]t|doesn['’]t|didn['’]t|without|far from)\b", re.IGNORECASE
-)
+DENIED = re.compile(r"\b(?:not|never|hardly|isn['’]t|wasn['’]t|doesn['’]t|didn['’]t|without|far from)\b", re.IGNORECASE)
 
 
 def stated_id(preference: Preference) -> str:
@@ -159,9 +157,9 @@ def replacing(old: Sequence[Preference], new: Sequence[Preference], embedder: Em
 
 def same(about: str, other: str, embedder: Embedder) -> bool:
     """Whether two things that a user said are about the same."""
-    stems_ = telling(about)
+    words = families(about)
     alike = cosines(embedder.embed([about]), embedder.embed([other]))[0, 0] >= np.float32(SAME)
-    return bool(alike) or (bool(stems_) and stems_ == telling(other))
+    return bool(alike) or (bool(words) and words == families(other))
 
 
 def _without(summary: ReviewSummary, about: str, sides: Sequence[bool], embedder: Embedder) -> ReviewSummary:
@@ -197,7 +195,7 @@ def _sign(there: Sequence[str], about: str, way: int, *, doubtful: bool) -> int:
     for phrase in there:
         if names(missed(phrase), about):
             found.append(-way)
-        elif not doubtful and not _DENIED.search(phrase):
+        elif not doubtful and not DENIED.search(phrase):
             found.append(way)
     return (sum(found) > 0) - (sum(found) < 0)
 

@@ -22,7 +22,7 @@ from whylike.graph import profiles
 from whylike.graph.hearing import called, focused, resolved, without_names
 from whylike.graph.saying import SHOWS, explained
 from whylike.graph.state import Json
-from whylike.graph.talk import Talk, Talking, Voice, ask, traced
+from whylike.graph.talk import GREETING, Talk, Talking, Voice, ask, traced
 from whylike.records import Attitude, Preference, Review
 
 FORGET = "forget me"
@@ -230,11 +230,19 @@ def welcome(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 
 @traced
 def introduced(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
-    """Take a newcomer's answer; one that is a question or a request of its own ends the introduction."""
+    """Take a newcomer's answer; one that is a question or a request of its own ends the introduction.
+
+    A greeting is returned, and the question asked again.
+    """
     answer = state["answer"].strip()
     routed = runtime.context.router.route(answer)
-    own = answer.endswith("?") or (routed.turn in REQUESTS and routed.probability >= CLEAR)
-    if own and len(answer.split()) > 2:  # noqa: PLR2004 - “long films” is an answer
+    if GREETING.search(answer):
+        voice = Voice(state, runtime)
+        voice.say("Hello.")
+        return Command(update=voice.done(), goto="welcome")
+    long = len(answer.split()) > 2  # noqa: PLR2004 - “long films” is an answer
+    request = long and routed.turn in REQUESTS and routed.probability >= CLEAR
+    if slots.pieces(answer) and (answer.endswith("?") or request):
         return Command(update={"said": answer, "draft": {}}, goto="hear")
     answers = [*state["draft"]["answers"], answer]
     return Command(update={"draft": {"answers": answers}}, goto="welcome")

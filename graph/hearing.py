@@ -15,7 +15,7 @@ from whylike.agents.finding import named, settled, titled
 from whylike.agents.prompting import one_line
 from whylike.agents.reasoner import quoted
 from whylike.agents.stems import telling
-from whylike.agents.turns import MASK, Turn, masked
+from whylike.agents.turns import MASK, Routed, Turn, masked
 from whylike.graph.state import Json
 from whylike.graph.talk import FOCUS, Talk, Talking, Voice, ask, traced
 from whylike.memory.history import history
@@ -31,6 +31,21 @@ ECHOED = 8
 ECHOED_CHARACTERS = 80
 
 _POINTS = re.compile(r"\b(?:it|its|this|that one|this one|them|they|these|those)\b", re.IGNORECASE)
+_PLAIN = {
+    Turn.PROFILE: re.compile(
+        r"^\W*(?:(?:so|and|but|well|hey) )?(?:do|did|have|am|was)(?:n['’]?t)? i (?:ever |really |actually |also )*"
+        r"(?:like|love|hate|dislike|enjoy|mind|prefer|say|said|told|tell|into|fond of|keen on|an? (?:\w+ )?fan of)\b"
+        r"(?! (?:it|this|that|these|those|them|one)\b)",
+        re.IGNORECASE,
+    ),
+    Turn.RECOMMEND: re.compile(
+        r"^\W*(?:is there|are there|have you(?: got)?|got) (?:any|some)(?:thing)?\b"
+        r"(?!.*\b(?:in|about|of) (?:it|them)\b).*\b(?:less|not|isn['’]?t|without)\b",
+        re.IGNORECASE,
+    ),
+}
+"""How a turn begins that names no item and asks for one thing only, whatever the router makes of it: to ask what one
+likes (“do I like sad endings?”) is not to say it."""
 WAYS = {
     Turn.WHY: "whether you would like an item",
     Turn.FOLLOW_UP: "what its reviews say of one thing",
@@ -67,7 +82,7 @@ def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         return Command(update={**anew, **voice.done(), "met": True}, goto="close")
     mentions = named(store, said)
     places = sorted({(each.start, each.end) for each in mentions})
-    routed = talking.router.route(said, places)
+    routed = _routed(talking, said, places)
     groups = [[each.item_id for each in mentions if (each.start, each.end) == place] for place in places]
     heard: Json = {"said": said, "places": [[*place] for place in places], "items": groups, "way": routed.turn.value}
     update = {**anew, **heard, "met": True, "turn": state.get("turn", 0) + 1}
@@ -84,7 +99,12 @@ def hear(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take the answer to what the user wants."""
     question = state["question"]
-    place = slots.chosen(state["answer"], question["options"])
+    options, answer = question["options"], state["answer"]
+    place = slots.chosen(answer, [""] * len(options))  # by its number
+    if place is None:
+        likely = slots.chosen(answer, options)
+        # “recommend me something” is like “something else”, and yet more than that
+        place = likely if likely is not None and telling(answer) <= telling(options[likely]) else None
     if place is None and slots.agrees(state["answer"]):
         place = 0  # the likelier; what writes asks once more
     if place is None:
@@ -175,6 +195,13 @@ def called(runtime: Runtime[Talking], item_id: str) -> str:
     """What an item is called."""
     item = runtime.context.services.store.item(item_id)
     return quoted(item.name) if item else item_id
+
+
+def _routed(talking: Talking, said: str, places: Sequence[tuple[int, int]]) -> Routed:
+    """Where a turn goes."""
+    routed = talking.router.route(said, places)
+    plain = next((turn for turn, begins in _PLAIN.items() if not places and begins.search(said)), None)
+    return routed if plain is None else Routed(turn=plain, probability=1.0, second=routed.turn)
 
 
 def _unsettled(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:

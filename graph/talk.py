@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ KEPT = 40
 """Lines of the conversation that its state remembers."""
 FOCUS = 4
 """Items that “it” or “the two” may mean, the last one spoken of first."""
+GREETING = re.compile(
+    r"^\W*(?:hello|hi|hiya|hey|greetings|good (?:morning|afternoon|evening|day))(?: (?:there|again|all|you))?\W*$",
+    re.IGNORECASE,
+)
+"""A turn that only greets."""
 
 
 def newest(left: list[Json], right: list[Json]) -> list[Json]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from whylike.agents import attitudes, slots
+from whylike.agents import attitudes, slots, wishes
 from whylike.agents.matching import unfit
 from whylike.agents.phrases import phrases
 from whylike.agents.reasoner import quoted
 from whylike.agents.spoken import Spoken, described, spoken
 from whylike.agents.stems import stems
+from whylike.agents.wishes import Wish
 from whylike.dates import day
 from whylike.graph.hearing import HELP, called, focused, resolved, without_names
 from whylike.graph.profiles import profile_now, read_for
@@ -30,8 +32,9 @@ from whylike.graph.saying import (
     tell_sentence,
     tell_tastes,
 )
-from whylike.graph.shortlist import shortlist
-from whylike.graph.talk import Talk, Talking, Voice, traced
+from whylike.graph.shortlist import LOOKED_AT, shortlist
+from whylike.graph.sides import described as known
+from whylike.graph.talk import GREETING, Talk, Talking, Voice, traced
 from whylike.memory.embeddings import Embedder
 from whylike.memory.history import history
 from whylike.records import Preference, Review, Side
@@ -48,10 +51,6 @@ SUPPOSED = "supposed"
 """Id of what a user is only supposed to have said."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_GREETING = re.compile(
-    r"^\W*(?:hello|hi|hiya|hey|greetings|good (?:morning|afternoon|evening|day))(?: (?:there|again|all|you))?\W*$",
-    re.IGNORECASE,
-)
 _PARTING = re.compile(
     r"^\W*(?:(?:good)?bye(?:[ -]bye)?|good night|see (?:you|ya)(?: later)?|farewell|quit|exit)\W*$", re.IGNORECASE
 )
@@ -217,13 +216,27 @@ def profile(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def recommend(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """The best of what the user has not reviewed, by rating."""
     services, user_id, voice = runtime.context.services, state["user_id"], Voice(state, runtime)
-    best = shortlist(services, user_id, LIKED, told=lambda done, total: voice.working("rating items", done, total))
+    wish = wishes.read(without_names(state))
+    ranked = shortlist(
+        services,
+        user_id,
+        LOOKED_AT if wish else LIKED,
+        told=lambda done, total: voice.working("rating items", done, total),
+    )
+    fit = [] if wish is None else list(islice(_meeting(wish, runtime, user_id, ranked), LIKED))
+    best = fit or ranked[:LIKED]
     if not best:
         voice.say("There is nothing that you have not reviewed yet.")
         return Command(update=voice.done(), goto="close")
     answers = [explained(voice, runtime, user_id, item_id) for item_id in best]
     answers.sort(key=lambda each: -each.rating.expectation)
-    voice.say("Of what you have not reviewed, I expect you to like most:")
+    if wish and not fit:
+        voice.say(
+            f"Of the best rated that you have not reviewed I found nothing that {wish.told()} in its description or by "
+            "its reviewers."
+        )
+    of = f" and {wish.told()} in its description or by its reviewers" if wish and fit else ""
+    voice.say(f"Of what you have not reviewed{of}, I expect you to like most:", line=True)
     for number, each in enumerate(answers, start=1):
         high = each.rating.scale[1]
         begin = f"{number}. {called(runtime, each.item_id)} ({each.rating.expectation:.1f} of {high:g}). "
@@ -243,7 +256,7 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         voice.say("You are welcome.")
     elif _HELPLESS.search(said):
         voice.say(HELP)
-    elif _GREETING.search(said):
+    elif GREETING.search(said):
         voice.say("Hello. Ask me whether you would like something; /help says what else I can do.")
     elif _PARTING.search(said):
         voice.say("Goodbye; /quit ends the conversation, which can be gone on with later.")
@@ -252,6 +265,15 @@ def other(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     else:
         voice.say("I cannot help with that, or it is not English, which is all I understand; /help says what I can do.")
     return Command(update=voice.done(), goto="close")
+
+
+def _meeting(wish: Wish, runtime: Runtime[Talking], user_id: str, ranked: Sequence[str]) -> Iterator[str]:
+    """Those of the items that are what is asked for."""
+    services = runtime.context.services
+    for item_id in ranked:
+        reviews = history(services.store, user_id, item_id, services.now() + 1, READ).item_reviews
+        if wish.met(known(services.store.item(item_id)), reviews):
+            yield item_id
 
 
 def _english(said: str) -> bool:

@@ -74,6 +74,9 @@ def test_what_it_is_about_is_one_line_without_control_characters(text: str) -> N
         ("I hate loud films, I love quiet ones", "you dislike loud films and like quiet ones"),
         ("no, I love films, but not sad ones", "you like films"),
         ("I like gore. No, I dislike gore", "you dislike gore"),
+        ("sure, i like funny films and hate gore", "you like funny films and dislike gore"),
+        ("I love slow films and don't mind subtitles", "you like slow films and do not mind subtitles"),
+        ("I like rock and love songs", "you like rock"),
     ],
 )
 def test_all_that_is_said_in_one_turn_is_read(text: str, said: str) -> None:
@@ -83,3 +86,18 @@ def test_all_that_is_said_in_one_turn_is_read(text: str, said: str) -> None:
 @given(st.text())
 def test_reading_all_of_a_text_loses_nothing_that_reading_it_finds(text: str) -> None:
     assert bool(read_all(text)) >= bool(read(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "i dont mind subtitles actually",
+        "tbh i dont mind subtitles, honestly",
+        "I don't mind subtitles anyway",
+        "I don't mind subtitles i guess",
+        "i don't mind subtitles to be honest haha",
+        "btw i don't mind subtitles btw",
+    ],
+)
+def test_what_only_fills_a_sentence_is_no_part_of_a_taste(text: str) -> None:
+    assert told(*read_all(text)) == "you do not mind subtitles"

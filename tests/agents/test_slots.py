@@ -111,6 +111,9 @@ def test_a_choice_is_by_number_or_by_words() -> None:
 
 def test_an_answer_lists_several_things_or_nothing() -> None:
     assert slots.pieces("happy endings, the songs and I like the sea") == ["happy endings", "songs", "I like the sea"]
+    assert not any(
+        slots.pieces(each) for each in ("anything", "Everything!", "no preference", "i don't know", "whatever")
+    )
     assert slots.pieces("skip") == slots.pieces("nothing") == slots.pieces("yes") == slots.pieces("") == []
 
 

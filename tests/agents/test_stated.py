@@ -146,3 +146,9 @@ def test_whatever_is_said_the_shift_is_bounded_and_only_of_what_is_spoken_of(
     assert abs(shift([found], SCALE)) <= MOST * 4
     assert set(found.reviews) <= {each.review_id for each in item}
     assert found.reviews or found.described or not found.shift
+
+
+def test_a_dislike_of_gore_speaks_against_what_is_gory(embedder: Embedder) -> None:
+    assert effect(None, said(DISLIKE, "gore"), reviews((2, "A gory film."))).reviews == ["r0"]
+    assert effect(None, said(DISLIKE, "gory films"), [], description="Rubber and gore.").described
+    assert replacing([said(LIKE, "gore", "old")], [said(LIKE, "gory films")], embedder) == []

@@ -43,3 +43,12 @@ def test_words_of_an_idiom_do_not_tell_what_they_tell_alone() -> None:
     assert not names("I ended up miserable", "ending")
     assert not names("As it turned out, it was closed", "turn")
     assert names("The ending left me miserable", "ending")
+
+
+def test_a_word_names_what_it_is_derived_from_and_no_word_that_only_looks_like_it() -> None:
+    for one, other in [("gory", "gore"), ("scary", "scares"), ("violent", "violence"), ("noisy", "noise")]:
+        assert names(one, other)
+        assert names(other, one)
+    for one, other in [("story", "store"), ("cape", "cap"), ("bloody", "blood"), ("stare", "star"), ("party", "part")]:
+        assert not names(one, other)
+        assert not names(other, one)

@@ -6,7 +6,7 @@ import pytest
 from conversing import Talk, everything, say
 
 from whylike.agents import finding
-from whylike.agents.turns import Turn
+from whylike.agents.turns import Routed, Turn
 from whylike.graph.pair import Services
 from whylike.memory.nearest import titles
 from whylike.memory.store import Store
@@ -110,3 +110,26 @@ def test_what_only_comes_near_is_not_offered_as_what_was_named(talk: Talk, monke
         assert question.startswith(
             "I know of nothing called “zeppelin opera”; this comes nearest. Which do you mean? 1."
         )
+
+
+def test_what_is_recommended_is_what_was_asked_for_and_where_nothing_is_that_is_said(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        asked = say(conversation, "recommend me a comedy")
+        assert "and is called “comedy” in its description or by its reviewers, I expect you to like most" in asked
+        assert "Waltz of the Clerks" in asked
+        assert "Deep" not in asked
+        without = say(conversation, "something not too slow for tonight")
+        assert "is not called “slow”" in without
+        assert "Waltz of the Clerks" not in without
+        none = say(conversation, "recommend me a western")
+        assert "I found nothing that is called “western”" in none
+        assert "Waltz of the Clerks" in none
+
+
+def test_a_request_in_place_of_a_choice_is_a_turn_of_its_own(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    unsure = Routed(turn=Turn.OTHER, probability=0.4, second=Turn.CORRECT)
+    with talk("dee") as conversation:
+        with monkeypatch.context() as patched:
+            patched.setattr(conversation._talking.router, "route", lambda *_: unsure)
+            assert "I am not sure what you want" in say(conversation, "everything")
+        assert "I expect you to like most" in say(conversation, "recommend me something")

@@ -134,6 +134,21 @@ def test_a_newcomers_answer_counts_as_it_is_worded_and_yes_names_nothing(talk: T
         assert "So you like clerks; you dislike gore. Shall I note that?" in answer
 
 
+def test_a_newcomer_who_greets_or_has_no_preference_has_said_nothing_of_a_taste(talk: Talk) -> None:
+    with talk("zoe") as conversation:
+        asked = say(conversation, "hello there")
+        assert say(conversation, "hello there") == f"Hello. {asked}"
+        say(conversation, "anything")
+        say(conversation, "everything")
+        assert "Then I go by what others say" in say(conversation, "no preference")
+
+
+def test_a_newcomers_short_question_is_no_answer(talk: Talk) -> None:
+    with talk("zoe") as conversation:
+        say(conversation, "")
+        assert "puts you off" not in say(conversation, "why?")
+
+
 def test_a_newcomer_who_asks_something_instead_is_answered(talk: Talk, services: Services) -> None:
     with talk("zoe") as conversation:
         say(conversation, "")
@@ -189,3 +204,23 @@ def test_whatever_is_typed_is_answered_and_writes_nothing(talk: Talk, services: 
         before = everything(services)
         assert say(conversation, turn)
         assert everything(services) == before
+
+
+@pytest.mark.parametrize("asked", ["do i like sad endings", "Don't I hate gore?", "have I said I hate gore?"])
+def test_a_question_about_ones_own_taste_is_answered_and_never_offered_for_noting(talk: Talk, asked: str) -> None:
+    with talk() as conversation:
+        answer = say(conversation, asked)
+        assert "I have 5 reviews by you" in answer
+        assert not answer.endswith("->")
+
+
+def test_to_ask_for_something_less_sad_is_to_ask_to_be_recommended_something(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        assert "I expect you to like most" in say(conversation, "is there anything less sad")
+
+
+def test_a_taste_that_was_noted_with_a_filler_is_found_without_it(talk: Talk) -> None:
+    with talk() as conversation:
+        assert "you do not mind subtitles;" in say(conversation, "i dont mind subtitles actually")
+        say(conversation, "yes")
+        assert "you do not mind subtitles?" in say(conversation, "forget that i dont mind subtitles")
