@@ -71,6 +71,8 @@ _YES = re.compile(
 _NO = re.compile(
     r"^\W*(?:n|no|nope|nah|don['’]?t|do not|never ?mind|cancel|stop|wrong|rather not|leave it)\b", re.IGNORECASE
 )
+_FILLER = re.compile(r"^\W*(?:please|thanks?|thank you|it|that|this|do|i (?:do|am|would)|you|\W)*$", re.IGNORECASE)
+"""What may follow a yes or a no without saying anything more."""
 _SPLIT = re.compile(r"\s*(?:[,;/]|\band\b|\bor\b|\.\s)\s*", re.IGNORECASE)
 _THING = re.compile(r"\b(?:the|that|this|my)\s+([^\W\d_]{3,})", re.IGNORECASE)
 _QUESTIONS = re.compile(
@@ -143,6 +145,11 @@ def rating(text: str, scale: RatingScale) -> float | None:
     return None if found is None else _value(found[1])
 
 
+def graded(text: str, scale: RatingScale) -> bool:
+    """Whether a turn gives a rating in so many words: “1 star”, “2 of 5”."""
+    return any(_value(found[1]) in scale for pattern in _RATINGS[:2] for found in pattern.finditer(text))
+
+
 def written(text: str, scale: RatingScale) -> str:
     """What a turn says of an item, without the request to note it and the rating."""
     line = _ADD.sub("", one_line(text))
@@ -171,6 +178,12 @@ def agrees(text: str) -> bool | None:
     if _NO.match(text):
         return False
     return True if _YES.match(text) else None
+
+
+def bare(text: str) -> bool:
+    """Whether an answer is a yes or a no and nothing else: “no plot at all” is something else."""
+    found = _NO.match(text) or _YES.match(text)
+    return bool(found and _FILLER.match(text[found.end() :]))
 
 
 def chosen(text: str, options: Sequence[str]) -> int | None:

@@ -18,12 +18,13 @@ from whylike.agents.attitudes import Statement
 from whylike.agents.recipe import digest
 from whylike.agents.stems import names
 from whylike.agents.turns import Turn
+from whylike.dates import day
 from whylike.graph import profiles
-from whylike.graph.hearing import called, focused, resolved, without_names
+from whylike.graph.hearing import called, focused, resolved, reviews, without_names
 from whylike.graph.saying import SHOWS, explained
 from whylike.graph.state import Json
 from whylike.graph.talk import GREETING, Talk, Talking, Voice, ask, traced
-from whylike.records import Attitude, Preference, Review
+from whylike.records import Attitude, Preference, RatingScale, Review
 
 FORGET = "forget me"
 """What the user types to have all deleted."""
@@ -145,9 +146,8 @@ def erase(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Read a review from a turn."""
     store = runtime.context.services.store
-    said, bare = state["said"], without_names(state)
-    words = slots.written(said, store.scale) if len(slots.aspect(bare).split()) > 1 else ""
-    draft = {"rating": slots.rating(bare, store.scale), "text": words} | state.get("draft", {})
+    bare = without_names(state)
+    draft = {"rating": slots.rating(bare, store.scale), "text": _words(state["said"], bare, store.scale)}
     found = resolved(state, runtime, 1, describing=False, recalling=False)
     if isinstance(found, Command):
         return found
@@ -164,8 +164,15 @@ def fill(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     elif not draft["text"]:
         question = ask(f"What do you say of {name}? A sentence is enough.", "filled")
     else:
+        earlier = store.review_of(state["user_id"], draft["item_id"])
+        beside = (
+            f" It would count as what you gave it, in place of the {earlier.rating:g} of {day(earlier.timestamp)}, "
+            "which is kept."
+            if earlier
+            else ""
+        )
         question = ask(
-            f"I would add your review of {name}: {draft['rating']:g} of {scale.maximum:g}, “{draft['text']}”. "
+            f"I would add your review of {name}: {draft['rating']:g} of {scale.maximum:g}, “{draft['text']}”.{beside} "
             "Shall I? (yes or no)",
             "add_review",
         )
@@ -177,13 +184,21 @@ def filled(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take what a review lacked."""
     draft, answer, scale = state["draft"], state["answer"].strip(), runtime.context.services.store.scale
     voice = Voice(state, runtime)
-    if not answer or slots.agrees(answer) is False:
+    if reviews(runtime, answer):
+        return Command(update={"said": answer}, goto="hear")
+    agreed = slots.agrees(answer) if slots.bare(answer) else None
+    if not answer or agreed is False:
         return _declined(state, voice, False, "I have not added a review.")
+    rating = slots.rating(answer, scale)
     if draft["rating"] is None:
-        rating = slots.rating(answer, scale)
         if rating is None:
             return _declined(state, voice, None, "That is no rating on the scale; I have not added a review.")
-        return Command(update={"draft": {**draft, "rating": rating}}, goto="fill")
+        words = draft["text"] or _words(answer, answer, scale)
+        return Command(update={"draft": {**draft, "rating": rating, "text": words}}, goto="fill")
+    if agreed:  # a yes says nothing of the item
+        return Command(goto="fill")
+    if slots.graded(answer, scale):
+        draft = {**draft, "rating": rating}
     return Command(update={"draft": {**draft, "text": slots.written(answer, scale)}}, goto="fill")
 
 
@@ -193,6 +208,8 @@ def add_review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     services, draft, voice = runtime.context.services, state["draft"], Voice(state, runtime)
     agreed = slots.agrees(state["answer"])
     if not agreed:
+        if reviews(runtime, state["answer"]):
+            return Command(update={"said": state["answer"]}, goto="hear")
         other = slots.rating(state["answer"], services.store.scale)
         if other is not None and other != draft["rating"]:  # “no, make that 3”
             return Command(update={"draft": {**draft, "rating": other}}, goto="fill")
@@ -260,6 +277,11 @@ def meet(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         runtime.context.services.store.state_preference(_preference(state, runtime, statement, number))
     voice.say("Noted; you can correct it at any time.")
     return _onward(state, voice)
+
+
+def _words(said: str, bare: str, scale: RatingScale) -> str:
+    """What a turn says of an item beside its rating and, as it is `bare`, its name; empty where that is too little."""
+    return slots.written(said, scale) if len(slots.aspect(bare).split()) > 1 else ""
 
 
 def _introduced(answers: list[str]) -> list[Statement]:

@@ -117,6 +117,8 @@ def settle_way(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 def settle_item(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Take the answer to which item is meant."""
     services, question, answer = runtime.context.services, state["question"], state["answer"]
+    if reviews(runtime, answer, rated=False):
+        return Command(update={"said": answer}, goto="hear")
     ids = list(question["ids"])
     if ids:
         place = slots.chosen(answer, question["options"])
@@ -184,6 +186,16 @@ def resolved(
         update = {"question": {**question, "ids": [], "group": len(found)}, "items": [[item_id] for item_id in found]}
         return Command(update=update, goto="ask")
     return found
+
+
+def reviews(runtime: Runtime[Talking], answer: str, *, rated: bool = True) -> bool:
+    """Whether an answer is a review of its own: it names an item, and rates it or, unless `rated`, says much of it."""
+    store = runtime.context.services.store
+    places = sorted({(each.start, each.end) for each in named(store, answer)})
+    if not places or runtime.context.router.route(answer, places).turn is not Turn.REVIEW:
+        return False
+    bare = masked(answer, places, " ")
+    return slots.rating(bare, store.scale) is not None or (not rated and len(slots.aspect(bare).split()) > 1)
 
 
 def focused(state: Talk, items: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from whylike.graph.hearing import called
 from whylike.graph.pair import explain_fully
 from whylike.graph.state import Event, Json
 from whylike.graph.talk import Talking, Voice
-from whylike.records import Attitude, Preference, Review, ReviewSummary
+from whylike.records import Attitude, Preference, Review, ReviewSummary, Side
 
 QUOTED = 3
 """Reviews that are quoted of those that speak of one thing."""
@@ -77,6 +77,43 @@ def tell_reason(voice: Voice, explanation: Explanation) -> None:
         return
     for sentence in explanation.reason.sentences:
         tell_sentence(voice, sentence)
+
+
+def tell_sureness(voice: Voice, runtime: Runtime[Talking], explanation: Explanation) -> None:
+    """Say between what an expectation is sure, and how often that is right."""
+    rating, name = explanation.rating, called(runtime, explanation.item_id)
+    low, high = rating.interval
+    voice.say(
+        f"The {rating.expectation:.1f} that I expect for {name} is the middle of what is likely. "
+        f"I am {COVERED:.0%} sure of something between {low:.1f} and {high:.1f}: "
+        f"such intervals are made to hold in {COVERED:.0%} of cases, and in the others the rating lies outside."
+    )
+
+
+def tell_against(voice: Voice, runtime: Runtime[Talking], explanation: Explanation) -> None:
+    """Say only what speaks against an item."""
+    name = called(runtime, explanation.item_id)
+    told = [each for each in explanation.reason.sentences if contrary(each, explanation)] if explanation.reason else []
+    effects = [each for each in explanation.stated if each.shift < 0]
+    if not told and not effects:
+        voice.say(f"I found nothing that speaks against {name}.")
+    for number, sentence in enumerate(told):
+        tell_sentence(voice, sentence, begin="" if number else f"Against {name}: ", bare=True)
+    for effect in effects:
+        tell_effect(voice, effect, explanation)
+
+
+def contrary(sentence: Sentence, explanation: Explanation) -> bool:
+    """Whether a sentence of a reason goes against the item: what it quotes was said in blame.
+
+    Where it quotes a review of the item, that decides; what it quotes of the user's own is only beside it.
+    """
+    rests = [each for each in explanation.evidence if each.id in sentence.evidence]
+    about = [each for each in rests if each.item_id == explanation.item_id] or rests
+    blamed = [phrase for each in about for phrase in (*each.summary.dislikes, *(each.summary.blame or ()))]
+    if Side.ITEM in sentence.profiles:
+        blamed += explanation.profiles.item.dislikes
+    return any(f"“{quoted(phrase)}”" in sentence.text for phrase in blamed)
 
 
 def tell_sentence(voice: Voice, sentence: Sentence, begin: str = "", *, bare: bool = False) -> None:

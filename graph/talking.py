@@ -25,11 +25,13 @@ from whylike.graph.saying import (
     QUOTED,
     SHOWS,
     explained,
+    tell_against,
     tell_effect,
     tell_effects,
     tell_rating,
     tell_reason,
     tell_sentence,
+    tell_sureness,
     tell_tastes,
 )
 from whylike.graph.shortlist import LOOKED_AT, shortlist
@@ -59,19 +61,38 @@ _HELPLESS = re.compile(
     r"|how does this work|who are you|what are you)\W*$",
     re.IGNORECASE,
 )
+_SURE = re.compile(
+    r"\bhow (?:sure|certain|confident|reliable|accurate|exact|precise|often are you)\b|\bare you (?:sure|certain)\b",
+    re.IGNORECASE,
+)
+_AGAINST = re.compile(
+    r"\bwhy(?:\s+[\w'’]+){0,5}?\s+(?:not|(?:wo|would|should|might|could|do)n['’]?t|hate|dislike|disappoint|bore)\b",
+    re.IGNORECASE,
+)
+"""How the case against an item is asked for."""
+_BARE_WHY = re.compile(r"^\W*(?:\w+\W+)?why\s+(?:so|only|such|\d|(?:is|was)?\s*(?:it|that|this)\b)", re.IGNORECASE)
+"""How a why begins that is of what was said last, and describes no item."""
 
 
 @traced
 def why(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
     """Whether and why the user would like an item."""
-    found = resolved(state, runtime, 1)
+    sure, last = bool(_SURE.search(state["said"])), state.get("focus", [])[:1]
+    found = resolved(state, runtime, 1, describing=not (sure or (last and _BARE_WHY.match(state["said"]))))
     if isinstance(found, Command):
         return found
     voice = Voice(state, runtime)
     explanation = explained(voice, runtime, state["user_id"], found[0])
-    tell_rating(voice, runtime, explanation)
-    tell_reason(voice, explanation)
-    tell_effects(voice, explanation)
+    if sure:
+        tell_sureness(voice, runtime, explanation)
+    elif _AGAINST.search(without_names(state)):
+        if found != last:
+            tell_rating(voice, runtime, explanation)
+        tell_against(voice, runtime, explanation)
+    else:
+        tell_rating(voice, runtime, explanation)
+        tell_reason(voice, explanation)
+        tell_effects(voice, explanation)
     return Command(update=voice.done(items=[[found[0]]], focus=focused(state, found)), goto="close")
 
 

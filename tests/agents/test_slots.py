@@ -101,6 +101,23 @@ def test_yes_is_only_what_says_yes(text: str, agreed: bool | None) -> None:
     assert slots.agrees(text) is agreed
 
 
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("yes", True),
+        ("Ok, do that please.", True),
+        ("no thanks", True),
+        ("y", True),
+        ("No plot at all", False),
+        ("fine acting", False),
+        ("boring", False),
+        ("", False),
+    ],
+)
+def test_a_yes_or_a_no_says_nothing_else(text: str, bare: bool) -> None:
+    assert slots.bare(text) is bare
+
+
 def test_a_choice_is_by_number_or_by_words() -> None:
     options = ["The Thing (1982)", "Heat (1995)"]
     assert slots.chosen("2", options) == slots.chosen("the second", options) == slots.chosen("heat", options) == 1

@@ -65,6 +65,13 @@ def test_a_title_does_not_decide(router: TurnRouter) -> None:
     assert router.route(text, [(13, len(text))]).turn is Turn.WHY
 
 
+@pytest.mark.parametrize("text", ["why", "why not", "why is it 3.6", "why so much", "how sure are you about this"])
+def test_a_short_why_and_how_sure_are_heard(router: TurnRouter, text: str) -> None:
+    found = router.route(text)
+    assert found.turn is Turn.WHY
+    assert found.sure
+
+
 def test_the_mask_stands_for_each_name() -> None:
     assert masked("Heat or Alien?", [(0, 4), (8, 13)]) == f"{MASK} or {MASK}?"
 

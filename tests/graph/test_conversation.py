@@ -31,6 +31,42 @@ def test_why_of_what_the_user_has_reviewed_tells_that_and_does_not_use_it(talk: 
         assert "zanzibar" not in answer
 
 
+@pytest.mark.parametrize("asked", ["why", "but why so low", "why is it 4.1", "why that rating"])
+def test_a_short_why_is_of_the_item_spoken_of_last(talk: Talk, asked: str) -> None:
+    with talk("dee") as conversation:
+        answer = say(conversation, "would I like Waltz of the Clerks?")
+        say(conversation, "hello")
+        assert say(conversation, asked) == answer
+
+
+@pytest.mark.parametrize("asked", ["why not", "why would I hate it", "why wouldn't I like it"])
+def test_why_not_is_answered_with_what_speaks_against_it_alone(talk: Talk, asked: str) -> None:
+    with talk("dee") as conversation:
+        whole = say(conversation, "would I like The Long Ice")
+        answer = say(conversation, asked)
+        assert answer.startswith("Against The Long Ice: ")
+        assert set(conversation.state["cited"]) <= {"r6", "r9", "r11"}
+        assert "I expect" not in answer
+        assert len(answer) < len(whole)
+        assert "Waltz of the Clerks: I expect" in say(conversation, "why would I hate Waltz of the Clerks?")
+
+
+def test_where_nothing_speaks_against_an_item_that_is_said(talk: Talk, services: Services) -> None:
+    services.store.add_items([Item(item_id="kettle", title="Swift Kettle", description="It boils water.")])
+    with talk("dee") as conversation:
+        say(conversation, "would I like Swift Kettle?")
+        assert say(conversation, "why not") == "I found nothing that speaks against Swift Kettle."
+
+
+def test_how_sure_it_is_is_told_with_how_often_that_is_right(talk: Talk) -> None:
+    with talk("dee") as conversation:
+        first = say(conversation, "would I like Waltz of the Clerks?")
+        answer = say(conversation, "how sure are you")
+        between = first.partition("something ")[2].partition(".")[0]
+        assert f"I am 80% sure of something {between}" in answer
+        assert "hold in 80% of cases" in answer
+
+
 def test_an_item_is_found_by_what_it_is(talk: Talk) -> None:
     with talk("dee") as conversation:
         assert "Waltz of the Clerks" in say(conversation, "would I enjoy that film about bureaucrats who fall in love")

@@ -113,6 +113,52 @@ def test_what_is_shown_back_of_a_review_can_be_put_right(talk: Talk, services: S
     assert (added.rating, added.text) == (3, "I saw Tarts at Dawn last night, the bread made me hungry")
 
 
+def test_an_answer_that_is_a_review_of_its_own_is_that_review(talk: Talk, services: Services) -> None:
+    own = "I saw Tarts at Dawn, dull as ditchwater, 1 star"
+    shown = "Tarts at Dawn: 1 of 5, “I saw Tarts at Dawn, dull as ditchwater”"
+    with talk("eve") as conversation:
+        assert "Which item do you mean?" in say(conversation, "add my rating: 4 stars")
+        assert shown in say(conversation, own)
+        say(conversation, "no")
+        assert "A sentence is enough" in say(conversation, "add a review of Waltz of the Clerks, 4 stars")
+        assert shown in say(conversation, own)
+        say(conversation, "no")
+        say(conversation, "I saw Waltz of the Clerks, a charming little dance, 4 stars")
+        assert shown in say(conversation, own)
+        say(conversation, "yes")
+    assert services.store.pair_reviews("eve", "waltz") == []
+    assert [each.rating for each in services.store.pair_reviews("eve", "tarts")] == [1]
+
+
+def test_a_yes_or_a_no_is_not_what_a_review_says(talk: Talk, services: Services) -> None:
+    with talk("eve") as conversation:
+        asked = say(conversation, "add a review of Waltz of the Clerks, 4 stars")
+        assert say(conversation, "yes") == say(conversation, "ok, do that please") == asked
+        assert "4 of 5, “No plot, no jokes”" in say(conversation, "No plot, no jokes")
+        say(conversation, "no")
+        say(conversation, "add a review of Waltz of the Clerks, 4 stars")
+        assert "I have not added a review." in say(conversation, "no thanks")
+    assert services.store.pair_reviews("eve", "waltz") == []
+
+
+def test_what_an_answer_says_beside_what_was_asked_is_kept(talk: Talk) -> None:
+    with talk("eve") as conversation:
+        say(conversation, "add a review of Waltz of the Clerks")
+        assert "1 of 5, “dull as ditchwater”" in say(conversation, "1 star, dull as ditchwater")
+        say(conversation, "no")
+        say(conversation, "add a review of Waltz of the Clerks, 4 stars")
+        assert "2 of 5, “dull as ditchwater”" in say(conversation, "dull as ditchwater, 2 stars")
+
+
+def test_a_second_review_of_an_item_is_said_to_be_one(talk: Talk, services: Services) -> None:
+    with talk() as conversation:
+        shown = say(conversation, "I saw Tarts at Dawn again, 5 stars, the bread made me hungry")
+        assert "in place of the 3 of 1 January 1970, which is kept. Shall I?" in shown
+        say(conversation, "yes")
+        assert "You gave Tarts at Dawn 5 of 5" in say(conversation, "would I like Tarts at Dawn?")
+    assert [each.rating for each in services.store.pair_reviews("ann", "tarts")] == [5, 3]
+
+
 def test_a_newcomer_is_asked_three_things_and_gets_a_profile_from_the_answers(talk: Talk, services: Services) -> None:
     with talk("zoe") as conversation:
         assert "You are new here" in say(conversation, "")
