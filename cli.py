@@ -23,7 +23,8 @@ from whylike.annotate_cli import annotate_app
 from whylike.bench_cli import bench_app
 from whylike.chat_cli import EXAMPLE as CHAT
 from whylike.chat_cli import chat
-from whylike.errors import InputError, UsageError, WhylikeError
+from whylike.dates import day
+from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.learn_cli import learn_app
 from whylike.options import (
@@ -34,6 +35,7 @@ from whylike.options import (
     Verbose,
     WithArguments,
     as_option,
+    confirm,
     examples,
     identified,
     show,
@@ -79,11 +81,12 @@ def _group(name: str, help_: str, example: str) -> typer.Typer:
 
 
 EXPLAIN = "whylike explain --user ann --item the-thing-1982"
+REMOVE = "whylike review remove --user ann --item the-thing-1982"
 ADD = "whylike review add --user ann --item the-thing-1982 --rating 5 --text Fun"
 MOMENT = "seconds since 1970, or ISO 8601."
 TIME = f"{MOMENT} Default: now."
 
-review_app = _group("review", "Add single reviews.", ADD)
+review_app = _group("review", "Add and remove single reviews.", ADD)
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(annotate_app, name="annotate")
@@ -294,6 +297,53 @@ def add(
     before = f"; this user's review of it number {len(earlier) + 1}" if earlier else ""
     done = f"added: {review.user_id} gave {review.rating:g} to {what}{before}" if added else "was there already"
     results().print(plain(f"Review {(same or review).review_id} {done}."), soft_wrap=True)
+
+
+@review_app.command(epilog=examples(REMOVE, f"{REMOVE} --yes --json"))
+def remove(
+    user: User,
+    item: ItemId,
+    review: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which, where there are several. Default: the newest.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Remove one review for good, after showing it and asking.
+
+    With it goes what may quote it: its summary, vectors, kept answers, profiles, what teachers wrote of it, unfinished
+    trainings, and its user's conversations. It is refused when the same file is read again. Adapters that learned from
+    its user are listed: their weights cannot be made to forget.
+    """
+    from rich.text import Text
+
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Side
+
+    who, what = identified("--user", user), identified("--item", item)
+    settings = _settings(store, verbose)
+    with Truth.open(settings) as truth:
+        if not truth.has_user(who):
+            raise not_found(truth, Side.USER, who)
+        if truth.item(what) is None:
+            raise not_found(truth, Side.ITEM, what)
+        known = [each for each in truth.pair_reviews(who, what) if review in {None, each.review_id}]
+        if not known:
+            which = "" if review is None else f" with the id {review!r}"
+            raise NotFoundError(f"{who} has no review of {what}{which} in the store; there is nothing to remove")
+        gone = known[0]
+        shown = f"{who} gave {what} {gone.rating:g} on {day(gone.timestamp)} ({gone.review_id}): “{gone.text}”"
+        messages().print(plain(shown), soft_wrap=True)
+        confirm("Remove this review?", "removing a review", yes=yes)
+        with Watch(messages(), "removing") as watch:
+            from whylike.graph import forgetting
+
+            found = forgetting.remove(settings, truth, gone, watch.index)
+    show(found, None if as_json else Text(plain(forgetting.told(found))))
 
 
 def _says(review: Review) -> tuple[float, str, str]:
