@@ -261,15 +261,19 @@ def add(
     text: Annotated[str, typer.Option(metavar="TEXT", help="What the user wrote.")],
     title: Annotated[str, typer.Option(metavar="TITLE", help="The review's title.")] = "",
     at: Annotated[str | None, typer.Option(metavar="TIME", help=f"When it was written: {TIME}")] = None,
-    helpful: Annotated[int, typer.Option(metavar="N", help="How many found it helpful.")] = 0,
+    helpful: Annotated[int, typer.Option(metavar="N", min=0, help="How many found it helpful.")] = 0,
+    as_json: Json = False,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Add one review; the next answer about its user or its item takes it into account."""
+    from rich.text import Text
+
     from whylike.memory.importers.columns import ReviewColumns
     from whylike.memory.importers.values import Levels
+    from whylike.memory.nearest import alike
     from whylike.memory.store import Store as Truth
-    from whylike.records import Review
+    from whylike.records import Added, Review, Side
 
     # The options are read as the columns of a file are, so that the same is allowed in both.
     columns = ReviewColumns(
@@ -289,6 +293,8 @@ def add(
             (review,) = columns.reader(Levels(scale := truth.scale), "")(ids | said | when)
         assert isinstance(review, Review)  # the columns are those of one
         known = truth.item(review.item_id)
+        if known is None and (near := alike(truth, Side.ITEM, review.item_id)):
+            fail(f"{review.item_id!r} is an item new to the store, which has one like it: {near}")
         earlier = truth.pair_reviews(review.user_id, review.item_id)
         # Without a time, the same said again is no second review.
         same = next((each for each in earlier if at is None and _says(each) == _says(review)), None)
@@ -296,7 +302,16 @@ def add(
     what = known.name if known else f"{review.item_id}, an item new to the store"
     before = f"; this user's review of it number {len(earlier) + 1}" if earlier else ""
     done = f"added: {review.user_id} gave {review.rating:g} to {what}{before}" if added else "was there already"
-    results().print(plain(f"Review {(same or review).review_id} {done}."), soft_wrap=True)
+    stored = same or review
+    document = Added(
+        review_id=stored.review_id,
+        user_id=stored.user_id,
+        item_id=stored.item_id,
+        rating=stored.rating,
+        added=bool(added),
+        new_item=known is None,
+    )
+    show(document, None if as_json else Text(plain(f"Review {stored.review_id} {done}.")))
 
 
 @review_app.command(epilog=examples(REMOVE, f"{REMOVE} --yes --json"))

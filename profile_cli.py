@@ -192,10 +192,13 @@ def forget(
 
 
 @profile_app.command(epilog=examples(READMIT))
-def readmit(user: User, store: Store = None, verbose: Verbose = 0) -> None:
+def readmit(user: User, as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
     """Let a user who was forgotten come back: new reviews are taken in again, and nothing of the old is there."""
+    from rich.text import Text
+
     from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
+    from whylike.records import Readmitted
     from whylike.settings import load
 
     subject = identified("--user", user)
@@ -203,7 +206,7 @@ def readmit(user: User, store: Store = None, verbose: Verbose = 0) -> None:
     with Truth.open(existing(load({"store": store}))) as truth:
         if not truth.readmit(subject):
             raise NotFoundError(f"no user {subject!r} was forgotten in this store; there is nobody to readmit")
-    _say(f"Reviews of {subject} are taken in again.")
+    show(Readmitted(user_id=subject), None if as_json else Text(plain(f"Reviews of {subject} are taken in again.")))
 
 
 def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:

@@ -49,6 +49,11 @@ def test_the_document(run: Any, known: Path) -> None:
     assert json.loads(run(*FORGET, "--json").stdout) == {"user_id": "quokka", "removed": {}, "adapters": []}
 
 
+def test_the_document_of_a_return(run: Any, known: Path) -> None:
+    run(*FORGET, "--yes")
+    assert json.loads(run("profile", "readmit", "--user", "quokka", "--json").stdout) == {"user_id": "quokka"}
+
+
 def test_without_a_terminal_it_has_to_be_confirmed(run: Any, known: Path) -> None:
     result = run(*FORGET)
     assert (result.exit_code, result.stdout) == (2, "")
