@@ -23,7 +23,8 @@ from whylike.annotate_cli import annotate_app
 from whylike.bench_cli import bench_app
 from whylike.chat_cli import EXAMPLE as CHAT
 from whylike.chat_cli import chat
-from whylike.errors import InputError, UsageError, WhylikeError
+from whylike.dates import day
+from whylike.errors import InputError, NotFoundError, UsageError, WhylikeError
 from whylike.evaluate_cli import evaluate_app
 from whylike.learn_cli import learn_app
 from whylike.options import (
@@ -34,6 +35,7 @@ from whylike.options import (
     Verbose,
     WithArguments,
     as_option,
+    confirm,
     examples,
     identified,
     show,
@@ -79,11 +81,12 @@ def _group(name: str, help_: str, example: str) -> typer.Typer:
 
 
 EXPLAIN = "whylike explain --user ann --item the-thing-1982"
+REMOVE = "whylike review remove --user ann --item the-thing-1982"
 ADD = "whylike review add --user ann --item the-thing-1982 --rating 5 --text Fun"
 MOMENT = "seconds since 1970, or ISO 8601."
 TIME = f"{MOMENT} Default: now."
 
-review_app = _group("review", "Add single reviews.", ADD)
+review_app = _group("review", "Add and remove single reviews.", ADD)
 index_app = _group("index", "Look after the index of vectors.", "whylike index rebuild")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(annotate_app, name="annotate")
@@ -258,15 +261,19 @@ def add(
     text: Annotated[str, typer.Option(metavar="TEXT", help="What the user wrote.")],
     title: Annotated[str, typer.Option(metavar="TITLE", help="The review's title.")] = "",
     at: Annotated[str | None, typer.Option(metavar="TIME", help=f"When it was written: {TIME}")] = None,
-    helpful: Annotated[int, typer.Option(metavar="N", help="How many found it helpful.")] = 0,
+    helpful: Annotated[int, typer.Option(metavar="N", min=0, help="How many found it helpful.")] = 0,
+    as_json: Json = False,
     store: Store = None,
     verbose: Verbose = 0,
 ) -> None:
     """Add one review; the next answer about its user or its item takes it into account."""
+    from rich.text import Text
+
     from whylike.memory.importers.columns import ReviewColumns
     from whylike.memory.importers.values import Levels
+    from whylike.memory.nearest import alike
     from whylike.memory.store import Store as Truth
-    from whylike.records import Review
+    from whylike.records import Added, Review, Side
 
     # The options are read as the columns of a file are, so that the same is allowed in both.
     columns = ReviewColumns(
@@ -286,6 +293,8 @@ def add(
             (review,) = columns.reader(Levels(scale := truth.scale), "")(ids | said | when)
         assert isinstance(review, Review)  # the columns are those of one
         known = truth.item(review.item_id)
+        if known is None and (near := alike(truth, Side.ITEM, review.item_id)):
+            fail(f"{review.item_id!r} is an item new to the store, which has one like it: {near}")
         earlier = truth.pair_reviews(review.user_id, review.item_id)
         # Without a time, the same said again is no second review.
         same = next((each for each in earlier if at is None and _says(each) == _says(review)), None)
@@ -293,7 +302,63 @@ def add(
     what = known.name if known else f"{review.item_id}, an item new to the store"
     before = f"; this user's review of it number {len(earlier) + 1}" if earlier else ""
     done = f"added: {review.user_id} gave {review.rating:g} to {what}{before}" if added else "was there already"
-    results().print(plain(f"Review {(same or review).review_id} {done}."), soft_wrap=True)
+    stored = same or review
+    document = Added(
+        review_id=stored.review_id,
+        user_id=stored.user_id,
+        item_id=stored.item_id,
+        rating=stored.rating,
+        added=bool(added),
+        new_item=known is None,
+    )
+    show(document, None if as_json else Text(plain(f"Review {stored.review_id} {done}.")))
+
+
+@review_app.command(epilog=examples(REMOVE, f"{REMOVE} --yes --json"))
+def remove(
+    user: User,
+    item: ItemId,
+    review: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which, where there are several. Default: the newest.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    store: Store = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Remove one review for good, after showing it and asking.
+
+    With it goes what may quote it: its summary, vectors, kept answers, profiles, what teachers wrote of it, unfinished
+    trainings, and its user's conversations. It is refused when the same file is read again. Adapters that learned from
+    its user are listed: their weights cannot be made to forget.
+    """
+    from rich.text import Text
+
+    from whylike.memory.nearest import not_found
+    from whylike.memory.store import Store as Truth
+    from whylike.progress import Watch
+    from whylike.records import Side
+
+    who, what = identified("--user", user), identified("--item", item)
+    settings = _settings(store, verbose)
+    with Truth.open(settings) as truth:
+        if not truth.has_user(who):
+            raise not_found(truth, Side.USER, who)
+        if truth.item(what) is None:
+            raise not_found(truth, Side.ITEM, what)
+        known = [each for each in truth.pair_reviews(who, what) if review in {None, each.review_id}]
+        if not known:
+            which = "" if review is None else f" with the id {review!r}"
+            raise NotFoundError(f"{who} has no review of {what}{which} in the store; there is nothing to remove")
+        gone = known[0]
+        shown = f"{who} gave {what} {gone.rating:g} on {day(gone.timestamp)} ({gone.review_id}): “{gone.text}”"
+        messages().print(plain(shown), soft_wrap=True)
+        confirm("Remove this review?", "removing a review", yes=yes)
+        with Watch(messages(), "removing") as watch:
+            from whylike.graph import forgetting
+
+            found = forgetting.remove(settings, truth, gone, watch.index)
+    show(found, None if as_json else Text(plain(forgetting.told(found))))
 
 
 def _says(review: Review) -> tuple[float, str, str]:

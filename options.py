@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whylike.errors import UsageError
-from whylike.terminal import results
+from whylike.terminal import fail, messages, results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,6 +77,18 @@ def as_option() -> Iterator[None]:
 def examples(*lines: str) -> str:
     """The end of a command's help."""
     return "\b\n" + "\n".join(("Example:", *(f"  {line}" for line in lines)))
+
+
+def confirm(question: str, what: str, *, yes: bool) -> None:
+    """Go on only where somebody says so. Raises `UsageError` where there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what} cannot be undone, and there is no terminal to ask at; give --yes")
+    messages().print(f"{question} [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        fail("nothing was removed")
+        raise typer.Exit(1)
 
 
 def show(document: Record, rendered: RenderableType | None) -> None:

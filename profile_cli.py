@@ -4,7 +4,6 @@
 # ruff: noqa: PLC0415, PLR0917
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,8 @@ import typer
 
 from whylike.dates import day
 from whylike.errors import NotFoundError, UsageError
-from whylike.options import PLAIN, Json, Store, Verbose, examples, identified, show
-from whylike.terminal import fail, log, messages, plain, results
+from whylike.options import PLAIN, Json, Store, Verbose, confirm, examples, identified, show
+from whylike.terminal import log, messages, plain, results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -182,7 +181,7 @@ def forget(
             raise not_found(truth, Side.USER, subject)
         if there:
             messages().print(plain(f"Stored about {subject}: {_listed(held)}."), WILL, sep="\n", soft_wrap=True)
-            _confirm(yes)
+            confirm("Forget this user?", "forgetting a user", yes=yes)
         with Watch(messages(), "forgetting") as watch:
             from whylike.graph.forgetting import forget as forget_user
             from whylike.graph.forgetting import forgotten_before
@@ -193,10 +192,13 @@ def forget(
 
 
 @profile_app.command(epilog=examples(READMIT))
-def readmit(user: User, store: Store = None, verbose: Verbose = 0) -> None:
+def readmit(user: User, as_json: Json = False, store: Store = None, verbose: Verbose = 0) -> None:
     """Let a user who was forgotten come back: new reviews are taken in again, and nothing of the old is there."""
+    from rich.text import Text
+
     from whylike.memory.connection import existing
     from whylike.memory.store import Store as Truth
+    from whylike.records import Readmitted
     from whylike.settings import load
 
     subject = identified("--user", user)
@@ -204,7 +206,7 @@ def readmit(user: User, store: Store = None, verbose: Verbose = 0) -> None:
     with Truth.open(existing(load({"store": store}))) as truth:
         if not truth.readmit(subject):
             raise NotFoundError(f"no user {subject!r} was forgotten in this store; there is nobody to readmit")
-    _say(f"Reviews of {subject} are taken in again.")
+    show(Readmitted(user_id=subject), None if as_json else Text(plain(f"Reviews of {subject} are taken in again.")))
 
 
 def forgotten_card(found: Forgetting, before: int | None) -> RenderableType:
@@ -239,18 +241,6 @@ def _stated(said: Preference) -> str:
     from whylike.agents.attitudes import told_of
 
     return f"Said on {day(said.stated_at)}: {told_of(said)} ({said.preference_id})."
-
-
-def _confirm(yes: bool) -> None:
-    """Go on only where somebody says so."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("forgetting a user cannot be undone, and there is no terminal to ask at; give --yes")
-    messages().print("Forget this user? [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        fail("nothing was removed")
-        raise typer.Exit(1)
 
 
 def _listed(held: Mapping[str, int]) -> str:

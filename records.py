@@ -187,6 +187,25 @@ class Profile(Record):
     """When the newest review that it rests on was written; an imported profile does not say."""
 
 
+class Added(Record):
+    """The document that `whylike review add --json` prints."""
+
+    review_id: str
+    user_id: str
+    item_id: str
+    rating: Number
+    added: bool
+    """Whether it is new to the store."""
+    new_item: bool
+    """Whether its item is."""
+
+
+class Readmitted(Record):
+    """The document that `whylike profile readmit --json` prints."""
+
+    user_id: str
+
+
 class RatedPair(Record):
     """A rating to evaluate against, never evidence: it is in no history and no average."""
 

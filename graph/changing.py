@@ -8,6 +8,7 @@ again after a crash writes it once.
 from __future__ import annotations
 
 import re
+from textwrap import shorten
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -15,6 +16,7 @@ from langgraph.types import Command
 
 from whylike.agents import attitudes, slots
 from whylike.agents.attitudes import Statement
+from whylike.agents.reasoner import quoted
 from whylike.agents.recipe import digest
 from whylike.agents.stems import names
 from whylike.agents.turns import Turn
@@ -41,6 +43,11 @@ REQUESTS = (Turn.WHY, Turn.COMPARE, Turn.RECOMMEND, Turn.REVIEW)
 """What a newcomer may ask in place of an answer."""
 CLEAR = 0.8
 """Probability from which that is what it is."""
+_ONE = re.compile(r"\b(?:review|rating|stars)\b(?! (?:and|or) everything)", re.IGNORECASE)
+"""How one review is spoken of, and not all."""
+_LATEST = re.compile(r"\b(?:last|latest|newest|yesterday)\b", re.IGNORECASE)
+SHOWN = 120
+"""Characters of a review that is to be deleted that are shown."""
 HOW = "Say it as “I like …”, “I dislike …” or “I don't mind …”."
 
 
@@ -100,8 +107,10 @@ def note(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
 
 @traced
 def forget(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
-    """Ask whether to forget one thing that the user said, or all that is stored of them."""
+    """Ask whether to forget one review, one thing that the user said, or all that is stored of them."""
     store, user_id = runtime.context.services.store, state["user_id"]
+    if _ONE.search(without_names(state)):
+        return _forget_review(state, runtime)
     earlier = store.preferences(user_id)
     meant = [each for each in earlier if names(state["said"], each.about)]
     if meant:
@@ -119,6 +128,39 @@ def forget(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
         "erase",
     )
     return Command(update={"question": question}, goto="ask")
+
+
+def _forget_review(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Ask whether to delete one review."""
+    store, user_id, voice = runtime.context.services.store, state["user_id"], Voice(state, runtime)
+    known = store.user_reviews(user_id, 1) if _LATEST.search(state["said"]) and not state.get("items") else []
+    if not known:
+        found = resolved(state, runtime, 1, describing=False)
+        if isinstance(found, Command):
+            return found
+        known = store.pair_reviews(user_id, found[0])
+        if not known:
+            voice.say(f"I have no review of {called(runtime, found[0])} by you, so there is nothing to delete.")
+            return Command(update=voice.done(), goto="close")
+    written = known[0]
+    words = quoted(shorten(written.text, SHOWN, placeholder=" …"))
+    question = ask(
+        f"I would delete your review of {called(runtime, written.item_id)} of {day(written.timestamp)}, "
+        f"{written.rating:g} of {store.scale.maximum:g}, “{words}”, with what was made of it and our "
+        "conversations, which may quote it. That cannot be undone. Shall I? (yes or no)",
+        "unreview",
+    )
+    return Command(update={"question": question, "draft": {"review_id": written.review_id}}, goto="ask")
+
+
+@traced
+def unreview(state: Talk, runtime: Runtime[Talking]) -> Command[Any]:
+    """Have one review deleted, if they agree, when the turn is at its end: its thread may quote it."""
+    voice = Voice(state, runtime)
+    agreed = slots.agrees(state["answer"])
+    if not agreed:
+        return _declined(state, voice, agreed, "I keep it.")
+    return Command(update=voice.done(removing=state["draft"]["review_id"]), goto="close")
 
 
 @traced

@@ -20,7 +20,7 @@ from langgraph.types import Command, interrupt
 
 from whylike.agents.turns import Turn, TurnRouter
 from whylike.errors import UsageError
-from whylike.graph import changing, hearing, talking, threads
+from whylike.graph import changing, forgetting, hearing, talking, threads
 from whylike.graph.services import Services
 from whylike.graph.state import Json
 from whylike.graph.talk import Talk, Talking
@@ -43,6 +43,7 @@ _NODES = {
     Turn.CORRECT.value: changing.correct,
     "note": changing.note,
     Turn.FORGET.value: changing.forget,
+    "unreview": changing.unreview,
     "unsay": changing.unsay,
     "erase": changing.erase,
     Turn.REVIEW.value: changing.review,
@@ -192,5 +193,9 @@ class Conversation:
             told = self._forget(self.user_id)
             self._over = True  # the thread does not know it any more
             yield {"kind": "said", "text": told, "marks": [], "line": True}
+        elif removing := self.state.get("removing"):
+            for review in services.store.reviews([removing]):
+                found = forgetting.remove(services.settings, services.store, review)
+                yield {"kind": "said", "text": forgetting.told(found), "marks": [], "line": True}
         elif self.question:
             yield {"kind": "asked", **self.question}

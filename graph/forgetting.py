@@ -1,4 +1,4 @@
-"""Forgetting a user: everything of theirs in the store, in an order in which a crash at any moment can be made good.
+"""Forgetting a user, or one review: all of it in the store, in an order in which any crash can be made good.
 
 First it is noted who is to be forgotten: from then on the store takes in nothing of theirs. Then goes what lies in
 files and is found by the user's id (`PLACES`), then in one transaction all rows, and with them the id itself. What is
@@ -10,12 +10,12 @@ answers.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pydantic import Field
 
 from whylike.adapters.registry.registry import Registry
-from whylike.adapters.training.runs import drop_spoilt
+from whylike.adapters.training.runs import drop_spoilt, drop_trainings
 from whylike.graph import threads
 from whylike.memory import chroma, rejects
 from whylike.memory.connection import FILE
@@ -23,7 +23,7 @@ from whylike.memory.embeddings import Embedder
 from whylike.memory.index import Index, Progress
 from whylike.memory.outbox import Outbox
 from whylike.memory.store import Store
-from whylike.records import Expert, Record, Side
+from whylike.records import Expert, Record, Review, Side
 from whylike.settings import Settings
 
 
@@ -63,6 +63,33 @@ def forget(settings: Settings, store: Store, user_id: str, told: Progress = lamb
     return Forgetting(user_id=user_id, removed=removed, adapters=adapters_of(settings, store, user_id))
 
 
+class Removing(Record):
+    """The document that `whylike review remove --json` prints."""
+
+    review_id: str
+    user_id: str
+    item_id: str
+    adapters: list[Seen] = Field(description="Versions that learned from this user's data, perhaps from this review")
+
+
+def remove(settings: Settings, store: Store, review: Review, told: Progress = lambda *_: None) -> Removing:
+    """Remove one review, all that may quote it and its user's conversations, and refuse it from now on.
+
+    Raises `StoreError` as `forget` does; the same call goes on where it was.
+    """
+    store.begin_removing(review.review_id)
+    finish(settings, store, told)
+    adapters = _seen(settings, store, store.learned_from(review.user_id))
+    return Removing(review_id=review.review_id, user_id=review.user_id, item_id=review.item_id, adapters=adapters)
+
+
+def told(found: Removing) -> str:
+    """What was removed, and which adapters may have learned from it."""
+    learned = ", ".join(f"{each.version} (`{each.retrain}` trains one without)" for each in found.adapters)
+    may = f" Adapters that learned from this user cannot be made to forget it: {learned}." if learned else ""
+    return f"The review {found.review_id} of {found.item_id} is deleted.{may}"
+
+
 def forgotten_before(settings: Settings, store: Store, user_id: str, told: Progress = lambda *_: None) -> Forgetting:
     """The same of a user of whom no row is left: a forgetting that was cut off after that is brought to its end."""
     finish(settings, store, told)
@@ -71,24 +98,33 @@ def forgotten_before(settings: Settings, store: Store, user_id: str, told: Progr
 
 def finish(settings: Settings, store: Store, told: Progress = lambda *_: None) -> None:
     """Bring to its end whatever forgetting has begun; waits for another process that is at it."""
-    if not store.unfinished():
+    if not store.unfinished() and not store.removing():
         return
     with store.database.exclusive("forgetting"):
-        begun = store.unfinished()
+        begun, removing = store.unfinished(), store.removing()
+        for review in store.reviews(removing):
+            threads.forget(store.folder, store.conversations(review.user_id), [review.review_id])
+            drop_trainings(store, store.learned_from(review.user_id))
+            store.erase_review(review)
         for each in begun:
             if each.user_id is not None:
                 for erase in PLACES:
                     erase(store, each.user_id)
                 store.erase(each.user_id)
-        if begun:
+        if begun or removing:
             _purge(settings, store, told)
             store.end_forgetting(each.mark for each in begun)
+            store.end_removing(removing)
 
 
 def adapters_of(settings: Settings, store: Store, user_id: str) -> list[Seen]:
     """The adapter versions of the store that learned from a user before they were forgotten."""
+    return _seen(settings, store, store.saw(user_id))
+
+
+def _seen(settings: Settings, store: Store, saw: Collection[str]) -> list[Seen]:
+    """Of these versions and trainings the adapters of the store."""
     registry = Registry(settings, store)
-    saw = set(store.saw(user_id))
     answered = {move.version for move in store.promotions()}
     return [
         Seen(

@@ -66,6 +66,8 @@ class Talk(TypedDict, total=False):
     """Whether a newcomer has been asked about their taste."""
     ended: bool
     """Whether the user had all deleted."""
+    removing: str
+    """The review that the user had deleted, until that is done, and the thread with it."""
     lines: Annotated[list[Json], newest]
 
 

@@ -1,4 +1,4 @@
-"""The part of the store that takes a user out of it: what there is of them in SQL, and its removal in one transaction.
+"""The part of the store that takes a user out of it, or one review: what there is in SQL goes in one transaction.
 
 Which tables hold something of a user is read off the schema: those that have a column `user_id`, and the few named
 here. What rests on the user's reviews without being theirs goes too, since it may quote them: kept answers about the
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from itertools import chain
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, not_, or_, select
 
 from whylike.memory.annotations import DECISION, KINDS, Occasion, summary_key
 from whylike.memory.database import Database, chunks
@@ -58,7 +58,24 @@ class Erasing:
                 for table, theirs in reversed(list(_rows(user_id)))
                 if table is not users
             }
-            return found | {ANNOTATIONS: len(_annotations(connection, user_id, quoting=False))}
+            return found | {ANNOTATIONS: len(_annotations(connection, _by(user_id), user_id, quoting=False))}
+
+    def erase_review(self, review: Review) -> None:
+        """Take out a review, and all that may quote it, in one transaction; `begin_removing` comes before."""
+        this, user_id = reviews.c.review_id == review.review_id, review.user_id
+        with self.database.write() as connection:
+            _tell_index(connection, this, user_id)
+            gone = _annotations(connection, this, None, quoting=True)
+            for chunk in chunks(gone):
+                connection.execute(delete(teacher_annotations).where(teacher_annotations.c.annotation_id.in_(chunk)))
+            for chunk in chunks([*gone, review.review_id]):
+                connection.execute(delete(frozen_examples).where(frozen_examples.c.key.in_(chunk)))
+            about = or_(answers.c.item_id == review.item_id, answers.c.user_id == user_id)
+            connection.execute(delete(answers).where(about))
+            connection.execute(delete(profiles).where(or_(_of_items(this), _own_profile(user_id))))
+            connection.execute(delete(review_summaries).where(review_summaries.c.review_id == review.review_id))
+            connection.execute(delete(reviews).where(this))
+            _total(connection, review.timestamp // DAY)
 
     def erase(self, user_id: str) -> None:
         """Take out all rows of a user, and those that may quote them, in one transaction.
@@ -66,16 +83,16 @@ class Erasing:
         The index is told by the outbox. `begin_forgetting` comes before, so that nothing new arrives; when this is
         done, the user's id is kept no more.
         """
-        theirs = reviews.c.user_id == user_id
+        theirs = _by(user_id)
         about = select(reviews.c.item_id).where(theirs)
         with self.database.write() as connection:
-            _tell_index(connection, user_id)
-            gone = _annotations(connection, user_id, quoting=True)
+            _tell_index(connection, theirs, user_id)
+            gone = _annotations(connection, theirs, user_id, quoting=True)
             for chunk in chunks(gone):
                 connection.execute(delete(teacher_annotations).where(teacher_annotations.c.annotation_id.in_(chunk)))
                 connection.execute(delete(frozen_examples).where(frozen_examples.c.key.in_(chunk)))  # nobody's by name
             connection.execute(delete(answers).where(answers.c.item_id.in_(about)))
-            connection.execute(delete(profiles).where(_of_items(user_id)))
+            connection.execute(delete(profiles).where(_of_items(theirs)))
             days = {when // DAY for when in connection.execute(select(reviews.c.timestamp).where(theirs)).scalars()}
             for table, condition in _rows(user_id):
                 connection.execute(delete(table).where(condition))
@@ -101,20 +118,29 @@ def _rows(user_id: str) -> Iterator[tuple[Table, ColumnElement[bool]]]:
         if table is review_summaries:
             yield table, review_summaries.c.review_id.in_(written)
         elif table is profiles:
-            yield table, (profiles.c.side == Side.USER) & (profiles.c.subject_id == user_id)
+            yield table, _own_profile(user_id)
         else:
             yield table, table.c.user_id == user_id
 
 
-def _of_items(user_id: str) -> ColumnElement[bool]:
-    """The profiles of items that were drawn from reviews of which some are the user's; not those that were imported."""
-    about = select(reviews.c.item_id).where(reviews.c.user_id == user_id)
+def _by(user_id: str) -> ColumnElement[bool]:
+    """The user's reviews."""
+    return reviews.c.user_id == user_id
+
+
+def _own_profile(user_id: str) -> ColumnElement[bool]:
+    return (profiles.c.side == Side.USER) & (profiles.c.subject_id == user_id)
+
+
+def _of_items(theirs: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The profiles of items that were drawn from reviews of which some are these; not those that were imported."""
+    about = select(reviews.c.item_id).where(theirs)
     return (profiles.c.side == Side.ITEM) & (profiles.c.adapter_version != IMPORTED) & profiles.c.subject_id.in_(about)
 
 
-def _tell_index(connection: Connection, user_id: str) -> None:
+def _tell_index(connection: Connection, theirs: ColumnElement[bool], user_id: str) -> None:
     """Have the index follow. Where none was ever made nobody would read these notes, and they would name the user."""
-    written = select(reviews.c.review_id).where(reviews.c.user_id == user_id)
+    written = select(reviews.c.review_id).where(theirs)
     mine = or_(
         (outbox.c.collection == Collection.SUMMARIES.value) & outbox.c.subject.in_(written),
         (outbox.c.collection == Collection.PROFILES.value) & (outbox.c.subject == user_id),
@@ -124,9 +150,7 @@ def _tell_index(connection: Connection, user_id: str) -> None:
         return
     summaries = select(review_summaries.c.review_id, review_summaries.c.adapter_version)
     summaries = summaries.where(review_summaries.c.review_id.in_(written))
-    subjects = select(profiles.c.subject_id, profiles.c.side).where(
-        or_((profiles.c.side == Side.USER) & (profiles.c.subject_id == user_id), _of_items(user_id))
-    )
+    subjects = select(profiles.c.subject_id, profiles.c.side).where(or_(_own_profile(user_id), _of_items(theirs)))
     changed = chain(
         ((Collection.SUMMARIES, *row) for row in connection.execute(summaries).all()),
         ((Collection.PROFILES, *row) for row in connection.execute(subjects.distinct()).all()),
@@ -147,14 +171,24 @@ def _total(connection: Connection, day: int) -> None:
         connection.execute(delete(rating_totals).where(here))
 
 
-def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list[str]:
-    """What teachers wrote of the user's reviews, by key; where it is asked for, also what quotes these."""
+def _annotations(
+    connection: Connection, theirs: ColumnElement[bool], user_id: str | None, *, quoting: bool
+) -> list[str]:
+    """What teachers wrote of some reviews, by key.
+
+    Args:
+        connection: Of the store.
+        theirs: Which reviews these are.
+        user_id: The user whose all they are, and for whom things were written as well; None where it is one review.
+        quoting: Whether what quotes them is wanted too.
+    """
     kinds = select(teacher_annotations.c.kind).distinct()
     if not connection.execute(kinds).first():
         return []
-    mine = records(Review, connection.execute(select(reviews).where(reviews.c.user_id == user_id)).mappings())
+    mine = records(Review, connection.execute(select(reviews).where(theirs)).mappings())
     ids, about = {review.review_id for review in mine}, {review.item_id for review in mine}
-    texts = _own_texts(connection, user_id, mine)
+    authors = {review.user_id for review in mine}
+    texts = _own_texts(connection, theirs, mine)
     keys = {summary_key(review_id) for review_id in ids}
     found, reasons = [], {}
     columns = teacher_annotations.c
@@ -169,37 +203,38 @@ def _annotations(connection: Connection, user_id: str, *, quoting: bool) -> list
         elif kind == DECISION:
             decision = ReasonDecision.model_validate_json(body)
             # Of older decisions it is not known which reviews were told of.
-            read = ids & set(decision.read) if decision.read else quoting and decision.item_id in about
+            perhaps = decision.item_id in about or decision.user_id in authors
+            read = not ids.isdisjoint({*decision.read, decision.review_id}) if decision.read else perhaps
             if decision.user_id == user_id or (quoting and read):
                 found.append(key)
         elif quoting:
             reasons[key] = ReasonAnnotation.model_validate_json(body)
-    return [*found, *_quoting(connection, user_id, mine, reasons)]
+    return [*found, *_quoting(connection, theirs, mine, reasons)]
 
 
-def _was_of(occasion: Occasion, user_id: str, review_ids: Set[str]) -> bool:
+def _was_of(occasion: Occasion, user_id: str | None, review_ids: Set[str]) -> bool:
     """Whether a teacher wrote something for a user, or read one of these reviews for it."""
     return occasion.user_id == user_id or not review_ids.isdisjoint(occasion.reviews)
 
 
-def _own_texts(connection: Connection, user_id: str, mine: list[Review]) -> set[str]:
-    """What the user wrote, by `same_text`, and nobody else: of two who wrote “Good.” only one is forgotten."""
+def _own_texts(connection: Connection, theirs: ColumnElement[bool], mine: list[Review]) -> set[str]:
+    """What these say, by `same_text`, and no others: of two who wrote “Good.” only one is forgotten."""
     others: set[str] = set()
     for chunk in chunks({review.text for review in mine}):
-        shared = select(reviews.c.text).where(reviews.c.text.in_(chunk), reviews.c.user_id != user_id).distinct()
+        shared = select(reviews.c.text).where(reviews.c.text.in_(chunk), not_(theirs)).distinct()
         others.update(map(same_text, connection.execute(shared).scalars()))
     return {same_text(review.text) for review in mine} - others
 
 
 def _quoting(
-    connection: Connection, user_id: str, mine: list[Review], reasons: dict[str, ReasonAnnotation]
+    connection: Connection, theirs: ColumnElement[bool], mine: list[Review], reasons: dict[str, ReasonAnnotation]
 ) -> list[str]:
     """The imported reasons, which name no user, that have the user's own words."""
     if not reasons or not mine:
         return []
     quoting = Quoting((f"{review.title}\n{review.text}" for review in mine), reasons)
     if quoting.suspected:
-        others = select(reviews.c.title, reviews.c.text).where(reviews.c.user_id != user_id)
+        others = select(reviews.c.title, reviews.c.text).where(not_(theirs))
         about = select(items.c.title, items.c.description)
         for query in (about, others):
             for title, text in connection.execute(query.execution_options(yield_per=1000)):

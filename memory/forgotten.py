@@ -39,6 +39,10 @@ class Unfinished(Record):
     """The user while there are rows of theirs."""
 
 
+_REMOVING = "removing review "
+"""How the names of the single values begin that note which reviews are being removed."""
+
+
 class Forgotten:
     """Who was forgotten, and what had been learned from them; a part of `Store`."""
 
@@ -80,6 +84,35 @@ class Forgotten:
             mark = _mark(_key(self.database, connection), user_id)
             back = update(forgotten).where(forgotten.c.mark == mark, AWAY, forgotten.c.finished == 1)
             return bool(connection.execute(back.values(readmitted=1)).rowcount)
+
+    def begin_removing(self, review_id: str) -> None:
+        """Note that a review is to be removed: from now on it is not taken in, and nothing that rests on it is kept."""
+        with self.database.write() as connection:
+            mark = _mark(_key(self.database, connection), _named(review_id))
+            values = {"mark": mark, "forgotten_at": int(time.time()), "finished": 1, "readmitted": 0}
+            connection.execute(self.database.insert(forgotten).values(values).on_conflict_do_nothing())
+            noted = self.database.insert(meta).values(name=f"{_REMOVING}{review_id}", value="")
+            connection.execute(noted.on_conflict_do_nothing())
+
+    def removing(self) -> list[str]:
+        """The reviews whose removal has begun and not come to its end."""
+        query = select(meta.c.name).where(meta.c.name.startswith(_REMOVING, autoescape=True))
+        with self.database.read() as connection:
+            return [name.removeprefix(_REMOVING) for name in connection.execute(query).scalars()]
+
+    def end_removing(self, review_ids: Iterable[str]) -> None:
+        """Note that nothing is left of these reviews."""
+        with self.database.write() as connection:
+            names = [f"{_REMOVING}{review_id}" for review_id in review_ids]
+            connection.execute(delete(meta).where(meta.c.name.in_(names)))
+
+    def learned_from(self, user_id: str) -> list[str]:
+        """The adapter versions, and unfinished trainings, that learned from this user's data."""
+        query = select(learned_from.c.version).order_by(learned_from.c.version)
+        with self.database.read() as connection:
+            key = _known_key(connection)
+            mine = () if key is None else connection.execute(query.where(learned_from.c.mark == _mark(key, user_id)))
+            return [row.version for row in mine]
 
     def forgotten_marks(self) -> Marks:
         """Those who were forgotten, to be recognised in what is no row of the store."""
@@ -179,25 +212,39 @@ def turned_away(when: int) -> str:
     )
 
 
-def admitted(connection: Connection, new: Iterable[W], left_out: Callable[[W, int], None] | None) -> list[W]:
-    """Those of the records that are not of users who were forgotten.
+def removed(when: int) -> str:
+    """Why a review is not taken in again, and what to do where it should be."""
+    return (
+        f"this review was removed at its user's wish on {day(when)}; where the user wants it back, it has to be "
+        "written anew with `whylike review add`"
+    )
+
+
+def admitted(connection: Connection, new: Iterable[W], left_out: Callable[[W, str], None] | None) -> list[W]:
+    """Those of the records that are not of users who were forgotten, and are not reviews that were removed.
 
     Args:
         connection: An open write transaction.
         new: What is to be written.
-        left_out: Told of each other one, and when its user was forgotten; None where it is an error.
+        left_out: Told of each other one, and why; None where it is an error.
 
     Raises:
         UsageError: There is one, and nobody to tell.
     """
     given = list(new)
     away = forgotten_among(connection, {each.user_id for each in given})
+    gone = forgotten_among(connection, filter(None, map(_of_review, given)))
+    kept = []
     for each in given:
-        if each.user_id in away:
-            if left_out is None:
-                raise UsageError(f"this cannot be taken in: {turned_away(away[each.user_id])}")
-            left_out(each, away[each.user_id])
-    return [each for each in given if each.user_id not in away]
+        here = gone.get(_of_review(each))
+        if each.user_id not in away and here is None:
+            kept.append(each)
+            continue
+        why = removed(here) if here is not None else turned_away(away[each.user_id])
+        if left_out is None:
+            raise UsageError(f"this cannot be taken in: {why}")
+        left_out(each, why)
+    return kept
 
 
 def turn_away(connection: Connection, user_id: str) -> None:
@@ -241,6 +288,15 @@ def _seen() -> Join:
         forgotten,
         (forgotten.c.mark == learned_from.c.mark) & (forgotten.c.forgotten_at >= learned_from.c.learned_at),
     )
+
+
+def _of_review(record: Review | RatedPair) -> str:
+    """What stands for a review among the users who are marked, whose ids have no such character; empty of a pair."""
+    return _named(record.review_id) if isinstance(record, Review) else ""
+
+
+def _named(review_id: str) -> str:
+    return f"\0{review_id}"
 
 
 def _mark(key: bytes, user_id: str) -> str:

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from whylike.dates import day
 from whylike.errors import InputError, UsageError
-from whylike.memory.forgotten import turned_away
 from whylike.memory.importers import (
     AUTO,
     FORMATS,
@@ -283,9 +282,9 @@ class _File:
             row = rows[id(review)]
             self._reject(Reject(row.line, _whose(there), raw_text(row.raw)), rejects)
 
-        def leave_out(parsed: Review | RatedPair, when: int) -> None:
+        def leave_out(parsed: Review | RatedPair, why: str) -> None:
             self._count["reviews" if isinstance(parsed, Review) else "pairs"] -= 1
-            self._reject(Reject(rows[id(parsed)].line, turned_away(when), ""), rejects)
+            self._reject(Reject(rows[id(parsed)].line, why, ""), rejects)
 
         self._store.add_items(items.values())
         scale = self._levels.scale

@@ -59,6 +59,14 @@ def spoken_of(store: Store, words: Sequence[str], n: int) -> dict[str, float]:
 
 def not_found(store: Store, side: Side, text: str, n: int = 3) -> NotFoundError:
     """The error for a user or an item that the store does not have, with what may have been meant."""
+    near = alike(store, side, text, n)
+    if not near:
+        return NotFoundError(f"no {side} {text!r} in the store and none like it; add reviews with `whylike ingest`")
+    return NotFoundError(f"no {side} {text!r} in the store; did you mean {near}?")
+
+
+def alike(store: Store, side: Side, text: str, n: int = 3) -> str:
+    """The ids of users, or of items with their titles, that are most like a text, listed; empty where none is."""
     if side is Side.USER:
         near = [repr(user_id) for user_id in nearest_users(store, text, n)]
     else:
@@ -66,11 +74,8 @@ def not_found(store: Store, side: Side, text: str, n: int = 3) -> NotFoundError:
             f"{item.item_id!r} ({item.title})" if item.title else repr(item.item_id)
             for item in nearest_items(store, text, n)
         ]
-    if not near:
-        return NotFoundError(f"no {side} {text!r} in the store and none like it; add reviews with `whylike ingest`")
-    *others, last = near
-    offered = f"{', '.join(others)} or {last}" if others else last
-    return NotFoundError(f"no {side} {text!r} in the store; did you mean {offered}?")
+    *others, last = near or [""]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _nearest(store: Store, text: str, n: int, key: Column[str], *more: Column[str]) -> list[tuple[str, float]]:

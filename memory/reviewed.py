@@ -67,7 +67,7 @@ class Reviewed:
         *,
         scale: RatingScale | None = None,
         taken: Callable[[Review, Review], None] | None = None,
-        left_out: Callable[[Review, int], None] | None = None,
+        left_out: Callable[[Review, str], None] | None = None,
     ) -> int:
         """Add reviews, with their users and items where these are missing; a review whose id is there is left as it is.
 
@@ -75,13 +75,14 @@ class Reviewed:
             new: The reviews.
             scale: What they are rated on, which the first of all ratings settles for the store.
             taken: Told of each review whose id belongs to a different one, and of that one. What it raises undoes all.
-            left_out: Told of each review whose user asked to be forgotten, and when; such reviews are not added.
+            left_out: Told of each review that was removed or whose user asked to be forgotten, and that; such
+                reviews are not added.
 
         Returns:
             How many were new.
 
         Raises:
-            UsageError: The store has ratings on another scale, or a user asked to be forgotten and nobody is told.
+            UsageError: The store has ratings on another scale, or one is to be left out and nobody is told.
         """
         given = list(new)
         if not given:
@@ -112,7 +113,7 @@ class Reviewed:
         new: Iterable[RatedPair],
         *,
         scale: RatingScale | None = None,
-        left_out: Callable[[RatedPair, int], None] | None = None,
+        left_out: Callable[[RatedPair, str], None] | None = None,
     ) -> int:
         """Add ratings to evaluate against, with their users and items where these are missing; known pairs stay.
 
@@ -125,7 +126,7 @@ class Reviewed:
             How many were new.
 
         Raises:
-            UsageError: The store has ratings on another scale, or a user asked to be forgotten and nobody is told.
+            UsageError: The store has ratings on another scale, or one is to be left out and nobody is told.
         """
         given = list(new)
         if not given:

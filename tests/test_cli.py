@@ -235,6 +235,27 @@ def test_a_review_is_added_once(run: Any) -> None:
     )  # fmt: skip
 
 
+def test_the_document_of_a_review_that_is_added(run: Any) -> None:
+    first, second = (json.loads(run(*ADD, "--json").stdout) for _ in range(2))
+    assert first["review_id"] == second["review_id"]
+    told = {"user_id": "ann", "item_id": "i1", "rating": 4, "review_id": first["review_id"]}
+    assert first == told | {"added": True, "new_item": True}
+    assert second == told | {"added": False, "new_item": False}
+
+
+def test_a_new_item_that_is_like_a_known_one_is_warned_of(run: Any) -> None:
+    more = ("review", "add", "--user", "ann", "--rating", "4", "--text", "Good.", "--item")
+    assert run(*more, "whiplash-2014").stderr == ""
+    result = run(*more, "whiplash")
+    assert result.exit_code == 0
+    assert "'whiplash' is an item new to the store, which has one like it: 'whiplash-2014'" in result.stderr
+    assert run(*more, "whiplash").stderr == ""
+
+
+def test_fewer_than_no_votes_are_refused(run: Any) -> None:
+    assert run(*ADD, "--helpful", "-3").exit_code == 2
+
+
 def test_the_same_said_again_is_no_second_review(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = ADD[:-2]
     first = run(*now)

@@ -49,6 +49,11 @@ def test_the_document(run: Any, known: Path) -> None:
     assert json.loads(run(*FORGET, "--json").stdout) == {"user_id": "quokka", "removed": {}, "adapters": []}
 
 
+def test_the_document_of_a_return(run: Any, known: Path) -> None:
+    run(*FORGET, "--yes")
+    assert json.loads(run("profile", "readmit", "--user", "quokka", "--json").stdout) == {"user_id": "quokka"}
+
+
 def test_without_a_terminal_it_has_to_be_confirmed(run: Any, known: Path) -> None:
     result = run(*FORGET)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -56,6 +61,27 @@ def test_without_a_terminal_it_has_to_be_confirmed(run: Any, known: Path) -> Non
     with Store.open(load()) as store:
         assert store.has_user("quokka")
         assert store.forgotten_at("quokka") is None
+
+
+def test_one_review_is_removed_after_it_was_shown(run: Any, known: Path) -> None:
+    remove = ("review", "remove", "--user", "quokka", "--item", "i1")
+    run(*ADD[:-1], "A zibberish.", "--at", "2020-01-01")
+    asked = run(*remove)
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "“A flimwizz.”" in asked.stderr
+    assert asked.stderr.endswith("removing a review cannot be undone, and there is no terminal to ask at; give --yes\n")
+    with Store.open(load()) as store:
+        newest, older = store.pair_reviews("quokka", "i1")
+    document = json.loads(run(*remove, "--yes", "--json").stdout)
+    assert document == {"review_id": newest.review_id, "user_id": "quokka", "item_id": "i1", "adapters": []}
+    assert not left(known, ["flimwizz"])
+    none = run(*remove, "--review", newest.review_id, "--yes")
+    assert none.exit_code == 2
+    assert f"quokka has no review of i1 with the id '{newest.review_id}' in the store" in none.stderr
+    assert (
+        run(*remove, "--review", older.review_id, "--yes").stdout == f"The review {older.review_id} of i1 is deleted.\n"
+    )
+    assert not left(known, ["zibberish"])
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"n\n", 1), (b"\n", 1), (b"y\n", 0)])

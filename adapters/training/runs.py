@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,8 +33,14 @@ def drop_spoilt(store: Store) -> None:
 
     One that runs just now finds out by itself, before its adapter is added.
     """
+    folders = [path.name for path in (store.folder / FOLDER).glob("*") if path.is_dir()]
+    drop_trainings(store, store.spoilt(folders))
+
+
+def drop_trainings(store: Store, names: Iterable[str]) -> None:
+    """Remove those of the trainings that were broken off."""
     folders = {path.name: path for path in (store.folder / FOLDER).glob("*") if path.is_dir()}
-    for name in store.spoilt(folders):
+    for name in folders.keys() & names:
         with suppress(Timeout), FileLock(folders[name].with_suffix(".lock"), timeout=0):
             shutil.rmtree(folders[name])
             store.drop_learning(name)
