@@ -133,3 +133,11 @@ def test_a_request_in_place_of_a_choice_is_a_turn_of_its_own(talk: Talk, monkeyp
             patched.setattr(conversation._talking.router, "route", lambda *_: unsure)
             assert "I am not sure what you want" in say(conversation, "everything")
         assert "I expect you to like most" in say(conversation, "recommend me something")
+
+
+@pytest.mark.parametrize("turn", ["no i meant Tarts at Dawn", "ok Tarts at Dawn then", "Tarts at Dawn"])
+def test_who_meant_another_item_is_told_of_that(talk: Talk, turn: str) -> None:
+    with talk("dee") as conversation:
+        say(conversation, "would I like Waltz of the Clerks?")
+        assert "Tarts at Dawn" in say(conversation, turn)
+        assert conversation.state["focus"][0] == "tarts"
