@@ -13,7 +13,7 @@ from whylike.agents.matching import MIDDLING, stands, unfit
 from whylike.agents.reasoner import quoted
 from whylike.agents.voice import to_you
 from whylike.dates import day
-from whylike.explanation import Effect, Explanation, Sentence
+from whylike.explanation import Effect, Explanation, Rating, Sentence
 from whylike.graph.hearing import called
 from whylike.graph.pair import explain_fully
 from whylike.graph.state import Event, Json
@@ -57,9 +57,7 @@ def explained(
 def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanation) -> None:
     """Say what the user would rate an item and how sure that is, beside what they gave it themselves."""
     rating = explanation.rating
-    low, high = rating.interval
-    within = f"with {COVERED:.0%} probability {f'between {low:g} and ' if low < high else ''}{high:g}"
-    best = rating.scale[1]
+    best, within = rating.scale[1], _within(rating)
     name = called(runtime, explanation.item_id)
     own = runtime.context.services.store.review_of(explanation.user_id, explanation.item_id)
     if own and own.timestamp == explanation.as_of:
@@ -68,6 +66,12 @@ def tell_rating(voice: Voice, runtime: Runtime[Talking], explanation: Explanatio
         voice.say(f"From what was known before, I would have expected {rating.expectation:.1f}, {within}{said}")
         return
     voice.say(f"{name}: I expect that you would give it {rating.expectation:.1f} of {best:g}, {within}.")
+
+
+def _within(rating: Rating) -> str:
+    """How sure a rating is."""
+    low, high = rating.interval
+    return f"with {COVERED:.0%} probability {f'between {low:g} and ' if low < high else ''}{high:g}"
 
 
 def tell_reason(voice: Voice, explanation: Explanation) -> None:
@@ -82,11 +86,9 @@ def tell_reason(voice: Voice, explanation: Explanation) -> None:
 def tell_sureness(voice: Voice, runtime: Runtime[Talking], explanation: Explanation) -> None:
     """Say between what an expectation is sure, and how often that is right."""
     rating, name = explanation.rating, called(runtime, explanation.item_id)
-    low, high = rating.interval
     voice.say(
-        f"The {rating.expectation:.1f} that I expect for {name} is the middle of what is likely. "
-        f"I am {COVERED:.0%} sure of something between {low:.1f} and {high:.1f}: "
-        f"such intervals are made to hold in {COVERED:.0%} of cases, and in the others the rating lies outside."
+        f"For {name} I expect {rating.expectation:.1f}, {_within(rating)}: such a statement is made to hold in "
+        f"{COVERED:.0%} of cases; in the others the rating lies outside."
     )
 
 

@@ -62,8 +62,9 @@ def test_how_sure_it_is_is_told_with_how_often_that_is_right(talk: Talk) -> None
     with talk("dee") as conversation:
         first = say(conversation, "would I like Waltz of the Clerks?")
         answer = say(conversation, "how sure are you")
-        between = first.partition("something ")[2].partition(".")[0]
-        assert f"I am 80% sure of something {between}" in answer
+        sure = first.partition(" of 5, ")[2].partition(".")[0]
+        assert sure.startswith("with 80% probability ")
+        assert f", {sure}: " in answer
         assert "hold in 80% of cases" in answer
 
 
